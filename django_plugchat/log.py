@@ -1,0 +1,95 @@
+"""Keeps secrets and personal data out of logs that this app does not write itself."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from copy import copy
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import Resolver404, resolve
+
+from django_plugchat.conf import app_settings
+
+REDACTED = "[redacted]"
+
+# Also a secret that is mistyped or retired, however it is percent-encoded.
+_CALLBACK_PATH = re.compile(r"(callback(?:/|%2f)+)[^\s\"'?<>/]+", re.IGNORECASE)
+# A search in the admin is a GET: its query string holds the number that somebody looked for.
+_ADMIN_QUERY = re.compile(r"(/django_plugchat/[^\s\"'?]*\?)[^\s\"']+")
+_OWN_TABLE = re.compile(r"\bdjango_plugchat_\w+")
+
+
+def redact(text: str) -> str:
+    """The text without webhook secrets, tokens, and queries of this app's admin pages."""
+    text = _CALLBACK_PATH.sub(rf"\1{REDACTED}", text)
+    text = _ADMIN_QUERY.sub(rf"\1{REDACTED}", text)
+    for secret in app_settings.confidential():
+        text = text.replace(secret, REDACTED)
+    return text
+
+
+def _rewrite_args(record: logging.LogRecord, rewrite: Callable[[str], str]) -> None:
+    # Their shape stays: the formatters of some servers take them apart.
+    if isinstance(record.args, tuple):
+        record.args = tuple(rewrite(arg) if isinstance(arg, str) else arg for arg in record.args)
+    elif isinstance(record.args, dict):
+        args = copy(record.args)
+        for key, arg in record.args.items():
+            if isinstance(arg, str):
+                args[key] = rewrite(arg)
+        record.args = args
+
+
+class RedactingFilter(logging.Filter):
+    """For the handlers of access logs and of ``django.db.backends``; lets every record pass.
+
+    Takes out webhook secrets and tokens, the queries of this app's admin pages, and of an SQL statement on this
+    app's tables everything but the table's name: the rest holds numbers and payloads.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg = redact(str(record.msg))
+        _rewrite_args(record, redact)
+        message = record.getMessage()
+        table = _OWN_TABLE.search(message) if hasattr(record, "sql") else None
+        if table:
+            record.sql = record.params = None
+            message = f"{REDACTED} statement on {table[0]}"
+        if message != record.getMessage() or redact(message) != message:
+            record.msg, record.args = redact(message), ()
+        return True
+
+
+def _is_callback(request: Any) -> bool:
+    # Resolved here: where a middleware answered, the request has no resolver_match.
+    if not isinstance(request, HttpRequest):
+        return False
+    try:
+        return "plugchat" in resolve(request.path_info, getattr(request, "urlconf", None)).app_names
+    except Resolver404:
+        return False
+
+
+class CallbackRequestFilter(logging.Filter):
+    """Takes the secret out of Django's own records of requests below ``callback/``."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        request = getattr(record, "request", None)
+        if _is_callback(request):
+            # With it AdminEmailHandler and others would show the path again, and the body.
+            del record.request
+            known = request.path[: request.path.index("callback")]
+            hidden = f"{known}callback/{REDACTED}"
+            escaped = request.path.encode("unicode_escape").decode("ascii")
+            _rewrite_args(record, lambda arg: arg.replace(escaped, hidden).replace(request.path, hidden))
+        return True
+
+
+def protect_request_logger() -> None:
+    """Django logs the path of every answer from 400 on; what middleware answers never reaches the view."""
+    callback_filter = CallbackRequestFilter()
+    for name in ("django.request", "django.security.DisallowedHost", "django.security.RequestDataTooBig"):
+        logging.getLogger(name).addFilter(callback_filter)

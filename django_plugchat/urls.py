@@ -1,0 +1,13 @@
+from django.urls import path, re_path
+
+from django_plugchat.views import callback
+
+app_name = "plugchat"
+
+urlpatterns = [
+    path("callback/<str:secret>/", callback, name="callback"),
+    # A redirect to the slash would lose the POST.
+    path("callback/<str:secret>", callback),
+    # Nothing below callback/ is left to APPEND_SLASH, to a project's 404 page or to its log.
+    re_path(r"\Acallback(?:/(?s:.*))?\Z", callback),
+]

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+SECRET = "first-secret-of-the-default-account"
+URL = f"/plugchat/callback/{SECRET}/"
+
+#: The provider's own example.
+EXAMPLE = {
+    "phone": "554499999999",
+    "customId": "123",
+    "zaapId": "A20DA9C0183A2D35A260F53F5D2B9244",
+    "messageId": "A20DA9C0183A2D35A260F53F5D2B9244",
+    "type": "DeliveryCallback",
+}
+
+
+@pytest.fixture
+def plugchat(settings):
+    """Change keys of the PLUGCHAT setting for one test."""
+
+    def change(**changes: Any) -> None:
+        settings.PLUGCHAT = settings.PLUGCHAT | changes
+
+    return change
+
+
+@pytest.fixture
+def post():
+    client = Client(enforce_csrf_checks=True)
+
+    def post(body: Any, url: str = URL, **extra: Any) -> Any:
+        return client.post(url, body, content_type=extra.pop("content_type", "application/json"), **extra)
+
+    return post
