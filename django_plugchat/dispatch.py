@@ -8,8 +8,7 @@ worker leaves behind becomes due again.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.db import router, transaction
