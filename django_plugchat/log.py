@@ -63,10 +63,8 @@ class RedactingFilter(logging.Filter):
         return True
 
 
-def _is_callback(request: Any) -> bool:
+def _is_callback(request: HttpRequest) -> bool:
     # Resolved here: where a middleware answered, the request has no resolver_match.
-    if not isinstance(request, HttpRequest):
-        return False
     try:
         return "plugchat" in resolve(request.path_info, getattr(request, "urlconf", None)).app_names
     except Resolver404:
@@ -78,13 +76,13 @@ class CallbackRequestFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         request = getattr(record, "request", None)
-        if _is_callback(request):
+        if isinstance(request, HttpRequest) and _is_callback(request):
             # With it AdminEmailHandler and others would show the path again, and the body.
-            del record.request
-            known = request.path[: request.path.index("callback")]
-            hidden = f"{known}callback/{REDACTED}"
-            escaped = request.path.encode("unicode_escape").decode("ascii")
-            _rewrite_args(record, lambda arg: arg.replace(escaped, hidden).replace(request.path, hidden))
+            del record.__dict__["request"]
+            path = request.path
+            hidden = f"{path[: path.index('callback')]}callback/{REDACTED}"
+            escaped = path.encode("unicode_escape").decode("ascii")
+            _rewrite_args(record, lambda arg: arg.replace(escaped, hidden).replace(path, hidden))
         return True
 
 

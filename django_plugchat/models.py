@@ -41,10 +41,6 @@ class ByAccount(models.QuerySet[Any]):
     def for_account(self, alias: str) -> Self:
         return self.filter(account=alias)
 
-    @property
-    def write_alias(self) -> str:
-        return self._db or router.db_for_write(self.model)
-
     def _count_again(self, *, times: int, last_received_at: datetime, **changes: Any) -> int:
         return self.update(
             times_received=F("times_received") + times,
@@ -92,7 +88,7 @@ class DeliveryEventQuerySet(ByAccount):
         """
         from django_plugchat import dispatch
 
-        alias = self.write_alias
+        alias = router.db_for_write(self.model)
         received_at = received_at or timezone.now()
         last_received_at = last_received_at or received_at
         values = dict(values)
@@ -141,7 +137,7 @@ class RejectedCallbackQuerySet(ByAccount):
 
         Raises ``django.db.Error``.
         """
-        alias = self.write_alias
+        alias = router.db_for_write(self.model)
         rows = self.using(alias)
         now = timezone.now()
         rejected = RejectedCallback(
