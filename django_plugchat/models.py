@@ -128,9 +128,9 @@ class DeliveryEventQuerySet(ByAccount):
 
 
 class RejectedCallbackQuerySet(ByAccount):
-    def is_over(self, limit: int) -> bool:
-        """Whether there are more rows than that, without counting them all."""
-        return self.order_by("pk")[limit : limit + 1].exists()
+    def has_at_least(self, rows: int) -> bool:
+        """Without counting more than that."""
+        return rows < 1 or self.order_by("pk")[rows - 1 : rows].exists()
 
     def record(self, *, account: str, secret_id: str, body: bytes, reason: str, errors: Any) -> bool:
         """Keep a refused body, once. Returns False when the account's ``MAX_REJECTED`` are kept already.
@@ -161,7 +161,7 @@ class RejectedCallbackQuerySet(ByAccount):
                 return True
             limit = app_settings.max_rejected
             of_account = rows.for_account(account)
-            if of_account.is_over(limit - 1):
+            if of_account.has_at_least(limit):
                 return False
             try:
                 with _savepoint(alias):
@@ -171,7 +171,7 @@ class RejectedCallbackQuerySet(ByAccount):
                     raise
                 return True
             # Others may have inserted since the first look: of those over the limit the last to look takes itself back.
-            if of_account.is_over(limit):
+            if of_account.has_at_least(limit + 1):
                 rejected.delete(using=alias)
                 return False
             return True

@@ -9,5 +9,5 @@ urlpatterns = [
     # A redirect to the slash would lose the POST.
     path("callback/<str:secret>", callback),
     # Nothing below callback/ is left to APPEND_SLASH, to a project's 404 page or to its log.
-    re_path(r"\Acallback(?:/(?s:.*))?\Z", callback),
+    re_path(r"\Acallback(?:/[\s\S]*)?\Z", callback),
 ]
