@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from rest_framework import status
 from rest_framework.exceptions import APIException, NotFound, ParseError, UnsupportedMediaType, ValidationError
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -99,7 +100,9 @@ class CallbackView(APIView):
     throttle_classes = ()
     parser_classes = ()
     renderer_classes = (JSONRenderer,)
+    content_negotiation_class = DefaultContentNegotiation
     versioning_class = None
+    metadata_class = None
     http_method_names = ["post"]
 
     def initial(self, request: Request, *args: Any, secret: str = "", **kwargs: Any) -> None:

@@ -5,13 +5,49 @@ from __future__ import annotations
 from typing import Any
 
 from rest_framework.authentication import BaseAuthentication
-from rest_framework.exceptions import AuthenticationFailed, ParseError
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.permissions import BasePermission
 from rest_framework.renderers import BaseRenderer
 from rest_framework.throttling import BaseThrottle
 from rest_framework.versioning import BaseVersioning
+
+
+class Reached(Exception):  # noqa: N818
+    """A project's default was asked, where none should be."""
+
+
+class _Refusing:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        raise Reached(type(self).__name__)
+
+
+class Authentication(_Refusing, BaseAuthentication): ...
+
+
+class ContentNegotiation(_Refusing, BaseContentNegotiation): ...
+
+
+class Parser(_Refusing, BaseParser): ...
+
+
+class Permission(_Refusing, BasePermission): ...
+
+
+class Renderer(_Refusing, BaseRenderer): ...
+
+
+class Throttle(_Refusing, BaseThrottle): ...
+
+
+class Versioning(_Refusing, BaseVersioning): ...
+
+
+class User(_Refusing): ...
+
+
+def handle_exception(exc: Exception, context: dict[str, Any]) -> None:
+    raise Reached("EXCEPTION_HANDLER")
 
 
 class BodyReadingMiddleware:
@@ -21,3 +57,13 @@ class BodyReadingMiddleware:
     def __call__(self, request: Any) -> Any:
         assert request.body
         return self.get_response(request)
+
+
+class Router:
+    def db_for_read(self, model: Any, **hints: Any) -> str | None:
+        return "other" if model._meta.app_label == "django_plugchat" else None
+
+    db_for_write = db_for_read
+
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool:
+        return (db == "other") == (app_label == "django_plugchat")

@@ -1,0 +1,106 @@
+"""``python -m tests.hostile_project NAME…``: callbacks through a project with these settings of ``HOSTILE``.
+
+Runs on the database of DATABASE_URL and prints the answers and what was stored as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+from django.conf import settings
+
+
+def _rest_framework(name: str, value: Any) -> dict[str, Any]:
+    return {"REST_FRAMEWORK": {name: value}}
+
+
+HOSTILE: dict[str, dict[str, Any]] = {
+    "authentication": _rest_framework("DEFAULT_AUTHENTICATION_CLASSES", ["tests.hostile.Authentication"]),
+    "user": _rest_framework("UNAUTHENTICATED_USER", "tests.hostile.User"),
+    "permissions": _rest_framework("DEFAULT_PERMISSION_CLASSES", ["tests.hostile.Permission"]),
+    "parsers": _rest_framework("DEFAULT_PARSER_CLASSES", ["tests.hostile.Parser"]),
+    "renderers": _rest_framework("DEFAULT_RENDERER_CLASSES", ["tests.hostile.Renderer"]),
+    "negotiation": _rest_framework("DEFAULT_CONTENT_NEGOTIATION_CLASS", "tests.hostile.ContentNegotiation"),
+    "throttles": _rest_framework("DEFAULT_THROTTLE_CLASSES", ["tests.hostile.Throttle"]),
+    "versioning": _rest_framework("DEFAULT_VERSIONING_CLASS", "tests.hostile.Versioning"),
+    "exception handler": _rest_framework("EXCEPTION_HANDLER", "tests.hostile.handle_exception"),
+    "atomic requests": {"ATOMIC": True},
+    "time zones off": {"USE_TZ": False},
+    "router": {"DATABASE_ROUTERS": ["tests.hostile.Router"]},
+    "no other apps": {
+        "INSTALLED_APPS": ["django_plugchat"],
+        "MIDDLEWARE": [],
+        "ROOT_URLCONF": "tests.urls_alone",
+    },
+}
+
+
+def configure(names: list[str], debug: bool) -> None:
+    """Set up Django as in tests.settings, with these hostile settings; both databases exist and are empty."""
+    from tests import settings as base
+
+    options = {name: getattr(base, name) for name in dir(base) if name.isupper()}
+    atomic = False
+    for name in names:
+        for key, value in HOSTILE[name].items():
+            if key == "ATOMIC":
+                atomic = True
+            else:
+                options[key] = options.get("REST_FRAMEWORK", {}) | value if key == "REST_FRAMEWORK" else value
+    default = options["DATABASES"]["default"] | {"ATOMIC_REQUESTS": atomic}
+    other = default | {"NAME": f"{default['NAME']}_other"}
+    if "sqlite3" in default["ENGINE"]:
+        default, other = default | {"TEST": {}}, other | {"TEST": {}}
+    options["DATABASES"] = {"default": default, "other": other}
+    settings.configure(**options, DEBUG=debug)
+
+    import django
+
+    django.setup()
+
+
+def run() -> dict[str, Any]:
+    from django.db import connections
+    from django.test import Client
+    from django.test.utils import setup_test_environment
+
+    from django_plugchat.models import DeliveryEvent, RejectedCallback
+    from tests.conftest import EXAMPLE, URL
+
+    setup_test_environment(debug=settings.DEBUG)
+    for connection in connections.all():
+        connection.creation.create_test_db(verbosity=0)
+    try:
+        client = Client(enforce_csrf_checks=True, headers={"accept": "text/html"})
+        live = EXAMPLE | {"momment": 1777494091684}
+
+        def post(body: Any, url: str = URL, content_type: str = "application/json") -> Any:
+            response = client.post(url, body, content_type=content_type)
+            return [response.status_code, response.json()]
+
+        return {
+            "unknown secret": post(live, "/plugchat/callback/wrong"),
+            "below": post(live, "/plugchat/callback/a/b"),
+            "method": [client.get(URL).status_code, client.options(URL).status_code],
+            "content type": post("a", content_type="text/plain")[0],
+            "too large": post("[" * 70_000)[0],
+            "ignored": post({"type": "ReceivedCallback"}),
+            "refused": post("{")[0],
+            "unusable": post({"type": "DeliveryCallback"})[0],
+            "new": post(live, URL[:-1]),
+            "again": post(live),
+            "events": list(DeliveryEvent.objects.values_list("times_received", "outcome")),
+            "occurred": DeliveryEvent.objects.get().occurred_at.isoformat(),
+            "rejected": list(RejectedCallback.objects.order_by("pk").values_list("reason", flat=True)),
+        }
+    finally:
+        for connection in connections.all():
+            connection.creation.destroy_test_db(connection.settings_dict["NAME"], verbosity=0)
+
+
+if __name__ == "__main__":
+    configure(sys.argv[1:], debug=os.environ.get("DEBUG") == "1")
+    print(json.dumps(run()))  # noqa: T201

@@ -1,0 +1,52 @@
+"""What a project may set, and what must not break the view for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from .hostile import Reached, Renderer, handle_exception
+from .hostile_project import HOSTILE
+
+ANSWERS = {
+    "unknown secret": [404, {"detail": "Not found."}],
+    "below": [404, {"detail": "Not found."}],
+    "method": [405, 405],
+    "content type": 415,
+    "too large": 413,
+    "ignored": [200, {"status": "ignored"}],
+    "refused": 400,
+    "unusable": 400,
+    "new": [200, {"status": "recorded"}],
+    "again": [200, {"status": "duplicate"}],
+    "events": [[2, "sent"]],
+    "occurred": "2026-04-29T20:21:31.684000+00:00",
+    "rejected": ["not_json", "invalid"],
+}
+TOGETHER = [name for name in HOSTILE if name != "no other apps"]
+
+
+@pytest.mark.parametrize("debug", ["0", "1"])
+@pytest.mark.parametrize("names", [*([name] for name in HOSTILE), TOGETHER], ids=str)
+def test_settings_that_must_not_break_the_view(names, debug):
+    # A process of its own: DRF reads its defaults when it is imported.
+    run = subprocess.run(
+        [sys.executable, "-m", "tests.hostile_project", *names],
+        env=os.environ | {"DEBUG": debug},
+        stdout=subprocess.PIPE,
+        timeout=120,
+        check=True,
+    )
+    local_time = {"occurred": "2026-04-29T17:21:31.684000"} if "time zones off" in names else {}
+    assert json.loads(run.stdout) == ANSWERS | local_time
+
+
+def test_the_hostile_parts_would_break_it():
+    with pytest.raises(Reached):
+        Renderer()
+    with pytest.raises(Reached):
+        handle_exception(Exception(), {})
