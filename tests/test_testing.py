@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import re
+import time
+import uuid
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.db import transaction
+from django.test import Client
+from rest_framework.test import APIClient
+
+from django_plugchat.models import DeliveryEvent
+from django_plugchat.signals import delivery_recorded
+from django_plugchat.testing import callback_path, delivery_callback, post_callback
+from tests.conftest import SECRET
+
+
+@pytest.fixture
+def heard():
+    events = []
+
+    def receiver(event, **kwargs):
+        events.append(event)
+
+    delivery_recorded.connect(receiver)
+    yield events
+    delivery_recorded.disconnect(receiver)
+
+
+def test_a_callback_looks_like_the_providers():
+    before = time.time_ns() // 1_000_000
+    callback = delivery_callback()
+    assert re.fullmatch(r"55[1-9][1-9]9[0-9]{8}", callback["phone"])
+    assert re.fullmatch(r"[0-9A-F]{32}", callback["zaapId"])
+    assert re.fullmatch(r"[0-9A-F]{32}", callback["messageId"])
+    assert callback["type"] == "DeliveryCallback"
+    assert before <= callback["momment"] <= time.time_ns() // 1_000_000
+    assert "error" not in callback
+    assert "customId" not in callback
+
+
+def test_every_callback_is_about_another_message():
+    callbacks = [delivery_callback() for _ in range(50)]
+    assert len({callback["zaapId"] for callback in callbacks}) == 50
+    assert len({callback["messageId"] for callback in callbacks}) == 50
+
+
+def test_overrides_are_the_providers_keys():
+    callback = delivery_callback(phone="1-group", customId="123", somethingNew=[1])
+    assert (callback["phone"], callback["customId"], callback["somethingNew"]) == ("1-group", "123", [1])
+
+
+@pytest.mark.django_db
+def test_posting_stores_what_was_posted():
+    callback = delivery_callback(customId="123")
+    response = post_callback(callback)
+    assert (response.status_code, response.json()) == (200, {"status": "recorded"})
+    event = DeliveryEvent.objects.get()
+    assert event.payload == callback
+    assert event.account == "default"
+    assert event.outcome == "sent"
+    assert event.occurred_at.timestamp() * 1000 == pytest.approx(callback["momment"])
+
+
+@pytest.mark.django_db
+def test_an_error_makes_it_a_failed_one():
+    assert post_callback(error="Phone number does not exist").json() == {"status": "recorded"}
+    assert DeliveryEvent.objects.get().outcome == "failed"
+
+
+@pytest.mark.django_db
+def test_overrides_change_a_given_callback_and_not_the_callers_copy():
+    callback = delivery_callback()
+    post_callback(callback, customId="123")
+    assert DeliveryEvent.objects.get().payload == {**callback, "customId": "123"}
+    assert "customId" not in callback
+
+
+@pytest.mark.django_db
+def test_a_key_may_be_taken_out():
+    callback = delivery_callback()
+    del callback["phone"]
+    assert post_callback(callback).status_code == 400
+
+
+@pytest.mark.django_db
+def test_a_uuid_is_a_custom_id():
+    order = uuid.uuid4()
+    post_callback(customId=order)
+    assert DeliveryEvent.objects.get().custom_id == str(order)
+
+
+@pytest.mark.django_db
+def test_again_is_a_duplicate(heard):
+    callback = delivery_callback()
+    post_callback(callback)
+    assert post_callback(callback).json() == {"status": "duplicate"}
+    assert len(heard) == 1
+
+
+@pytest.mark.django_db
+def test_another_account():
+    post_callback(account="norte")
+    assert DeliveryEvent.objects.get().account == "norte"
+
+
+@pytest.mark.django_db
+def test_receivers_run_where_nothing_is_committed(heard):
+    post_callback(customId="123")
+    assert [event.custom_id for event in heard] == ["123"]
+    assert DeliveryEvent.objects.get().dispatch_status == "done"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_receivers_run_once_where_everything_is_committed(heard):
+    post_callback(customId="123")
+    assert [event.custom_id for event in heard] == ["123"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_receivers_run_once_inside_a_transaction_of_the_test(heard):
+    with transaction.atomic():
+        post_callback(customId="123")
+        assert len(heard) == 1
+    assert len(heard) == 1
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("client_class", [Client, APIClient])
+def test_a_client_of_ones_own(client_class):
+    assert post_callback(client=client_class(enforce_csrf_checks=True)).json() == {"status": "recorded"}
+
+
+@pytest.mark.django_db
+def test_a_site_that_redirects_to_https(settings):
+    settings.MIDDLEWARE = ["django.middleware.security.SecurityMiddleware"]
+    settings.SECURE_SSL_REDIRECT = True
+    assert post_callback().json() == {"status": "recorded"}
+
+
+def test_the_path_has_the_first_secret():
+    assert callback_path() == f"/plugchat/callback/{SECRET}/"
+
+
+@pytest.mark.parametrize(
+    ("accounts", "message"),
+    [
+        ({}, r"no account 'loja'\. It has: none"),
+        ({"norte": {}, "sul": {}}, r"no account 'loja'\. It has: 'norte', 'sul'"),
+        ({"loja": {"WEBHOOK_SECRETS": []}}, "'loja' has no WEBHOOK_SECRETS"),
+    ],
+)
+def test_a_missing_account_or_secret_is_named(plugchat, accounts, message):
+    plugchat(ACCOUNTS=accounts)
+    with pytest.raises(ImproperlyConfigured, match=message):
+        post_callback(account="loja")
+
+
+@pytest.mark.parametrize(
+    ("urlconf", "secret"),
+    [("django.contrib.auth.urls", SECRET), ("tests.urls", "a/slash-in-it-that-no-url-takes")],
+)
+def test_missing_urls_are_said_without_the_secret(settings, plugchat, urlconf, secret):
+    settings.ROOT_URLCONF = urlconf
+    plugchat(ACCOUNTS={"default": {"WEBHOOK_SECRETS": [secret]}})
+    with pytest.raises(ImproperlyConfigured, match=r'include\("django_plugchat\.urls"\)') as raised:
+        post_callback()
+    assert secret not in str(raised.value)
