@@ -251,7 +251,8 @@ class DeliveryEvent(models.Model):
             models.Index(fields=["custom_id"], name="plugchat_event_custom_id"),
             models.Index(fields=["message_id"], name="plugchat_event_message_id"),
             models.Index(fields=["phone"], name="plugchat_event_phone"),
-            models.Index(fields=["dispatch_due_at"], name="plugchat_event_due"),
+            models.Index(fields=["dispatch_due_at", "id"], name="plugchat_event_due"),
+            models.Index(fields=["dispatch_status", "received_at", "id"], name="plugchat_event_dispatch"),
         ]
         permissions = [
             ("view_phone", _("Can see whole phone numbers")),
