@@ -8,7 +8,10 @@ worker leaves behind becomes due again.
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any
 
 from django.db import router, transaction
@@ -24,20 +27,24 @@ logger = logging.getLogger(__name__)
 
 _Status = DeliveryEvent.DispatchStatus
 _LONGEST_PAUSE = timedelta(days=1)
+_LONGEST_SWEEP_PAUSE = timedelta(hours=1)
+_BATCH = 500
+_REFUSALS_IN_A_ROW = 10
 
 
 def _lease() -> timedelta:
     return timedelta(seconds=app_settings.dispatch_lease)
 
 
-def _has_receivers() -> bool:
+def has_receivers() -> bool:
+    """Whether this process would hear of an event."""
     return delivery_recorded.has_listeners(DeliveryEvent)
 
 
 def opening_state() -> dict[str, Any]:
     """The dispatch fields of an event about to be stored."""
     # Another dispatcher's workers may have receivers that this process does not import.
-    if app_settings.dispatcher == DEFAULTS["DISPATCHER"] and not _has_receivers():
+    if app_settings.dispatcher == DEFAULTS["DISPATCHER"] and not has_receivers():
         return {"dispatch_status": _Status.NONE, "dispatch_due_at": None}
     return {"dispatch_status": _Status.PENDING, "dispatch_due_at": timezone.now() + _lease()}
 
@@ -89,10 +96,17 @@ def _claim(pk: Any) -> DeliveryEvent | None:
     )
     if claimed:
         return row.first()
-    row.due().filter(dispatch_attempts__gte=limit).update(
-        dispatch_status=_Status.FAILED, dispatch_due_at=None, dispatch_error="The last attempt did not end."
-    )
+    _exhaust(row)
     return None
+
+
+def _exhaust(rows: DeliveryEventQuerySet) -> int:
+    """Give up what is due and has no attempt left: whoever made the last one died."""
+    return (
+        rows.due()
+        .filter(dispatch_attempts__gte=app_settings.dispatch_max_attempts)
+        .update(dispatch_status=_Status.FAILED, dispatch_due_at=None, dispatch_error="The last attempt did not end.")
+    )
 
 
 def deliver(pk: Any) -> bool | None:
@@ -101,7 +115,7 @@ def deliver(pk: Any) -> bool | None:
     Returns True when all of them took it, False when one raised, None when there was nothing to do: another worker
     has it, it is done, exhausted, deleted, not due yet, or no receiver is connected here, which is logged as an error.
     """
-    if not _has_receivers():
+    if not has_receivers():
         logger.error(
             "No receiver of delivery_recorded is connected in this process: event %s is left for one that has. "
             "Import your receivers in an AppConfig.ready().",
@@ -140,3 +154,116 @@ def deliver(pk: Any) -> bool | None:
 
 def _name(receiver: Any) -> str:
     return f"{receiver.__module__}.{getattr(receiver, '__qualname__', type(receiver).__qualname__)}"
+
+
+@dataclass
+class Sweep:
+    """What a sweep did, in events."""
+
+    #: Handed to the dispatcher, or attempted inline.
+    taken: int = 0
+    #: The dispatcher failed: they stay due.
+    refused: int = 0
+    #: Of those taken, as far as known when the sweep ended.
+    done: int = 0
+    failed: int = 0
+    #: Found due with no attempt left, and given up.
+    exhausted: int = 0
+    #: Still to be taken, by a later sweep.
+    left: int = 0
+
+    def _look_at(self, handed_over: dict[Any, int]) -> None:
+        """Count outcomes. A queue tells none, but a backend that runs at once has them already."""
+        rows = _events().filter(pk__in=list(handed_over)).values_list("pk", "dispatch_status", "dispatch_attempts")
+        for pk, status, attempts in rows:
+            if attempts > handed_over[pk]:
+                self.done += status == _Status.DONE
+                self.failed += status == _Status.FAILED
+        handed_over.clear()
+
+
+def sweep(*, limit: int | None = None, inline: bool = False, none_since: datetime | None = None) -> Sweep:
+    """Hand what is due to the dispatcher; ``inline`` attempts it here and now instead. At most ``limit`` events.
+
+    ``none_since`` also takes what was stored since then while no receiver was connected. Sweeps may overlap: none
+    hands over what another has, nor, for as long again as it has been waiting, what an earlier one has put into a
+    queue. ``inline`` does not wait for the queue: a worker that comes later finds nothing to do.
+    """
+    swept = Sweep(exhausted=_exhaust_all())
+    due = _events().due() if inline else _events().due().filter(_not_in_a_queue())
+    unheard = _events().none()
+    if none_since is not None:
+        unheard = _events().filter(dispatch_status=_Status.NONE, received_at__gte=none_since)
+    handed_over: dict[Any, int] = {}
+    refused_in_a_row = 0
+    for event in chain(_oldest_first(due, "dispatch_due_at"), _oldest_first(unheard, "received_at")):
+        # A dispatcher that is down may take its whole timeout to say so, for each of a million events.
+        if swept.taken == limit or refused_in_a_row == _REFUSALS_IN_A_ROW:
+            break
+        if not _reserve(event, inline=inline):
+            continue
+        if inline:
+            succeeded = deliver(event.pk)
+            swept.taken += succeeded is not None
+            swept.done += succeeded is True
+            swept.failed += succeeded is False
+        elif hand_over(event.pk):
+            swept.taken += 1
+            refused_in_a_row = 0
+            handed_over[event.pk] = event.dispatch_attempts
+            if len(handed_over) == _BATCH:
+                swept._look_at(handed_over)
+        else:
+            swept.refused += 1
+            refused_in_a_row += 1
+            _events().filter(pk=event.pk, dispatch_sweep_after=event.dispatch_sweep_after).update(
+                dispatch_sweep_after=None
+            )
+    swept._look_at(handed_over)
+    swept.left = due.count() + unheard.count()
+    return swept
+
+
+def _exhaust_all() -> int:
+    total = 0
+    rows = _events().due().filter(dispatch_attempts__gte=app_settings.dispatch_max_attempts)
+    while pks := list(rows.values_list("pk", flat=True)[:_BATCH]):
+        total += _exhaust(_events().filter(pk__in=pks))
+    return total
+
+
+def _not_in_a_queue() -> Q:
+    return Q(dispatch_sweep_after=None) | Q(dispatch_sweep_after__lte=timezone.now())
+
+
+def _oldest_first(events: DeliveryEventQuerySet, field: str) -> Iterator[DeliveryEvent]:
+    """Walk along an index in statements of their own: flat memory, and no cursor that stays open."""
+    rows = events.order_by(field, "pk").only(
+        "received_at", "dispatch_due_at", "dispatch_status", "dispatch_attempts", "dispatch_sweep_after"
+    )
+    batch = list(rows[:_BATCH])
+    while batch:
+        yield from batch
+        last = getattr(batch[-1], field)
+        batch = list(rows.filter(**{field: last}, pk__gt=batch[-1].pk)[:_BATCH]) or list(
+            rows.filter(**{f"{field}__gt": last})[:_BATCH]
+        )
+
+
+def _reserve(event: DeliveryEvent, *, inline: bool) -> bool:
+    """Whether this sweep has the event, and no other one."""
+    now = timezone.now()
+    changes: dict[str, Any] = {}
+    row = _events().filter(pk=event.pk)
+    if event.dispatch_status == _Status.NONE:
+        row = row.filter(dispatch_status=_Status.NONE)
+        changes = {"dispatch_status": _Status.PENDING, "dispatch_due_at": now}
+    elif inline:
+        return True  # deliver claims it
+    else:
+        row = row.due().filter(_not_in_a_queue())
+    if not inline:
+        # A queue with hours of backlog is not filled again every minute: each time it gets as long again.
+        waiting = min(now - event.received_at, _LONGEST_SWEEP_PAUSE)
+        event.dispatch_sweep_after = changes["dispatch_sweep_after"] = now + max(_lease(), waiting)
+    return bool(row.update(**changes))
