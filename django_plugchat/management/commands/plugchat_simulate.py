@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections import Counter
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from django_plugchat import simulation
+
+
+class Command(BaseCommand):
+    help = "Post callbacks like the provider's to a running server, and print a tally of its answers."
+    requires_system_checks = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "url",
+            nargs="?",
+            default="http://127.0.0.1:8000",
+            help="Where the server is; with a path it is posted to as it is. Default: %(default)s",
+        )
+        parser.add_argument("--count", type=int, default=100, metavar="N", help="Callbacks to post. Default: 100")
+        parser.add_argument(
+            "--failures",
+            type=float,
+            default=10,
+            metavar="PERCENT",
+            help="How many of the messages were not sent. Default: 10",
+        )
+        parser.add_argument(
+            "--duplicates",
+            type=float,
+            default=10,
+            metavar="PERCENT",
+            help="How many of the callbacks repeat an earlier one. Default: 10",
+        )
+        parser.add_argument(
+            "--concurrency", type=int, default=4, metavar="N", help="Connections to post on at once. Default: 4"
+        )
+        parser.add_argument(
+            "--account", default="default", metavar="NAME", help="Whose callbacks they are. Default: default"
+        )
+
+    def handle(
+        self,
+        *,
+        url: str,
+        count: int,
+        failures: float,
+        duplicates: float,
+        concurrency: int,
+        account: str,
+        **options: Any,
+    ) -> None:
+        for option, value in (("--count", count), ("--concurrency", concurrency)):
+            if value < 1:
+                raise CommandError(_("%(option)s must be at least 1.") % {"option": option})
+        for option, percent in (("--failures", failures), ("--duplicates", duplicates)):
+            if not 0 <= percent <= 100:
+                raise CommandError(_("%(option)s is a percentage: 0 to 100.") % {"option": option})
+        try:
+            target = simulation.target(url, account)
+        except (ValueError, ImproperlyConfigured) as error:
+            raise CommandError(str(error)) from error
+        callbacks = simulation.callbacks(count, failures=failures, duplicates=duplicates)
+        answers = simulation.post_all(target, callbacks, concurrency=min(concurrency, count))
+        tally = Counter(_with_progress_bar(answers, count))
+        self._print(tally, origin=simulation.origin(target))
+        unexpected = [
+            answer
+            for answer, _times in tally.most_common()
+            if answer not in (simulation.RECORDED, simulation.DUPLICATE)
+        ]
+        if unexpected:
+            raise CommandError(f"{unexpected[0]}: {simulation.advice(unexpected[0])}")
+
+    def _print(self, tally: Counter[str], *, origin: str) -> None:
+        total = tally.total()
+        self.stdout.write(
+            ngettext(
+                "Posted %(count)d callback to %(origin)s. Answers:",
+                "Posted %(count)d callbacks to %(origin)s. Answers:",
+                total,
+            )
+            % {"count": total, "origin": origin}
+        )
+        width = max(map(len, tally))
+        for answer, times in tally.most_common():
+            self.stdout.write(f"  {answer:{width}}  {times:>{len(str(total))}}")
+
+
+def _with_progress_bar(answers: Any, total: int) -> Any:
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return answers
+    # disable=None: only on a terminal.
+    return tqdm(answers, total=total, disable=None, leave=False)

@@ -1,0 +1,279 @@
+from __future__ import annotations
+
+import io
+import json
+import socket
+import sys
+import threading
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import requests
+from django.core.management import CommandError, call_command
+
+from django_plugchat import simulation
+from django_plugchat.management.commands.plugchat_simulate import Command
+from django_plugchat.models import DeliveryEvent
+from tests.conftest import SECRET
+
+
+@pytest.fixture
+def simulate():
+    def simulate(*args, **options):
+        stdout = io.StringIO()
+        try:
+            call_command("plugchat_simulate", *args, stdout=stdout, **options)
+        finally:
+            assert SECRET not in stdout.getvalue()
+        return [line.split() for line in stdout.getvalue().splitlines()]
+
+    return simulate
+
+
+class Answering(ThreadingHTTPServer):
+    """A server that gives every request one answer, and remembers what it was asked."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.status, self.body, self.headers = 200, b'{"status": "recorded"}', {}
+        self.requests, self.connections = [], set()
+
+
+class Answer(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Answering
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.requests.append((self.path, self.headers["Content-Type"], json.loads(body)))
+        self.server.connections.add(self.client_address)
+        self.send_response(self.server.status)
+        for name, value in self.server.headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(self.server.body)))
+        self.end_headers()
+        self.wfile.write(self.server.body)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server():
+    with Answering() as server:
+        thread = threading.Thread(target=server.serve_forever, args=[0.01])
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def closed_port():
+    """Nothing listens there, and nothing else gets it."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_running_server_stores_what_is_posted(live_server, simulate):
+    lines = simulate(live_server.url, "--count=30", "--failures=50", "--duplicates=20", "--concurrency=3")
+    assert lines[0][:3] == ["Posted", "30", "callbacks"]
+    assert dict(lines[1:]) == {"recorded": "24", "duplicate": "6"}
+    events = DeliveryEvent.objects.all()
+    assert (len(events), len(events.failed())) == (24, 12)
+    assert sum(event.times_received for event in events) == 30
+    assert all(event.occurred_at for event in events)
+    assert {event.error for event in events.failed()} <= {failure["error"] for failure in simulation.FAILURES}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_another_account(live_server, simulate):
+    assert simulate(live_server.url, "--count=1", "--account=norte")[1:] == [["recorded", "1"]]
+    assert DeliveryEvent.objects.get().account == "norte"
+
+
+@pytest.mark.parametrize(
+    ("count", "failures", "duplicates", "different", "failed"),
+    [
+        (1, 0, 0, 1, 0),
+        (100, 0, 0, 100, 0),
+        (100, 100, 0, 100, 100),
+        (100, 10, 10, 90, 9),
+        (100, 12.5, 0.5, 100, 12),
+        (3, 0, 100, 1, 0),
+    ],
+)
+def test_the_percentages_are_kept(count, failures, duplicates, different, failed):
+    posted = list(simulation.callbacks(count, failures=failures, duplicates=duplicates))
+    assert len(posted) == count
+    by_message = {callback["zaapId"]: callback for callback in posted}
+    assert len(by_message) == different
+    assert sum("error" in callback for callback in by_message.values()) == failed
+
+
+def test_every_failure_of_the_providers_comes_up():
+    posted = list(simulation.callbacks(300, failures=100))
+    assert {(callback["error"], callback.get("errorCode")) for callback in posted} == {
+        ("Phone number does not exist", None),
+        ("Timeout on send message", None),
+        ("Whatsapp did not allow sending this message", "SHADOW_BAN"),
+    }
+
+
+def test_some_have_a_custom_id():
+    with_custom_id = sum("customId" in callback for callback in simulation.callbacks(300))
+    assert 0 < with_custom_id < 300
+
+
+def test_workers_keep_their_connections(server, simulate):
+    simulate(server.url, "--count=40", "--concurrency=2")
+    assert len(server.requests) == 40
+    assert len(server.connections) <= 2
+
+
+def test_a_url_without_a_path_gets_the_callback_path(server, simulate):
+    simulate(server.url, "--count=1")
+    path, content_type, callback = server.requests[0]
+    assert (path, content_type) == (f"/plugchat/callback/{SECRET}/", "application/json")
+    assert callback["type"] == "DeliveryCallback"
+
+
+def test_a_url_with_a_path_is_used_as_it_is(server, simulate):
+    simulate(f"{server.url}/elsewhere?a=b", "--count=1")
+    assert server.requests[0][0] == "/elsewhere?a=b"
+
+
+def test_by_default_it_posts_to_the_development_server():
+    options = Command().create_parser("manage.py", "plugchat_simulate").parse_args([])
+    target = simulation.target(options.url, options.account)
+    assert target == f"http://127.0.0.1:8000/plugchat/callback/{SECRET}/"
+
+
+def test_a_password_in_the_url_is_not_printed(server, simulate):
+    lines = simulate(server.url.replace("http://", "http://user:pass@"), "--count=1")
+    assert lines[0][:5] == ["Posted", "1", "callback", "to", f"{server.url}."]
+
+
+def test_a_proxy_is_not_asked_for_this_machine(server, simulate, monkeypatch, closed_port):
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{closed_port}")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    assert simulate(server.url, "--count=1")[1:] == [["recorded", "1"]]
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "message"),
+    [
+        (404, {}, b"", "HTTP 404: The server does not know the secret"),
+        (400, {}, b"", "HTTP 400: .*ALLOWED_HOSTS"),
+        (301, {"Location": "https://example.com/"}, b"", "HTTP 301: The server redirects"),
+        (503, {}, b"", "HTTP 503: The server's database failed"),
+        (500, {}, b"", "HTTP 500: The server failed"),
+        (403, {}, b"", "HTTP 403: Something other"),
+        (200, {}, b"", "HTTP 200: Something other"),
+        (200, {}, b"[]", "HTTP 200: Something other"),
+        (200, {}, b'{"status": "fine"}', "HTTP 200: Something other"),
+        (200, {}, b'{"status": ["recorded"]}', "HTTP 200: Something other"),
+    ],
+)
+def test_an_unexpected_answer_fails_with_what_to_do(server, simulate, status, headers, body, message):
+    server.status, server.headers, server.body = status, headers, body
+    with pytest.raises(CommandError, match=message) as raised:
+        simulate(server.url, "--count=3", "--concurrency=1")
+    assert SECRET not in str(raised.value)
+    assert len(server.requests) == 3
+
+
+def test_duplicates_are_expected(server, simulate):
+    server.body = b'{"status": "duplicate"}'
+    assert simulate(server.url, "--count=2")[1:] == [["duplicate", "2"]]
+
+
+def test_no_server(simulate, closed_port):
+    with pytest.raises(CommandError, match=r"ConnectionError: .*Is the server running") as raised:
+        simulate(f"http://127.0.0.1:{closed_port}")
+    assert SECRET not in str(raised.value)
+
+
+def test_nothing_more_is_posted_when_a_server_goes_away(closed_port):
+    url = f"http://127.0.0.1:{closed_port}/"
+    assert list(simulation.post_all(url, simulation.callbacks(100))) == ["ConnectionError"]
+
+
+def test_no_trusted_https(server, simulate):
+    with pytest.raises(CommandError, match="SSLError: No trusted HTTPS"):
+        simulate(server.url.replace("http:", "https:"), "--count=1")
+
+
+def test_no_answer_in_time(simulate, monkeypatch):
+    monkeypatch.setattr(simulation, "TIMEOUT", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(CommandError, match=r"ReadTimeout: .*in time"):
+        simulate(f"http://127.0.0.1:{silent.getsockname()[1]}", "--count=1")
+
+
+def test_posting_stops_with_whoever_reads_the_answers(server):
+    answers = simulation.post_all(server.url, simulation.callbacks(10**9), concurrency=2)
+    assert next(answers) == "recorded"
+    answers.close()
+    posted = len(server.requests)
+    with requests.Session() as session:
+        simulation.post(session, server.url, {})
+    assert len(server.requests) == posted + 1
+
+
+def test_what_fails_in_a_worker_is_raised():
+    def failing():
+        raise LookupError("in the worker")
+        yield
+
+    with pytest.raises(LookupError, match="in the worker"):
+        list(simulation.post_all("http://127.0.0.1/", failing(), concurrency=2))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--count=0"], "--count must be at least 1"),
+        (["--concurrency=0"], "--concurrency must be at least 1"),
+        (["--failures=-1"], "--failures is a percentage"),
+        (["--failures=nan"], "--failures is a percentage"),
+        (["--duplicates=101"], "--duplicates is a percentage"),
+        (["--account=sul"], "no account 'sul'"),
+        (["example.com"], "must begin with http"),
+        (["ftp://example.com"], "must begin with http"),
+        (["http:///plugchat/"], "must begin with http"),
+        (["http://[::1"], "must begin with http"),
+        (["http://127.0.0.1:port"], "must begin with http"),
+        (["http://127.0.0.1:0"], "must begin with http"),
+    ],
+)
+def test_unusable_arguments_are_refused(simulate, arguments, message):
+    with pytest.raises(CommandError, match=message):
+        simulate(*arguments)
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(("stderr", "shown"), [(Terminal, True), (io.StringIO, False)])
+def test_a_progress_bar_on_a_terminal(server, simulate, monkeypatch, stderr, shown):
+    monkeypatch.setattr(sys, "stderr", stderr())
+    simulate(server.url, "--count=5")
+    assert ("/5 [" in sys.stderr.getvalue()) is shown
+
+
+def test_no_progress_bar_without_tqdm(server, simulate, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert simulate(server.url, "--count=5")[1:] == [["recorded", "5"]]
+    assert sys.stderr.getvalue() == ""
+
+
+def test_the_tally_counts_each_answer_once(server):
+    answers = Counter(simulation.post_all(server.url, simulation.callbacks(50), concurrency=4))
+    assert answers == {"recorded": 50}
