@@ -54,6 +54,7 @@ TEMPLATES = [
     },
 ]
 STATIC_URL = "static/"
+MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}  # Django 6.1 asks for it
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 PLUGCHAT = {
     "ACCOUNTS": {

@@ -97,7 +97,8 @@ def test_unknown_secret(client, method, path):
 
 
 @pytest.mark.parametrize(
-    "accounts", [{}, {"default": {}}, {"default": {"WEBHOOK_SECRETS": [""]}}, {"default": {"WEBHOOK_SECRETS": SECRET}}, None]
+    "accounts",
+    [{}, {"default": {}}, {"default": {"WEBHOOK_SECRETS": [""]}}, {"default": {"WEBHOOK_SECRETS": SECRET}}, None],
 )
 def test_no_secret_configured(plugchat, post, accounts):
     plugchat(ACCOUNTS=accounts)
@@ -127,7 +128,8 @@ def test_another_method(client, method):
 
 
 @pytest.mark.parametrize(
-    "content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "application/jsonp", "", "json"]
+    "content_type",
+    ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "application/jsonp", "", "json"],
 )
 def test_another_content_type(post, content_type):
     response = post(json.dumps(EXAMPLE), content_type=content_type)
@@ -136,7 +138,9 @@ def test_another_content_type(post, content_type):
     assert_nothing_stored()
 
 
-@pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "Application/JSON", "application/json;charset=x"])
+@pytest.mark.parametrize(
+    "content_type", ["application/json; charset=utf-8", "Application/JSON", "application/json;charset=x"]
+)
 def test_json_content_types(post, content_type):
     assert post(json.dumps(EXAMPLE), content_type=content_type).status_code == 200
 
@@ -259,7 +263,9 @@ def test_unknown_types_are_logged_by_name(post, plugchat, settings, caplog, kind
     assert_nothing_stored()
 
 
-@pytest.mark.parametrize("rest", ['"x": NaN', '"x": 1e999', f'"x": {"[" * 30}{"]" * 30}', f'"x": {"9" * 5000}', '"phone": {}'])
+@pytest.mark.parametrize(
+    "rest", ['"x": NaN', '"x": 1e999', f'"x": {"[" * 30}{"]" * 30}', f'"x": {"9" * 5000}', '"phone": {}']
+)
 def test_what_is_ignored_is_not_judged(post, rest):
     assert post(f'{{"type": "ReceivedCallback", {rest}}}').json() == {"status": "ignored"}
     assert_nothing_stored()
@@ -377,7 +383,10 @@ def test_over_the_limit_refusals_are_answered_and_logged_but_not_kept(post, plug
     plugchat(MAX_REJECTED=2)
     for body in (b"{1", b"{2", b"{3", b"{1"):
         assert post(body).status_code == 400
-    assert [(row.body_text, row.times_received) for row in RejectedCallback.objects.order_by("pk")] == [("{1", 2), ("{2", 1)]
+    assert [(row.body_text, row.times_received) for row in RejectedCallback.objects.order_by("pk")] == [
+        ("{1", 2),
+        ("{2", 1),
+    ]
     assert [record.name for record in caplog.records if "Not kept" in record.getMessage()] == ["django_plugchat.views"]
     # The limit is each account's own.
     assert post(b"{1", url="/plugchat/callback/secret-of-the-account-norte/").status_code == 400
@@ -395,7 +404,15 @@ def test_the_documented_example(post):
     assert (response.status_code, response.json()) == (200, {"status": "recorded"})
     assert response.headers["Content-Type"] == "application/json"
     event = DeliveryEvent.objects.get()
-    assert (event.account, event.phone, event.zaap_id, event.custom_id, event.message_id, event.type, event.instance_id) == (
+    assert (
+        event.account,
+        event.phone,
+        event.zaap_id,
+        event.custom_id,
+        event.message_id,
+        event.type,
+        event.instance_id,
+    ) == (
         "default",
         "554499999999",
         "A20DA9C0183A2D35A260F53F5D2B9244",
@@ -430,7 +447,9 @@ def test_live_callbacks(post, callback, outcome):
 
 def test_each_account(post):
     assert post(EXAMPLE, url="/plugchat/callback/secret-of-the-account-norte/").json() == {"status": "recorded"}
-    assert post(EXAMPLE, url="/plugchat/callback/retiring-secret-of-the-default-account/").json() == {"status": "recorded"}
+    assert post(EXAMPLE, url="/plugchat/callback/retiring-secret-of-the-default-account/").json() == {
+        "status": "recorded"
+    }
     assert DeliveryEvent.objects.for_account("norte").get().fingerprint != (
         DeliveryEvent.objects.for_account("default").get().fingerprint
     )
@@ -452,9 +471,17 @@ def test_ids_at_their_limits(post):
 
 
 def test_null_is_absent(post):
-    assert post(callback_with(customId=None, messageId=None, instanceId=None, momment=None, error=None)).status_code == 200
+    assert (
+        post(callback_with(customId=None, messageId=None, instanceId=None, momment=None, error=None)).status_code == 200
+    )
     event = DeliveryEvent.objects.get()
-    assert (event.custom_id, event.message_id, event.instance_id, event.error, event.outcome) == ("", "", "", "", "sent")
+    assert (event.custom_id, event.message_id, event.instance_id, event.error, event.outcome) == (
+        "",
+        "",
+        "",
+        "",
+        "sent",
+    )
     assert post(callback_with(customId=..., messageId=...)).json() == {"status": "duplicate"}
     assert post(callback_with(customId="", messageId="")).json() == {"status": "duplicate"}
 
@@ -559,7 +586,9 @@ def test_the_same_event_again(post, plugchat, settings):
     first = DeliveryEvent.objects.get()
     again = dict(reversed(LIVE_SUCCESS.items())) | {"momment": 1, "unknown": "field"}
     body = json.dumps(again, indent=4)
-    assert post(body, url="/plugchat/callback/retiring-secret-of-the-default-account/").json() == {"status": "duplicate"}
+    assert post(body, url="/plugchat/callback/retiring-secret-of-the-default-account/").json() == {
+        "status": "duplicate"
+    }
     event = DeliveryEvent.objects.get()
     changed = {"times_received": 2, "last_received_at": event.last_received_at, "secret_id": event.secret_id}
     assert event.last_received_at > first.last_received_at

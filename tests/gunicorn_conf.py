@@ -1,0 +1,6 @@
+logconfig_dict = {
+    "version": 1,
+    "filters": {"redact": {"()": "django_plugchat.log.RedactingFilter"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "filters": ["redact"]}},
+    "loggers": {"gunicorn.access": {"handlers": ["console"], "level": "INFO", "propagate": False}},
+}

@@ -1,0 +1,86 @@
+"""Through the servers that people use: chunked bodies, large ones, and what their access logs show."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+
+from django_plugchat.models import DeliveryEvent, RejectedCallback
+
+from .conftest import EXAMPLE, SECRET, URL
+from .servers import gunicorn, runserver
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+JSON = {"Content-Type": "application/json"}
+
+
+def in_pieces(body: bytes) -> Iterator[bytes]:
+    for start in range(0, len(body), 1000):
+        yield body[start : start + 1000]
+
+
+def resident_megabytes(pid: int) -> float:
+    (line,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) / 1024
+
+
+def status_of_large_body(base: str, headers: dict[str, str], size: int) -> int:
+    """Posts without giving up when the server answers before it has read everything."""
+    connection = http.client.HTTPConnection(urlsplit(base).netloc, timeout=60)
+    connection.putrequest("POST", URL)
+    for name, value in (JSON | headers).items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    piece = b"[" * 65536
+    try:
+        for _ in range(size // len(piece)):
+            connection.send(b"%x\r\n%s\r\n" % (len(piece), piece) if "Transfer-Encoding" in headers else piece)
+    except OSError:
+        pass
+    try:
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def test_gunicorn(tmp_path):
+    log = tmp_path / "log"
+    with gunicorn(log, "--workers", "1", "--config", "tests/gunicorn_conf.py") as (base, process):
+        body = json.dumps(EXAMPLE).encode()
+        assert requests.post(base + URL, in_pieces(body), headers=JSON).json() == {"status": "recorded"}
+        assert requests.post(base + URL, body, headers=JSON).json() == {"status": "duplicate"}
+        assert requests.post(base + URL, b"[" * 60_000, headers=JSON).status_code == 400
+        assert requests.post(f"{base}/plugchat/callback/some-wrong-secret/", body, headers=JSON).status_code == 404
+        (worker,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        before = resident_megabytes(int(worker))
+        assert status_of_large_body(base, {"Transfer-Encoding": "chunked"}, 50_000_000) in {413, 0}
+        assert resident_megabytes(int(worker)) - before < 10
+        assert requests.post(base + URL, body, headers=JSON).json() == {"status": "duplicate"}
+    assert DeliveryEvent.objects.get().times_received == 3
+    assert RejectedCallback.objects.get().body_text == "[" * 60_000
+    shown = log.read_text()
+    assert shown.count("POST /plugchat/callback/[redacted]/ HTTP/1.1") >= 5
+    assert SECRET not in shown
+    assert "some-wrong-secret" not in shown
+
+
+def test_runserver(tmp_path):
+    log = tmp_path / "log"
+    with runserver(log, DJANGO_SETTINGS_MODULE="tests.settings_redacted") as (base, _process):
+        body = json.dumps(EXAMPLE).encode()
+        assert requests.post(base + URL, body, headers=JSON).json() == {"status": "recorded"}
+        assert requests.post(base + URL, in_pieces(body), headers=JSON).status_code == 411
+        assert requests.post(f"{base}/plugchat/callback/some-wrong-secret/", body, headers=JSON).status_code == 404
+    assert DeliveryEvent.objects.get().times_received == 1
+    shown = log.read_text()
+    assert '"POST /plugchat/callback/[redacted]/ HTTP/1.1" 200' in shown
+    assert SECRET not in shown
+    assert "some-wrong-secret" not in shown
