@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -267,3 +268,40 @@ def _reserve(event: DeliveryEvent, *, inline: bool) -> bool:
         waiting = min(now - event.received_at, _LONGEST_SWEEP_PAUSE)
         event.dispatch_sweep_after = changes["dispatch_sweep_after"] = now + max(_lease(), waiting)
     return bool(row.update(**changes))
+
+
+def redispatch(queryset: DeliveryEventQuerySet) -> int:
+    """Start over with these events, whatever became of them: all but those being tried at this moment.
+
+    Returns how many. Those that the dispatcher does not take are due, for the next sweep.
+    """
+    alias = router.db_for_write(DeliveryEvent)
+    rows = queryset.using(alias).order_by("pk").values_list("pk", flat=True)
+    taken = 0
+    pks = list(rows[:_BATCH])
+    while pks:
+        now = timezone.now()
+        being_tried = Q(dispatch_status=_Status.PENDING, dispatch_attempts__gt=0, dispatch_due_at__gt=now)
+        taken += (
+            _events()
+            .filter(~being_tried, pk__in=pks)
+            .update(
+                dispatch_status=_Status.PENDING,
+                dispatch_attempts=0,
+                dispatch_due_at=now,
+                dispatch_sweep_after=None,
+                dispatched_at=None,
+                dispatch_error="",
+            )
+        )
+        transaction.on_commit(partial(_hand_over_all, pks), using=alias, robust=True)
+        pks = list(rows.filter(pk__gt=pks[-1])[:_BATCH])
+    return taken
+
+
+def _hand_over_all(pks: list[Any]) -> None:
+    refused_in_a_row = 0
+    for pk in pks:
+        refused_in_a_row = 0 if hand_over(pk) else refused_in_a_row + 1
+        if refused_in_a_row == _REFUSALS_IN_A_ROW:
+            break

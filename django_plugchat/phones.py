@@ -34,6 +34,20 @@ def variants(number: str) -> list[str]:
     return [given, area + local if len(given) == 13 else f"{area}9{local}"]
 
 
+def searched(typed: str, *, whole_only: bool) -> list[str]:
+    """The stored numbers that somebody may mean, however they typed it.
+
+    ``whole_only`` takes no number without its country: nobody who may not see numbers finds one by its parts.
+    """
+    number = digits(typed)
+    if not number or any(character.isalpha() for character in typed):
+        return [typed]
+    numbers = variants(number)
+    if not whole_only and len(national := number.lstrip("0")) in (10, 11):
+        numbers += variants(f"55{national}")
+    return [typed, *numbers, f"{number}-group", f"{number}@lid"]
+
+
 def _brazilian(value: str) -> re.Match[str] | None:
     return _BRAZILIAN.fullmatch(digits(value)) if _WRITTEN.fullmatch(value) else None
 
@@ -67,6 +81,12 @@ def _forms_of(phone: str) -> re.Pattern[str] | None:
 
 def mask_number_in(text: str, phone: str) -> str:
     """The text without that one number; the rest, ids among it, stays as it is."""
+    # A pattern for each row of a long export would be most of its time.
+    known = digits(text)
+    if phone not in text and not any(
+        run[-6:] in known for run in re.findall(r"[0-9]{6,}", digits(phone) + " " + phone)
+    ):
+        return text
     forms = _forms_of(phone)
     return forms.sub(lambda match: mask_phone(match[0]), text) if forms else text
 
