@@ -1,0 +1,59 @@
+"""Rows as the view would have stored them, of any age and state."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from itertools import count
+from typing import Any
+
+from django.utils import timezone
+
+from django_plugchat.conf import secret_id
+from django_plugchat.models import DeliveryEvent, RejectedCallback
+from tests.conftest import EXAMPLE, SECRET
+
+Status = DeliveryEvent.DispatchStatus
+
+_numbers = count()
+
+
+def event(**fields: Any) -> DeliveryEvent:
+    """An event that no receiver was connected for."""
+    return DeliveryEvent.objects.create(**_event_fields(**fields))
+
+
+def events(number: int, **fields: Any) -> list[DeliveryEvent]:
+    return DeliveryEvent.objects.bulk_create(DeliveryEvent(**_event_fields(**fields)) for _ in range(number))
+
+
+def _event_fields(*, received_at: datetime | None = None, **fields: Any) -> dict[str, Any]:
+    received_at = received_at or timezone.now()
+    number = next(_numbers)
+    return {
+        "account": "default",
+        "secret_id": secret_id(SECRET),
+        "zaap_id": f"Z{number}",
+        "phone": EXAMPLE["phone"],
+        "type": EXAMPLE["type"],
+        "outcome": DeliveryEvent.Outcome.SENT,
+        "payload": {},
+        "received_at": received_at,
+        "last_received_at": received_at,
+        "fingerprint": f"{number:064}",
+    } | fields
+
+
+def rejected(body: bytes = b"{}", *, received_at: datetime | None = None, **fields: Any) -> RejectedCallback:
+    received_at = received_at or timezone.now()
+    return RejectedCallback.objects.create(
+        **{
+            "account": "default",
+            "secret_id": secret_id(SECRET),
+            "received_at": received_at,
+            "last_received_at": received_at,
+            "reason": RejectedCallback.Reason.INVALID,
+            "body": body,
+            "fingerprint": f"{next(_numbers):064}",
+        }
+        | fields
+    )
