@@ -1,0 +1,284 @@
+"""The user's code hears of an event: at least once, whatever it does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from datetime import timedelta
+
+import pytest
+from django.db import OperationalError, connection, connections, transaction
+from django.utils import timezone
+
+from django_plugchat import dispatch
+from django_plugchat.models import DeliveryEvent
+from django_plugchat.signals import delivery_recorded
+
+from .conftest import EXAMPLE
+from .servers import test_database_url
+from .test_storing import Interrupt, in_threads, raising
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+CELERY_LIKE = "tests.dispatchers.remember"
+
+
+@contextmanager
+def connected(*receivers):
+    for receiver in receivers:
+        delivery_recorded.connect(receiver, sender=DeliveryEvent)
+    try:
+        yield
+    finally:
+        for receiver in receivers:
+            delivery_recorded.disconnect(receiver, sender=DeliveryEvent)
+
+
+class Receiver:
+    """Remembers what it heard; raises as often as it is told to."""
+
+    def __init__(self, failures: int = 0):
+        self.heard: list[DeliveryEvent] = []
+        self.failures = failures
+
+    def __call__(self, sender, event, **kwargs):
+        self.heard.append(event)
+        if self.failures:
+            self.failures -= 1
+            raise ValueError("554499999999")
+
+
+def stored() -> DeliveryEvent:
+    return DeliveryEvent.objects.get()
+
+
+def make_due(**changes) -> None:
+    DeliveryEvent.objects.update(dispatch_due_at=timezone.now() - timedelta(seconds=1), **changes)
+
+
+def test_without_a_receiver(post, django_assert_num_queries):
+    with django_assert_num_queries(1):
+        post(EXAMPLE)
+    event = stored()
+    assert (event.dispatch_status, event.dispatch_due_at, event.dispatch_attempts) == ("none", None, 0)
+    assert not DeliveryEvent.objects.due().exists()
+
+
+def test_a_receiver_hears_of_a_new_event_once(post):
+    receiver = Receiver()
+    with connected(receiver):
+        assert post(EXAMPLE).json() == {"status": "recorded"}
+        assert post(EXAMPLE).json() == {"status": "duplicate"}
+    (event,) = receiver.heard
+    assert event.payload == EXAMPLE
+    event = stored()
+    assert (event.dispatch_status, event.dispatch_attempts, event.dispatch_due_at) == ("done", 1, None)
+    assert event.dispatched_at is not None
+
+
+def test_receivers_hear_of_it_after_the_commit(post):
+    open_transactions = []
+
+    def receiver(sender, event, **kwargs):
+        open_transactions.append(connection.in_atomic_block)
+
+    with connected(receiver):
+        with transaction.atomic():
+            assert post(EXAMPLE).json() == {"status": "recorded"}
+            assert not open_transactions
+        assert open_transactions == [False]
+        with pytest.raises(ZeroDivisionError), transaction.atomic():
+            post(EXAMPLE | {"customId": "undone"})
+            raise ZeroDivisionError
+        assert open_transactions == [False]
+
+
+def test_a_receiver_that_raises(post, plugchat, caplog):
+    plugchat(DISPATCH_MAX_ATTEMPTS=3, DISPATCH_LEASE=100)
+    faulty, sound = Receiver(failures=2), Receiver()
+    with connected(faulty, sound):
+        assert post(EXAMPLE).json() == {"status": "recorded"}
+        event = stored()
+        assert (event.dispatch_status, event.dispatch_attempts) == ("failed", 1)
+        assert event.dispatch_error == "tests.test_dispatch.Receiver: ValueError"
+        assert len(sound.heard) == 1
+        # Not before its pause is over.
+        assert dispatch.deliver(event.pk) is None
+        pauses = [event.dispatch_due_at - timezone.now()]
+        make_due()
+        assert dispatch.deliver(event.pk) is False
+        pauses.append(stored().dispatch_due_at - timezone.now())
+        assert pauses[1] > pauses[0] * 1.5 > timedelta(0)
+        make_due()
+        assert dispatch.deliver(event.pk) is True
+    event = stored()
+    assert (event.dispatch_status, event.dispatch_attempts, event.dispatch_error) == ("done", 3, "")
+    assert len(sound.heard) == len(faulty.heard) == 3
+    assert "554499999999" not in [record.getMessage() for record in caplog.records if "plugchat" in record.name]
+
+
+def test_an_exhausted_event_stops(post, plugchat):
+    plugchat(DISPATCH_MAX_ATTEMPTS=2)
+    receiver = Receiver(failures=9)
+    with connected(receiver):
+        post(EXAMPLE)
+        make_due()
+        assert dispatch.deliver(stored().pk) is False
+        event = stored()
+        assert (event.dispatch_status, event.dispatch_attempts, event.dispatch_due_at) == ("failed", 2, None)
+        assert not DeliveryEvent.objects.due().exists()
+        assert dispatch.deliver(event.pk) is None
+    assert len(receiver.heard) == 2
+
+
+def test_a_last_attempt_that_died_is_exhausted(post, plugchat):
+    with connected(Receiver(failures=1)):
+        post(EXAMPLE)
+        make_due(dispatch_status="pending", dispatch_attempts=5)
+        assert dispatch.deliver(stored().pk) is None
+    event = stored()
+    assert (event.dispatch_status, event.dispatch_due_at) == ("failed", None)
+    assert event.dispatch_error == "The last attempt did not end."
+
+
+def test_a_receiver_that_deletes_the_event(post):
+    def receiver(sender, event, **kwargs):
+        event.delete()
+
+    with connected(receiver):
+        assert post(EXAMPLE).json() == {"status": "recorded"}
+    assert not DeliveryEvent.objects.exists()
+    with connected(receiver):
+        assert dispatch.deliver(1) is None
+
+
+def test_a_receiver_with_a_transaction_of_its_own(post):
+    def receiver(sender, event, **kwargs):
+        with transaction.atomic():
+            DeliveryEvent.objects.filter(pk=event.pk).update(custom_id="seen")
+            raise ValueError
+
+    with connected(receiver):
+        assert post(EXAMPLE).json() == {"status": "recorded"}
+    assert (stored().custom_id, stored().dispatch_status) == ("123", "failed")
+
+
+def test_async_receivers(post):
+    heard = []
+
+    async def receiver(sender, event, **kwargs):
+        heard.append(event.zaap_id)
+
+    with connected(receiver):
+        assert post(EXAMPLE).json() == {"status": "recorded"}
+    assert heard == [EXAMPLE["zaapId"]]
+    assert stored().dispatch_status == "done"
+
+
+def test_a_slow_attempt_that_another_worker_took_over(post):
+    """The lease ends while a receiver runs: what the second worker finds out counts."""
+
+    def receiver(sender, event, **kwargs):
+        DeliveryEvent.objects.update(dispatch_attempts=2, dispatch_error="the other one's")
+        raise ValueError
+
+    with connected(receiver):
+        post(EXAMPLE)
+    assert (stored().dispatch_status, stored().dispatch_error) == ("pending", "the other one's")
+
+
+def test_many_workers_at_once_take_it_once(post, plugchat):
+    plugchat(DISPATCHER=CELERY_LIKE)
+    receiver = Receiver()
+    with connected(receiver):
+        post(EXAMPLE)
+        pk = stored().pk
+        outcomes = in_threads([lambda: dispatch.deliver(pk)] * 16, 16)
+    assert sorted(outcomes, key=str) == [None] * 15 + [True]
+    assert len(receiver.heard) == 1
+
+
+def test_a_worker_without_receivers(post, plugchat, caplog):
+    plugchat(DISPATCHER=CELERY_LIKE)
+    post(EXAMPLE)
+    event = stored()
+    assert dispatch.deliver(event.pk) is None
+    assert (stored().dispatch_status, stored().dispatch_attempts) == ("pending", 0)
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    receiver = Receiver()
+    with connected(receiver):
+        assert dispatch.deliver(event.pk) is True
+
+
+def test_another_dispatcher(post, plugchat):
+    from . import dispatchers
+
+    plugchat(DISPATCHER=CELERY_LIKE)
+    before = timezone.now()
+    post(EXAMPLE)
+    event = stored()
+    assert dispatchers.remembered == [event.pk]
+    assert (event.dispatch_status, event.dispatch_attempts) == ("pending", 0)
+    assert before + timedelta(seconds=299) < event.dispatch_due_at < timezone.now() + timedelta(seconds=300)
+
+
+@pytest.mark.parametrize("dispatcher", ["tests.dispatchers.fail", "tests.dispatchers.missing", "nowhere.at_all", "x"])
+def test_a_dispatcher_that_fails(post, plugchat, caplog, dispatcher):
+    plugchat(DISPATCHER=dispatcher)
+    assert post(EXAMPLE).json() == {"status": "recorded"}
+    event = stored()
+    assert (event.dispatch_status, event.dispatch_attempts) == ("pending", 0)
+    assert event.dispatch_due_at is not None
+    (record,) = caplog.records
+    assert (record.name, record.levelname) == ("django_plugchat.dispatch", "ERROR")
+    assert "554499999999" not in caplog.text
+
+
+def test_the_database_goes_away_after_the_event_was_stored(post, caplog):
+    with connected(Receiver()), connection.execute_wrapper(Interrupt("UPDATE", raising(OperationalError()))):
+        assert post(EXAMPLE).json() == {"status": "recorded"}
+    assert (stored().dispatch_status, stored().dispatch_attempts) == ("pending", 0)
+
+
+def test_a_receiver_that_kills_its_worker(post, plugchat):
+    plugchat(DISPATCHER=CELERY_LIKE)
+    post(EXAMPLE)
+    pk = stored().pk
+    worker = subprocess.run(
+        [sys.executable, "-m", "tests.dispatchers", str(pk)],
+        env=os.environ | {"DATABASE_URL": test_database_url()},
+        timeout=60,
+        check=False,
+    )
+    assert worker.returncode == -signal.SIGKILL
+    event = stored()
+    assert (event.dispatch_status, event.dispatch_attempts) == ("pending", 1)
+    receiver = Receiver()
+    with connected(receiver):
+        assert dispatch.deliver(pk) is None  # its lease is not over
+        make_due()
+        assert dispatch.deliver(pk) is True
+    assert stored().dispatch_attempts == 2
+
+
+def test_slow_receivers_do_not_hold_the_row(post):
+    """While a receiver runs, callbacks of the same event are counted."""
+    answers = []
+
+    def receiver(sender, event, **kwargs):
+        def post_again():
+            answers.append(post(EXAMPLE).json())
+            connections.close_all()
+
+        thread = threading.Thread(target=post_again)
+        thread.start()
+        thread.join()
+
+    with connected(receiver):
+        assert post(EXAMPLE).json() == {"status": "recorded"}
+    assert answers == [{"status": "duplicate"}]
+    assert (stored().times_received, stored().dispatch_status) == (2, "done")
