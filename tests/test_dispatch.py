@@ -91,9 +91,9 @@ def test_receivers_hear_of_it_after_the_commit(post):
             assert post(EXAMPLE).json() == {"status": "recorded"}
             assert not open_transactions
         assert open_transactions == [False]
-        with pytest.raises(ZeroDivisionError), transaction.atomic():
+        with transaction.atomic():
             post(EXAMPLE | {"customId": "undone"})
-            raise ZeroDivisionError
+            transaction.set_rollback(True)
         assert open_transactions == [False]
 
 
