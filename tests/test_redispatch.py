@@ -345,7 +345,7 @@ def test_include_none_and_since_go_together(args):
         redispatch(*args)
 
 
-@pytest.mark.parametrize("since", ["yesterday", "2026-02-30", "31/01/2026"])
+@pytest.mark.parametrize("since", ["yesterday", "2026-02-30", "2026-02-30T12:00", "31/01/2026"])
 def test_since_is_a_date(since):
     with pytest.raises(CommandError, match="not a date"):
         redispatch("--include-none", "--since", since)

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from django_plugchat import retention
+from django_plugchat.conf import app_settings
+from django_plugchat.management.progress import progress
+
+# One parameter each, of which SQLite takes 32,766.
+_LARGEST_BATCH = 10_000
+
+
+class Command(BaseCommand):
+    help = (
+        "Delete the events received, and the rejected callbacks last received, more than RETENTION_DAYS ago. May be "
+        "interrupted, and goes on where it was when run again."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--days", type=int, metavar="N", help="Instead of RETENTION_DAYS.")
+        parser.add_argument("--dry-run", action="store_true", help="Say how many, and delete nothing.")
+        parser.add_argument(
+            "--batch-size", type=int, default=1000, metavar="N", help="Rows deleted at once. Default: %(default)s"
+        )
+        parser.add_argument(
+            "--include-pending", action="store_true", help="Also the events that are still to be dispatched."
+        )
+
+    def handle(
+        self, *, days: int | None, dry_run: bool, batch_size: int, include_pending: bool, **options: Any
+    ) -> None:
+        if not 1 <= batch_size <= _LARGEST_BATCH:
+            raise CommandError(_("--batch-size goes from 1 to %(largest)d.") % {"largest": _LARGEST_BATCH})
+        if days is None:
+            days = app_settings.retention_days
+        if days is None:
+            self.stdout.write(_("Retention is off: RETENTION_DAYS is None. Nothing was deleted."))
+            return
+        try:
+            before = timezone.now() - timedelta(days=days)
+        except OverflowError:
+            before = None
+        if before is None or days < 0:
+            raise CommandError(_("%(days)d days ago is no date to delete by.") % {"days": days})
+        events = retention.old_events(before, include_pending=include_pending)
+        rejected = retention.old_rejected(before)
+        deleted_events = deleted_rejected = 0
+        if dry_run:
+            deleted_events, deleted_rejected = events.count(), rejected.count()
+        else:
+            try:
+                with progress(self.stderr, events.count() + rejected.count()) as step:
+                    for count in retention.delete_in_batches(events, by="received_at", batch_size=batch_size):
+                        deleted_events += count
+                        step(count)
+                    for count in retention.delete_in_batches(rejected, by="pk", batch_size=batch_size):
+                        deleted_rejected += count
+                        step(count)
+            except KeyboardInterrupt:
+                self._print(deleted_events, deleted_rejected)
+                raise CommandError(_("Interrupted. Run it again for the rest."), returncode=130) from None
+        self._print(deleted_events, deleted_rejected, dry_run=dry_run)
+        kept = 0 if include_pending else retention.old_but_pending_events(before).count()
+        if kept:
+            self.stdout.write(
+                ngettext(
+                    "Kept %(count)d old event that is still to be dispatched; --include-pending deletes it too.",
+                    "Kept %(count)d old events that are still to be dispatched; --include-pending deletes them too.",
+                    kept,
+                )
+                % {"count": kept}
+            )
+
+    def _print(self, events: int, rejected: int, *, dry_run: bool = False) -> None:
+        if dry_run:
+            lines = (
+                ngettext("Would delete %(count)d event.", "Would delete %(count)d events.", events),
+                ngettext(
+                    "Would delete %(count)d rejected callback.", "Would delete %(count)d rejected callbacks.", rejected
+                ),
+            )
+        else:
+            lines = (
+                ngettext("Deleted %(count)d event.", "Deleted %(count)d events.", events),
+                ngettext("Deleted %(count)d rejected callback.", "Deleted %(count)d rejected callbacks.", rejected),
+            )
+        for line, count in zip(lines, (events, rejected), strict=True):
+            self.stdout.write(line % {"count": count})
