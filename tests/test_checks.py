@@ -1,0 +1,371 @@
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from django.core.checks import run_checks
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
+from django.utils.translation import gettext_lazy
+
+from django_plugchat.checks import check_setting, check_urls
+from django_plugchat.conf import DEFAULTS
+
+SECRET = "a-secret-of-this-test-000"
+TOKEN = "a-token-of-this-test"
+ACCOUNTS = {"default": {"TOKEN": TOKEN, "WEBHOOK_SECRETS": [SECRET]}}
+VALID = {"ACCOUNTS": ACCOUNTS, "PUBLIC_URL": "https://example.com"}
+
+
+def account(**options: Any) -> dict[str, Any]:
+    return {"ACCOUNTS": {"default": {"TOKEN": TOKEN, "WEBHOOK_SECRETS": [SECRET]} | options}}
+
+
+def secrets(*secrets: Any) -> dict[str, Any]:
+    return account(WEBHOOK_SECRETS=[*secrets])
+
+
+@pytest.fixture
+def found(settings):
+    """What the checks say to a setting: ids and texts."""
+
+    def found(changes: Any) -> list[tuple[str, str]]:
+        settings.PLUGCHAT = VALID | changes if isinstance(changes, dict) else changes
+        messages = check_setting()
+        for message in messages:
+            assert message.hint
+            assert SECRET not in str(message)
+            assert TOKEN not in str(message)
+            assert "hush" not in str(message)
+            assert message.is_serious() == message.id.startswith("django_plugchat.E")
+        return [(message.id.removeprefix("django_plugchat."), f"{message.msg} {message.hint}") for message in messages]
+
+    return found
+
+
+def test_the_setting_of_the_tests_is_right(settings):
+    assert check_setting() == []
+    assert check_urls() == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        DEFAULTS | VALID,
+        account(WEBHOOK_SECRETS=(SECRET, "retiring-" + SECRET)),
+        account(TOKEN=None, LABEL=None),
+        account(LABEL=gettext_lazy("account")),
+        {"ACCOUNTS": {"default": {"WEBHOOK_SECRETS": [SECRET]}}},
+        secrets(SECRET, "", None),
+        secrets(SECRET, SECRET),
+        secrets("x" * 24),
+        secrets("x" * 200),
+        {"ACCOUNTS": {"a" * 100: ACCOUNTS["default"]}},
+        {"API_URL": "http://localhost:8000/api"},
+        {"API_URL": "http://[::1]:8000"},
+        {"PUBLIC_URL": "https://example.com:8443/app/"},
+        {"API_TIMEOUT": 0.5, "DISPATCH_LEASE": 0.5},
+        {"MAX_BODY_BYTES": 1, "MAX_REJECTED": 0, "RETENTION_DAYS": None, "DISPATCH_MAX_ATTEMPTS": 32767},
+        {"RETENTION_DAYS": 1, "DISPATCH_MAX_ATTEMPTS": 1},
+        {"DISPATCHER": "django_plugchat.dispatch.deliver"},
+    ],
+)
+def test_right_settings(found, changes):
+    assert found(changes) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        (None, "PLUGCHAT "),
+        ([], "PLUGCHAT "),
+        ("hush", "PLUGCHAT "),
+        ({"ACCOUNTS": None}, "['ACCOUNTS']"),
+        ({"ACCOUNTS": [ACCOUNTS["default"]]}, "['ACCOUNTS']"),
+        ({"ACCOUNTS": {"default": None}}, "['default']"),
+        ({"ACCOUNTS": {"default": "hush"}}, "['default']"),
+        ({"ACCOUNTS": {"default": [SECRET]}}, "['default']"),
+        (account(TOKEN=1), "['TOKEN']"),
+        (account(TOKEN=[TOKEN]), "['TOKEN']"),
+        (account(TOKEN=b"hush"), "['TOKEN']"),
+        (account(LABEL=1), "['LABEL']"),
+        (account(WEBHOOK_SECRETS=SECRET), "['WEBHOOK_SECRETS']"),
+        (account(WEBHOOK_SECRETS={SECRET}), "['WEBHOOK_SECRETS']"),
+        (account(WEBHOOK_SECRETS={"hush": SECRET}), "['WEBHOOK_SECRETS']"),
+        (account(WEBHOOK_SECRETS=True), "['WEBHOOK_SECRETS']"),
+        (secrets(SECRET, 1), "['WEBHOOK_SECRETS'][1]"),
+        (secrets([SECRET]), "['WEBHOOK_SECRETS'][0]"),
+        (secrets(SECRET.encode()), "['WEBHOOK_SECRETS'][0]"),
+        ({"PUBLIC_URL": 1}, "['PUBLIC_URL']"),
+        ({"PUBLIC_URL": b"https://example.com"}, "['PUBLIC_URL']"),
+        ({"API_URL": None}, "['API_URL']"),
+        ({"API_URL": ["https://example.com"]}, "['API_URL']"),
+        ({"API_TIMEOUT": "10"}, "['API_TIMEOUT']"),
+        ({"API_TIMEOUT": True}, "['API_TIMEOUT']"),
+        ({"API_TIMEOUT": (3, 10)}, "['API_TIMEOUT']"),
+        ({"MAX_BODY_BYTES": "65536"}, "['MAX_BODY_BYTES']"),
+        ({"MAX_BODY_BYTES": True}, "['MAX_BODY_BYTES']"),
+        ({"MAX_REJECTED": False}, "['MAX_REJECTED']"),
+        ({"RETENTION_DAYS": "180"}, "['RETENTION_DAYS']"),
+        ({"DISPATCH_LEASE": "300"}, "['DISPATCH_LEASE']"),
+        ({"DISPATCH_MAX_ATTEMPTS": "5"}, "['DISPATCH_MAX_ATTEMPTS']"),
+        ({"DISPATCHER": None}, "['DISPATCHER']"),
+        ({"DISPATCHER": print}, "['DISPATCHER']"),
+    ],
+)
+def test_wrong_types(found, changes, name):
+    [(check_id, text)] = found(changes)
+    assert check_id == "E001"
+    assert name in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "nearest"),
+    [
+        ({"ACOUNTS": {}}, "'ACOUNTS'", "ACCOUNTS"),
+        ({"public_url": "https://example.com"}, "'public_url'", "PUBLIC_URL"),
+        ({"TIMEOUT": 10}, "'TIMEOUT'", "API_TIMEOUT"),
+        ({1: 2}, "1", ""),
+        (account(WEBHOOK_SECRET="hush"), "'WEBHOOK_SECRET'", "WEBHOOK_SECRETS"),
+        (account(API_TOKEN="hush"), "'API_TOKEN'", "TOKEN"),
+    ],
+)
+def test_unknown_keys(found, changes, key, nearest):
+    [(check_id, text)] = found(changes)
+    assert check_id == "E002"
+    assert f"unknown key: {key}." in text
+    assert f"Did you mean {nearest}" in text
+
+
+@pytest.mark.parametrize("alias", ["", "a" * 101, 1, None, ("a", "b")])
+def test_unusable_account_names(found, alias):
+    [(check_id, text)] = found({"ACCOUNTS": {alias: ACCOUNTS["default"]}})
+    assert check_id == "E003"
+    assert repr(alias) in text
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("API_TIMEOUT", 0),
+        ("API_TIMEOUT", -0.5),
+        ("API_TIMEOUT", None),
+        ("API_TIMEOUT", float("nan")),
+        ("API_TIMEOUT", float("inf")),
+        pytest.param("API_TIMEOUT", 10**5000, id="API_TIMEOUT-huge"),
+        ("MAX_BODY_BYTES", 0),
+        ("MAX_BODY_BYTES", 1.5),
+        ("MAX_BODY_BYTES", None),
+        ("MAX_REJECTED", -1),
+        pytest.param("MAX_REJECTED", 10**5000, id="MAX_REJECTED-huge"),
+        ("RETENTION_DAYS", 0),
+        ("RETENTION_DAYS", 0.5),
+        ("RETENTION_DAYS", 10**7),
+        ("DISPATCH_LEASE", 0),
+        ("DISPATCH_LEASE", None),
+        ("DISPATCH_LEASE", 1e300),
+        ("DISPATCH_MAX_ATTEMPTS", 0),
+        ("DISPATCH_MAX_ATTEMPTS", 32768),
+        ("DISPATCH_MAX_ATTEMPTS", 2.0),
+    ],
+)
+def test_numbers_out_of_range(found, key, value):
+    [(check_id, text)] = found({key: value})
+    assert check_id == "E004"
+    assert f"PLUGCHAT['{key}']" in text
+
+
+@pytest.mark.parametrize("secret", ["hush/" * 8, f"{SECRET}\n", f"{SECRET} ", "hush é", "\ud800", "x" * 201, "a.b"])
+def test_secrets_that_do_not_fit_a_url(found, secret):
+    [(check_id, text)] = found(secrets(SECRET, secret))
+    assert check_id == "E005"
+    assert "['WEBHOOK_SECRETS'][1]" in text
+
+
+@pytest.mark.parametrize("token", ["hush hush", "hush\n", "hushé", "\x00", "\ud800"])
+def test_tokens_that_no_header_can_carry(found, token):
+    [(check_id, text)] = found(account(TOKEN=token))
+    assert check_id == "E006"
+    assert "['TOKEN']" in text
+
+
+def test_a_secret_of_two_accounts(found):
+    [(check_id, text)] = found(
+        {
+            "ACCOUNTS": {
+                "norte": {"WEBHOOK_SECRETS": ["x" * 24, SECRET]},
+                "sul": {"WEBHOOK_SECRETS": [SECRET, "y" * 24]},
+            }
+        }
+    )
+    assert check_id == "E007"
+    assert "['sul']['WEBHOOK_SECRETS'][0]" in text
+    assert "norte" in text
+
+
+def test_a_secret_that_is_a_token(found):
+    accounts = {
+        "norte": {"TOKEN": "hush" * 6, "WEBHOOK_SECRETS": [SECRET]},
+        "sul": {"TOKEN": SECRET, "WEBHOOK_SECRETS": ["hush" * 6]},
+    }
+    assert [check_id for check_id, _ in found({"ACCOUNTS": accounts})] == ["E008", "E008"]
+
+
+@pytest.mark.parametrize("values", ["hush", 1, {"a": 1}, [[SECRET]], [{}], None])
+def test_accounts_are_compared_whatever_else_is_wrong(found, values):
+    accounts = {"broken": {"TOKEN": values, "WEBHOOK_SECRETS": values}, "gone": values, **ACCOUNTS}
+    assert "E001" in [check_id for check_id, _ in found({"ACCOUNTS": accounts})]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "example.com",
+        "http://example.com",
+        "http://localhost:8000",
+        "https://",
+        "https://example.com/?a=hush",
+        "https://example.com/#hush",
+        "https://hush:hush@example.com",
+        "https://example.com:port",
+        "https://example.com ",
+        "https://[::1",
+    ],
+)
+def test_unusable_public_urls(found, url):
+    [(check_id, text)] = found({"PUBLIC_URL": url})
+    assert check_id == "E009"
+    assert "PLUGCHAT['PUBLIC_URL']" in text
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "api.example.com", "http://example.com", "http://10.0.0.1", "https://hush@example.com", "https://a.com/?a=b"],
+)
+def test_unusable_api_urls(found, url):
+    [(check_id, text)] = found({"API_URL": url})
+    assert check_id == "E010"
+    assert "PLUGCHAT['API_URL']" in text
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("", "ImportError"),
+        ("enqueue", "ImportError"),
+        (".enqueue", "ValueError"),
+        ("no_such_package.enqueue", "no_such_package"),
+        ("django_plugchat.dispatch.no_such_function", "no_such_function"),
+        ("django_plugchat.dispatch.logger", "not callable"),
+        ("broken_dispatcher.dispatch", "RuntimeError"),
+    ],
+)
+def test_unusable_dispatchers(found, tmp_path, monkeypatch, path, problem):
+    (tmp_path / "broken_dispatcher.py").write_text("raise RuntimeError('hush')")
+    monkeypatch.syspath_prepend(tmp_path)
+    [(check_id, text)] = found({"DISPATCHER": path})
+    assert check_id == "E011"
+    assert problem in text
+
+
+@pytest.mark.parametrize("values", [[], [""], [None], ["", None], (), None, ""])
+def test_accounts_without_a_secret(found, values):
+    found_ids = [check_id for check_id, _ in found(account(WEBHOOK_SECRETS=values))]
+    assert found_ids == (["E001"] if values == "" else ["W001"])
+
+
+@pytest.mark.parametrize("changes", [{"ACCOUNTS": {}}, {"ACCOUNTS": {"default": {}}}])
+def test_no_secret_at_all(found, changes):
+    [(check_id, text)] = found(changes)
+    assert check_id == "W001"
+    assert "secrets.token_urlsafe(32)" in text
+
+
+@pytest.mark.parametrize("secret", ["x", "x" * 23])
+def test_short_secrets(found, secret):
+    [(check_id, text)] = found(secrets(SECRET, secret))
+    assert check_id == "W002"
+    assert "[1]" in text
+
+
+@pytest.mark.parametrize("url", ["", None])
+def test_no_public_url(found, url):
+    [(check_id, _)] = found({"PUBLIC_URL": url})
+    assert check_id == "W003"
+
+
+def test_no_setting_gives_warnings_only(settings):
+    del settings.PLUGCHAT
+    assert [message.id for message in check_setting()] == ["django_plugchat.W001", "django_plugchat.W003"]
+
+
+def test_every_problem_is_told(found):
+    changes = {"API_TIMEOUT": 0, "PUBLIC_URL": "http://example.com", "TYPO": 1, "ACCOUNTS": {"": 1, "sul": {}}}
+    assert [check_id for check_id, _ in found(changes)] == ["E002", "E003", "E001", "W001", "E004", "E009"]
+
+
+class WithoutCallback:
+    urlpatterns: list[Any] = []
+
+
+class WithoutPatterns:
+    pass
+
+
+def test_urls_that_are_not_included(settings):
+    settings.ROOT_URLCONF = WithoutCallback
+    [message] = check_urls()
+    assert message.id == "django_plugchat.W004"
+    assert 'include("django_plugchat.urls")' in message.hint
+
+
+@pytest.mark.parametrize("urlconf", ["tests.no_such_module", WithoutPatterns])
+def test_a_broken_urlconf_is_for_django_to_report(settings, urlconf):
+    settings.ROOT_URLCONF = urlconf
+    assert check_urls() == []
+
+
+def test_no_urlconf(settings):
+    del settings.ROOT_URLCONF
+    assert check_urls() == []
+
+
+def test_django_runs_them(plugchat, settings):
+    plugchat(DISPATCHER="enqueue", PUBLIC_URL="")
+    settings.ROOT_URLCONF = WithoutCallback
+    ids = [message.id for message in run_checks(tags=["plugchat"])]
+    assert sorted(ids) == ["django_plugchat.E011", "django_plugchat.W003", "django_plugchat.W004"]
+
+
+def test_the_check_command(plugchat):
+    stderr = io.StringIO()
+    plugchat(ACCOUNTS={})
+    call_command("check", stderr=stderr)
+    assert "(django_plugchat.W001)" in stderr.getvalue()
+    plugchat(API_TIMEOUT=0)
+    with pytest.raises(SystemCheckError, match="E004"):
+        call_command("check")
+
+
+@pytest.mark.parametrize(
+    ("setting", "status", "shown"),
+    [
+        ("{}", 0, "django_plugchat.W001"),
+        ("{'ACCOUNTS': {'default': {'WEBHOOK_SECRETS': ['hush hush']}}}", 1, "django_plugchat.E005"),
+        ("'hush'", 1, "django_plugchat.E001"),
+    ],
+)
+def test_from_the_shell(tmp_path, setting, status, shown):
+    (tmp_path / "settings_of_this_test.py").write_text(f"from tests.settings import *\nPLUGCHAT = {setting}\n")
+    environ = os.environ | {"DJANGO_SETTINGS_MODULE": "settings_of_this_test"}
+    command = [sys.executable, "-m", "django", "check", "--pythonpath", str(tmp_path)]
+    finished = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    assert finished.returncode == status
+    assert shown in finished.stderr
+    assert "hush" not in finished.stderr
+    assert "Traceback" not in finished.stderr
