@@ -1,0 +1,10 @@
+from django.contrib import admin
+
+from example_project.shop.models import Order
+
+
+@admin.register(Order)
+class OrderAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ("reference", "customer", "state", "reason")
+    list_filter = ("state",)
+    search_fields = ("reference", "customer")
