@@ -1,3 +1,4 @@
+# ruff: noqa: S101
 from django.contrib.auth import get_user_model
 from django.test import TestCase
 from django.urls import reverse
