@@ -126,15 +126,15 @@ def csv_lines(events: DeliveryEventQuerySet, *, whole_phones: bool, username: st
 
 async def _in_threads(lines: Iterator[str]) -> AsyncIterator[str]:
     # Django would read the whole of a synchronous iterator into memory first.
-    while chunk := await sync_to_async(next)(lines, ""):
+    while chunk := await sync_to_async(lambda: next(lines, ""))():
         yield chunk
 
 
 def csv_response(request: HttpRequest, events: DeliveryEventQuerySet, *, whole_phones: bool) -> StreamingHttpResponse:
     lines = csv_lines(events, whole_phones=whole_phones, username=request.user.get_username())
-    name = f"plugchat-{today():%Y-%m-%d}.csv"
-    return StreamingHttpResponse(
-        _in_threads(lines) if isinstance(request, ASGIRequest) else lines,
-        content_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"},
+    response = StreamingHttpResponse(
+        _in_threads(lines) if isinstance(request, ASGIRequest) else lines, content_type="text/csv; charset=utf-8"
     )
+    response["Content-Disposition"] = f'attachment; filename="plugchat-{today():%Y-%m-%d}.csv"'
+    response["Cache-Control"] = "no-store"
+    return response

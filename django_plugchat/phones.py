@@ -12,9 +12,11 @@ _BRAZILIAN = re.compile(r"55([1-9]{2})([0-9]{4,5})([0-9]{4})", re.ASCII)
 _WRITTEN = re.compile(r"[0-9+().\s-]+")
 _SEPARATOR = r"[\s().-]{0,3}"
 
-# Eight digits or more, on their own or separated as people do; not a part of an id, not milliseconds since the epoch.
+# Eight digits or more, on their own or separated as people do; not a part of an id, unless it is a whole Brazilian
+# number, and not milliseconds since the epoch.
 _LIKE_A_PHONE = re.compile(
     rf"(?<![0-9A-Za-z])(?!1[0-9]{{12}}(?![0-9A-Za-z]))(?:\+{_SEPARATOR})?\(?(?:[0-9]{_SEPARATOR}){{7,}}[0-9](?![0-9A-Za-z])"
+    r"|(?<![0-9])55[1-9]{2}9?[0-9]{8}(?![0-9])"
 )
 # In JSON that does not parse, a digit may be written as an escape.
 _ESCAPED_DIGIT = re.compile(r"\\u003([0-9])")
