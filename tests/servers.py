@@ -34,21 +34,21 @@ def test_database_url() -> str:
 test_database_url.__test__ = False  # type: ignore[attr-defined]
 
 
-def wait_for_port(port: int, process: subprocess.Popen[Any]) -> None:
+def wait_for_port(port: int, child: subprocess.Popen[Any]) -> None:
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
+    while time.monotonic() < deadline and child.poll() is None:
         with socket.socket() as client:
             if client.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.05)
-    raise RuntimeError(f"{process.args!r} does not listen.")
+    raise RuntimeError(f"{child.args!r} does not listen.")
 
 
 @contextmanager
-def running(*arguments: str, port: int, log: Path, **environ: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a Python module as a server until the block ends. What it prints goes to the file ``log``."""
-    with log.open("wb") as output:
-        process = subprocess.Popen(
+def process(*arguments: str, log: Path, **environ: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a Python module as a process until the block ends. What it prints goes to the file ``log``."""
+    with log.open("ab") as output:
+        child = subprocess.Popen(
             [sys.executable, "-m", *arguments],
             env=os.environ
             | {"DATABASE_URL": test_database_url(), "DJANGO_SETTINGS_MODULE": "tests.settings", "PYTHONUNBUFFERED": "1"}
@@ -57,24 +57,31 @@ def running(*arguments: str, port: int, log: Path, **environ: str) -> Iterator[s
             stderr=subprocess.STDOUT,
         )
         try:
-            wait_for_port(port, process)
-            yield process
+            yield child
         finally:
-            process.terminate()
-            process.wait(30)
+            child.terminate()
+            child.wait(60)
+
+
+@contextmanager
+def running(*arguments: str, port: int, log: Path, **environ: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a Python module as a server."""
+    with process(*arguments, log=log, **environ) as child:
+        wait_for_port(port, child)
+        yield child
 
 
 @contextmanager
 def gunicorn(log: Path, *options: str, **environ: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     port = free_port()
     arguments = ["gunicorn", "--bind", f"127.0.0.1:{port}", "--access-logfile", "-", *options]
-    with running(*arguments, "django.core.wsgi:get_wsgi_application()", port=port, log=log, **environ) as process:
-        yield f"http://127.0.0.1:{port}", process
+    with running(*arguments, "django.core.wsgi:get_wsgi_application()", port=port, log=log, **environ) as child:
+        yield f"http://127.0.0.1:{port}", child
 
 
 @contextmanager
 def runserver(log: Path, *options: str, **environ: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     port = free_port()
     arguments = ["django", "runserver", "--noreload", "--nothreading", f"127.0.0.1:{port}", *options]
-    with running(*arguments, port=port, log=log, **environ) as process:
-        yield f"http://127.0.0.1:{port}", process
+    with running(*arguments, port=port, log=log, **environ) as child:
+        yield f"http://127.0.0.1:{port}", child

@@ -1,0 +1,26 @@
+"""A project's Celery, with the dispatcher that hands events to it."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from celery import Celery, shared_task
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings_queue")
+
+app = Celery("tests", broker=os.environ.get("RABBITMQ_URL"))
+app.conf.task_default_queue = os.environ.get("CELERY_QUEUE", "plugchat")
+app.conf.task_acks_late = True
+app.conf.broker_connection_retry_on_startup = True
+
+
+@shared_task
+def deliver(pk: int) -> None:
+    from django_plugchat import dispatch
+
+    dispatch.deliver(pk)
+
+
+def dispatch(pk: int) -> None:
+    deliver.delay(pk)

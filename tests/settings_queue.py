@@ -1,0 +1,31 @@
+"""tests.settings with the queue of QUEUE, and a receiver that writes what it hears to the file HEARD."""
+
+import os
+
+from tests.settings import *  # noqa: F403
+from tests.settings import DATABASES, INSTALLED_APPS, PLUGCHAT
+
+QUEUE = os.environ["QUEUE"]
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.listener"]
+PLUGCHAT = PLUGCHAT | {"DISPATCH_LEASE": float(os.environ.get("DISPATCH_LEASE", "300"))}
+TIMEOUTS = {
+    "django.db.backends.sqlite3": {"timeout": 2},
+    "django.db.backends.postgresql": {
+        "connect_timeout": 2,
+        "options": "-c lock_timeout=2000 -c statement_timeout=4000",
+    },
+    "django.db.backends.mysql": {"init_command": "SET innodb_lock_wait_timeout = 2"},
+}
+DATABASES["default"].setdefault("OPTIONS", {}).update(TIMEOUTS[DATABASES["default"]["ENGINE"]])
+# As in production: connections outlive requests, and die while idle.
+DATABASES["default"]["CONN_MAX_AGE"] = 60
+
+if QUEUE == "rq":
+    INSTALLED_APPS = [*INSTALLED_APPS, "django_rq", "django_tasks_rq"]
+    TASKS = {"default": {"BACKEND": "django_tasks_rq.RQBackend", "QUEUES": ["plugchat"]}}
+    RQ_QUEUES = {"plugchat": {"URL": os.environ["REDIS_URL"]}}
+elif QUEUE == "db":
+    INSTALLED_APPS = [*INSTALLED_APPS, "django_tasks_db"]
+    TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
+elif QUEUE == "celery":
+    PLUGCHAT = PLUGCHAT | {"DISPATCHER": "tests.celery_app.dispatch"}
