@@ -110,7 +110,7 @@ def event_rows(since: datetime) -> list[Sequence[str]]:
 def order_rows(orders: Iterable[Order]) -> list[Sequence[str]]:
     now = Order.objects.filter(pk__in=[order.pk for order in orders]).order_by("pk")
     return [
-        (_("Order"), _("Customer"), _("State"), _("Reason")),
+        (_("Reference"), _("Customer"), _("State"), _("Reason")),
         *((order.reference, order.customer, order.get_state_display(), order.reason or "-") for order in now),
     ]
 

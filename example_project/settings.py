@@ -62,7 +62,7 @@ DATABASE_OPTIONS: dict[str, dict[str, Any]] = {
         "tcp_user_timeout": 15000,
     },
     "django.db.backends.mysql": {
-        "init_command": "SET innodb_lock_wait_timeout=5",
+        "init_command": "SET innodb_lock_wait_timeout=5, lock_wait_timeout=5",
         "connect_timeout": 5,
         "read_timeout": 15,
         "write_timeout": 15,
@@ -155,6 +155,7 @@ LOGGING = {
     "loggers": {
         # Without Django's own handlers: the root's takes what they would, with DEBUG off too.
         "django": {"level": "INFO"},
+        "django.tasks": {"level": "WARNING"},
         "django.server": {"handlers": ["server"], "level": "INFO", "propagate": False},
         "django.db.backends": {"level": "DEBUG" if flag("DJANGO_LOG_SQL") else "INFO"},
     },

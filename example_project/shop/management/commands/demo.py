@@ -20,6 +20,8 @@ from example_project import demo
 
 class Command(BaseCommand):
     help = "Show the whole way from a callback to its effect on an order: serves the site and posts callbacks to it."
+    # Run below: some ask the database, which may not answer.
+    requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--port", type=int, default=8000, help="Where to serve; 0 takes a free one. Default: 8000")
@@ -56,6 +58,7 @@ class Command(BaseCommand):
 
     def _show(self, url: str) -> None:
         try:
+            self.check()
             call_command("migrate", verbosity=0, interactive=False)
         except OperationalError as error:
             raise CommandError(
