@@ -211,11 +211,12 @@ class PlugChatClient:
 
 
 def _retry_after(response: requests.Response) -> float:
+    """Seconds from now, where the provider names them."""
     value = response.headers.get("Retry-After", "")
     if re.fullmatch(r"[0-9]+", value):
         return float(value)
     moment = parse_http_date_safe(value)
-    return 0 if moment is None else max(0, moment - time.time())
+    return 0 if moment is None else moment - time.time()
 
 
 def _reason(error: BaseException) -> str:

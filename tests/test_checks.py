@@ -342,6 +342,8 @@ def test_django_runs_them(plugchat, settings):
     assert sorted(ids) == ["django_plugchat.E011", "django_plugchat.W003", "django_plugchat.W004"]
 
 
+# From Django 6.1 on the command looks at the databases too.
+@pytest.mark.django_db
 def test_the_check_command(plugchat):
     stderr = io.StringIO()
     plugchat(ACCOUNTS={})

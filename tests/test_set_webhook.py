@@ -98,8 +98,9 @@ def test_several_accounts_and_none_is_the_default(provider, settings, plugchat):
     assert provider.requests == []
 
 
-def test_an_unknown_account(provider):
-    assert "default, norte" in failure("--account", "leste")
+@pytest.mark.parametrize("name", ["leste", "token-of-norte", ""])
+def test_an_unknown_account(provider, name):
+    assert "default, norte" in failure("--account", name)
     assert provider.requests == []
 
 
@@ -240,7 +241,7 @@ def test_no_public_url(provider, plugchat, public_url):
 
 
 def test_an_empty_argument_is_not_public_url(provider):
-    assert "https://" in failure("")
+    assert "must start with https://" in failure("")
     assert provider.requests == []
 
 
@@ -392,12 +393,25 @@ def test_a_broken_setting(provider, plugchat, changes, hint):
     assert provider.requests == []
 
 
-def test_from_the_shell():
-    """One line and status 1, though Django's own checks would have more to say."""
-    environ = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.settings"}
-    command = [sys.executable, "-m", "django", "plugchat_set_webhook", "https://localhost:8000", "--no-color"]
+def test_the_timeout_is_the_configured_one(provider, plugchat):
+    plugchat(API_TIMEOUT=0.2)
+    provider.answers = [provider.hang]
+    assert "within 0.2 seconds" in failure()
+
+
+@pytest.mark.parametrize(
+    ("setting", "arguments", "line"),
+    [
+        ("PLUGCHAT", ["https://localhost:8000"], "PlugChat can't reach localhost"),
+        ("PLUGCHAT | {'PUBLIC_URL': 'http://example.com', 'API_TIMEOUT': 0}", [], "PLUGCHAT['API_TIMEOUT']"),
+    ],
+)
+def test_a_failure_in_the_shell_is_one_line(tmp_path, setting, arguments, line):
+    (tmp_path / "settings_of_this_test.py").write_text(f"from tests.settings import *\nPLUGCHAT = {setting}\n")
+    environ = os.environ | {"DJANGO_SETTINGS_MODULE": "settings_of_this_test"}
+    command = [sys.executable, "-m", "django", "plugchat_set_webhook", "--pythonpath", str(tmp_path), *arguments]
     finished = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     assert finished.returncode == 1
     assert finished.stdout == ""
-    [line] = finished.stderr.splitlines()
-    assert line.startswith("CommandError: PlugChat can't reach localhost")
+    [told] = finished.stderr.splitlines()
+    assert told.startswith(f"CommandError: {line}")

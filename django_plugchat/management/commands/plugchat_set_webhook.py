@@ -102,7 +102,10 @@ def _chosen_accounts(name: str | None, all_accounts: bool) -> list[Account]:
             )
         name = "default"
     if name not in accounts:
-        raise CommandError(_("There is no account %(name)s. There are: %(known)s.") % {"name": name, "known": known})
+        raise CommandError(
+            _("There is no account %(name)s. There are: %(known)s.")
+            % {"name": addresses.mask_url(name), "known": known}
+        )
     return [accounts[name]]
 
 
