@@ -226,8 +226,9 @@ class ReadOnlyAdmin(_ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         # On the row, since what a column shows depends on who reads it.
-        rows: QuerySet[Any] = super().get_queryset(request)
-        return rows.annotate(whole_phones=Value(sees_phones(request), output_field=BooleanField()))
+        whole_phones = Value(sees_phones(request), output_field=BooleanField())
+        rows: QuerySet[Any] = super().get_queryset(request).annotate(whole_phones=whole_phones)
+        return rows
 
     @admin.display(description=_("account"))
     def account_label(self, row: Any) -> str:
