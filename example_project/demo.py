@@ -53,11 +53,15 @@ def serving(port: int) -> Iterator[str]:
             thread.join()
 
 
-def create_admin() -> bool:
-    """Returns False when there is one whose password somebody changed."""
+def create_admin() -> None:
     users = get_user_model()._default_manager
-    user = users.filter(username=USERNAME).first() or users.create_superuser(USERNAME, password=PASSWORD)
-    return bool(user.check_password(PASSWORD))
+    if not users.filter(username=USERNAME).exists():
+        users.create_superuser(USERNAME, password=PASSWORD)
+
+
+def has_known_password() -> bool:
+    """Whether the admin's password is still the demo's own."""
+    return get_user_model()._default_manager.get(username=USERNAME).check_password(PASSWORD)
 
 
 def place_orders() -> list[Order]:

@@ -39,8 +39,8 @@ class Command(BaseCommand):
                 raise CommandError(self._about_port(port, error)) from error
             try:
                 self._show(url)
+                self._invite(url, once=once)
                 if not once:
-                    self.stdout.write(_("Ctrl-C stops the server."))
                     threading.Event().wait()
             except KeyboardInterrupt:
                 self.stdout.write("")
@@ -65,7 +65,7 @@ class Command(BaseCommand):
                 _("The database does not answer (%(database)s). Does it run, and does DATABASE_URL name it?")
                 % {"database": connection.display_name}
             ) from error
-        usable = demo.create_admin()
+        demo.create_admin()
         orders = demo.place_orders()
         started = timezone.now()
         answers = list(simulation.post_all(simulation.target(url, "default"), demo.callbacks_about(orders)))
@@ -84,10 +84,16 @@ class Command(BaseCommand):
         self.stdout.write(f"\n{demo.table(demo.event_rows(started))}\n\n")
         self.stdout.write(_("What example_project/shop/receivers.py made of them:"))
         self.stdout.write(f"\n{demo.table(demo.order_rows(orders))}\n\n")
-        password = demo.PASSWORD if usable else _("(the one it was changed to)")
+
+    def _invite(self, url: str, *, once: bool) -> None:
+        if once:
+            self.stdout.write(_("Without --once this is served until Ctrl-C:"))
+        password = demo.PASSWORD if demo.has_known_password() else _("(the one it was changed to)")
         for label, value in (
             (_("Admin:"), url + reverse("admin:index")),
             (_("User:"), demo.USERNAME),
             (_("Password:"), password),
         ):
             self.stdout.write(f"{label:10} {value}")
+        if not once:
+            self.stdout.write(_("Ctrl-C stops the server."))
