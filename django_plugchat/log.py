@@ -26,7 +26,8 @@ def redact(text: str) -> str:
     """The text without webhook secrets, tokens, and queries of this app's admin pages."""
     text = _CALLBACK_PATH.sub(rf"\1{REDACTED}", text)
     text = _ADMIN_QUERY.sub(rf"\1{REDACTED}", text)
-    for secret in app_settings.confidential():
+    # The longest first: one may begin with another.
+    for secret in sorted(app_settings.confidential(), key=len, reverse=True):
         text = text.replace(secret, REDACTED)
     return text
 

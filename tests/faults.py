@@ -1,0 +1,133 @@
+"""Machines that break, and the client that keeps count meanwhile."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+import uuid
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from .conftest import EXAMPLE, URL
+from .servers import free_port
+
+
+def as_user(user: str, *command: str) -> list[str]:
+    """PostgreSQL refuses to run as root."""
+    return (
+        ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *command]
+        if os.geteuid() == 0
+        else [*command]
+    )
+
+
+class PostgreSQL:
+    """A cluster of our own, to be mistreated."""
+
+    def __init__(self) -> None:
+        # Not below pytest's directories: they are for one user only.
+        self.directory = Path(tempfile.mkdtemp(prefix="plugchat-"))
+        if os.geteuid() == 0:
+            shutil.chown(self.directory, "postgres", "postgres")
+        self.binaries = max(Path("/usr/lib/postgresql").glob("*/bin/initdb")).parent
+        self.port = free_port()
+        self.url = f"postgres://postgres@127.0.0.1:{self.port}/postgres"
+        self.run("initdb", "--auth=trust", "--username=postgres", "--no-sync")
+        self.start()
+
+    def run(self, program: str, *arguments: str) -> None:
+        subprocess.run(
+            as_user("postgres", str(self.binaries / program), "--pgdata", str(self.directory), *arguments),
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd="/",
+            timeout=60,
+        )
+
+    def start(self) -> None:
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.directory}"
+        self.run("pg_ctl", "start", "--wait", "-o", options, "--log", str(self.directory / "log"))
+
+    def stop(self) -> None:
+        self.run("pg_ctl", "stop", "--mode", "immediate")
+
+    def remove(self) -> None:
+        self.stop()
+        shutil.rmtree(self.directory)
+
+
+class Redis:
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.start()
+
+    def start(self) -> None:
+        command = ["redis-server", "--port", str(self.port), "--save", "", "--appendonly", "no"]
+        self.server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+
+    def stop(self) -> None:
+        self.server.kill()
+        self.server.wait()
+
+
+class Client:
+    """Posts new callbacks from several connections until it is stopped, and notes how each was answered."""
+
+    def __init__(self, base: str, connections: int = 4, **extra: Any):
+        self.url = base + URL
+        self.extra = extra
+        self.answers: dict[str, Any] = {}
+        self.going = True
+        self.threads = [threading.Thread(target=self.post_on) for _ in range(connections)]
+
+    def post_on(self) -> None:
+        session = requests.Session()
+        while self.going:
+            self.post(session)
+            time.sleep(0.01)
+        session.close()
+
+    def post(self, session: requests.Session) -> Any:
+        zaap_id = uuid.uuid4().hex
+        answer: Any = "no answer"
+        with suppress(requests.RequestException):
+            response = session.post(self.url, json=EXAMPLE | {"zaapId": zaap_id} | self.extra, timeout=30)
+            answer = response.status_code
+            if answer == 503:
+                assert int(response.headers["Retry-After"]) > 0
+        self.answers[zaap_id] = answer
+        return answer
+
+    def __enter__(self) -> Client:
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.going = False
+        for thread in self.threads:
+            thread.join()
+
+    def wait_for(self, answer: Any, times: int = 5) -> None:
+        """Until that answer came so often from now on: what a fault causes, or its end."""
+        before = self.tally()[answer]
+        deadline = time.monotonic() + 60
+        while self.tally()[answer] < before + times:
+            assert time.monotonic() < deadline, f"{answer} did not come: {self.tally()}"
+            time.sleep(0.05)
+
+    def tally(self) -> Counter[Any]:
+        return Counter(list(self.answers.values()))
+
+    @property
+    def acknowledged(self) -> set[str]:
+        return {zaap_id for zaap_id, answer in self.answers.items() if answer == 200}
