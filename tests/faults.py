@@ -12,7 +12,7 @@ import uuid
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import requests
 
@@ -107,7 +107,7 @@ class Client:
         self.answers[zaap_id] = answer
         return answer
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         for thread in self.threads:
             thread.start()
         return self
