@@ -33,7 +33,7 @@ from django_plugchat import charts, dispatch
 from django_plugchat.conf import app_settings
 from django_plugchat.exports import csv_response
 from django_plugchat.models import DeliveryEvent, RejectedCallback
-from django_plugchat.parsers import PayloadEncoder, parse
+from django_plugchat.parsers import parse
 from django_plugchat.phones import format_phone, mask_json, mask_number_in, mask_phone, mask_phones_in, searched
 
 if TYPE_CHECKING:
@@ -337,7 +337,7 @@ class DeliveryEventAdmin(ReadOnlyAdmin):
     @admin.display(description=_("payload"))
     def payload_text(self, event: Any) -> SafeString:
         payload = event.payload if event.whole_phones else mask_json(event.payload, event.phone, ids=_IDS)
-        return pre(json.dumps(payload, cls=PayloadEncoder, ensure_ascii=False, indent=2))
+        return pre(json.dumps(payload, ensure_ascii=False, indent=2))
 
     # The list
 

@@ -16,6 +16,7 @@ from rest_framework.exceptions import APIException
 
 from django_plugchat.conf import app_settings
 from django_plugchat.parsers import PayloadEncoder, parse
+from django_plugchat.phones import mask_number_in
 
 T = TypeVar("T")
 
@@ -261,7 +262,8 @@ class DeliveryEvent(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.zaap_id} ({self.outcome})"
+        # Some WhatsApp engines put the number into the ids that they give.
+        return f"{mask_number_in(self.zaap_id, self.phone)} ({self.outcome})"
 
 
 class RejectedCallback(models.Model):
