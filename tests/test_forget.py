@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from io import StringIO
 
@@ -209,24 +210,18 @@ def test_says_what_it_can_not_reach_and_never_the_number():
     assert NUMBER[-8:] not in "".join(said) + log.getvalue()
 
 
-@pytest.mark.django_db(transaction=True)
 def test_an_interrupted_run_says_what_it_did_and_can_be_run_again(monkeypatch):
     monkeypatch.setattr(retention, "_SCAN_BATCH", 2)
     events(5, phone=NUMBER)
-    erased = []
 
-    def interrupt_the_third(instance, **kwargs):
-        erased.append(instance.pk)
-        if len(erased) == 3:
-            raise KeyboardInterrupt
+    def interrupt(**kwargs):
+        signal.raise_signal(signal.SIGINT)
+        post_delete.disconnect(interrupt, sender=DeliveryEvent)
 
-    post_delete.connect(interrupt_the_third, sender=DeliveryEvent)
+    post_delete.connect(interrupt, sender=DeliveryEvent)
     output = StringIO()
-    try:
-        with pytest.raises(CommandError, match="Interrupted") as interrupted:
-            call_command("plugchat_forget", NUMBER, stdout=output)
-    finally:
-        post_delete.disconnect(interrupt_the_third, sender=DeliveryEvent)
+    with pytest.raises(CommandError, match="Interrupted") as interrupted:
+        call_command("plugchat_forget", NUMBER, stdout=output)
     assert interrupted.value.returncode == 130
     assert output.getvalue().splitlines() == ["Erased 2 events.", "Erased 0 rejected callbacks."]
     assert forget(NUMBER)[0] == "Erased 3 events."

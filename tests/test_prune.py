@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from io import StringIO
+from itertools import count
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -150,27 +153,67 @@ def test_an_event_that_is_dispatched_again_meanwhile_is_kept():
     assert len(statements) == 1
 
 
-@pytest.mark.django_db(transaction=True)
-def test_an_interrupted_run_says_what_it_did_and_can_be_run_again():
+@pytest.fixture
+def on_deletion():
+    """Have a function called whenever an event was deleted, with the number deleted so far."""
+    connected = []
+
+    def connect(function):
+        deleted = count(1)
+
+        def receiver(**kwargs):
+            function(next(deleted))
+
+        post_delete.connect(receiver, sender=DeliveryEvent, weak=False)
+        connected.append(receiver)
+
+    yield connect
+    for receiver in connected:
+        post_delete.disconnect(receiver, sender=DeliveryEvent)
+
+
+def test_an_interrupted_run_ends_its_batch_says_what_it_did_and_can_be_run_again(on_deletion):
     events(5, received_at=days_ago(200))
-    deleted = []
-
-    def interrupt_the_third(instance, **kwargs):
-        deleted.append(instance.pk)
-        if len(deleted) == 3:
-            raise KeyboardInterrupt
-
-    post_delete.connect(interrupt_the_third, sender=DeliveryEvent)
+    on_deletion(lambda deleted: signal.raise_signal(signal.SIGINT) if deleted == 3 else None)
+    handler = signal.getsignal(signal.SIGINT)
     output = StringIO()
-    try:
-        with pytest.raises(CommandError, match="Interrupted") as interrupted:
-            call_command("plugchat_prune", "--batch-size=1", stdout=output)
-    finally:
-        post_delete.disconnect(interrupt_the_third, sender=DeliveryEvent)
+    with pytest.raises(CommandError, match="Interrupted") as interrupted:
+        call_command("plugchat_prune", "--batch-size=2", stdout=output)
     assert interrupted.value.returncode == 130
+    assert output.getvalue().splitlines() == ["Deleted 4 events.", "Deleted 0 rejected callbacks."]
+    assert len(left()) == 1
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert prune()[0] == "Deleted 1 event."
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_second_interrupt_does_not_wait_for_the_batch(on_deletion):
+    events(5, received_at=days_ago(200))
+
+    def interrupt_twice_at_the_third(deleted):
+        for _ in range(2 if deleted == 3 else 0):
+            signal.raise_signal(signal.SIGINT)
+
+    on_deletion(interrupt_twice_at_the_third)
+    output = StringIO()
+    with pytest.raises(CommandError, match="Interrupted"):
+        call_command("plugchat_prune", "--batch-size=2", stdout=output)
     assert output.getvalue().splitlines()[0] == "Deleted 2 events."
     assert len(left()) == 3
-    assert prune()[0] == "Deleted 3 events."
+
+
+@pytest.mark.django_db(transaction=True)
+def test_in_a_thread():
+    events(2, received_at=days_ago(200))
+
+    def prune_and_disconnect():
+        try:
+            return prune()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(prune_and_disconnect).result()[0] == "Deleted 2 events."
 
 
 def test_progress_on_a_terminal(monkeypatch):

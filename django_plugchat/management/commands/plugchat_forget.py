@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from django_plugchat import retention
-from django_plugchat.management.progress import progress
+from django_plugchat.management.batches import in_steps
 from django_plugchat.models import DeliveryEvent, RejectedCallback
 
 
@@ -43,7 +43,7 @@ class Command(BaseCommand):
             (DeliveryEvent, retention.events_about(forms)),
         )
         try:
-            with progress(self.stderr, retention.size()) as step:
+            with in_steps(self.stderr, retention.size()) as step:
                 for model, batches in searches:
                     for looked_at, pks in batches:
                         found[model] += len(pks) if dry_run else retention.erase(model, pks)

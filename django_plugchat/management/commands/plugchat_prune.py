@@ -10,7 +10,7 @@ from django.utils.translation import ngettext
 
 from django_plugchat import retention
 from django_plugchat.conf import app_settings
-from django_plugchat.management.progress import progress
+from django_plugchat.management.batches import in_steps
 
 # One parameter each, of which SQLite takes 32,766.
 _LARGEST_BATCH = 10_000
@@ -51,20 +51,20 @@ class Command(BaseCommand):
         events = retention.old_events(before, include_pending=include_pending)
         rejected = retention.old_rejected(before)
         deleted_events = deleted_rejected = 0
-        if dry_run:
-            deleted_events, deleted_rejected = events.count(), rejected.count()
-        else:
-            try:
-                with progress(self.stderr, events.count() + rejected.count()) as step:
+        try:
+            if dry_run:
+                deleted_events, deleted_rejected = events.count(), rejected.count()
+            else:
+                with in_steps(self.stderr, events.count() + rejected.count()) as step:
                     for count in retention.delete_in_batches(events, by="received_at", batch_size=batch_size):
                         deleted_events += count
                         step(count)
                     for count in retention.delete_in_batches(rejected, by="pk", batch_size=batch_size):
                         deleted_rejected += count
                         step(count)
-            except KeyboardInterrupt:
-                self._print(deleted_events, deleted_rejected)
-                raise CommandError(_("Interrupted. Run it again for the rest."), returncode=130) from None
+        except KeyboardInterrupt:
+            self._print(deleted_events, deleted_rejected, dry_run=dry_run)
+            raise CommandError(_("Interrupted. Run it again for the rest."), returncode=130) from None
         self._print(deleted_events, deleted_rejected, dry_run=dry_run)
         kept = 0 if include_pending else retention.old_but_pending_events(before).count()
         if kept:
@@ -77,7 +77,7 @@ class Command(BaseCommand):
                 % {"count": kept}
             )
 
-    def _print(self, events: int, rejected: int, *, dry_run: bool = False) -> None:
+    def _print(self, events: int, rejected: int, *, dry_run: bool) -> None:
         if dry_run:
             lines = (
                 ngettext("Would delete %(count)d event.", "Would delete %(count)d events.", events),
