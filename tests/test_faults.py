@@ -13,7 +13,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 from .faults import Client, PostgreSQL, Redis
@@ -139,7 +138,9 @@ def test_postgresql_is_stopped_and_started(tmp_path, postgresql):
 
 
 @contextmanager
-def statements(cluster: PostgreSQL) -> Iterator[psycopg.Connection[Any]]:
+def statements(cluster: PostgreSQL) -> Iterator[Any]:
+    import psycopg
+
     with psycopg.connect(cluster.url, autocommit=True) as connection:
         yield connection
 
