@@ -11,7 +11,9 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
+from django.db import connections
 from django.test import AsyncClient
 from django.utils import timezone
 
@@ -81,7 +83,9 @@ def test_an_id_stays_the_text_that_it_is(text):
     assert guard_id(text) == f"'{text}"
 
 
-@pytest.mark.parametrize("text", ["A20DA9C0183A2D35A260F53F5D2B9244", "order-7", "pedido 12", "123-group", "E-mail 5", ""])
+@pytest.mark.parametrize(
+    "text", ["A20DA9C0183A2D35A260F53F5D2B9244", "order-7", "pedido 12", "123-group", "E-mail 5", ""]
+)
 def test_what_is_text_already_is_left_alone(text):
     assert guard_id(text) == text
 
@@ -228,7 +232,9 @@ def test_an_asynchronous_server_streams_too():
         await client.aforce_login(await User.objects.aget())
         response = await client.get(EXPORT)
         assert response.is_async
-        return [chunk async for chunk in response]
+        chunks = [chunk async for chunk in response]
+        await sync_to_async(connections.close_all)()
+        return chunks
 
     header, rows = asyncio.run(download())
     assert header.decode().startswith("\ufeff")
