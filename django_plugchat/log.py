@@ -6,7 +6,6 @@ import logging
 import re
 from collections.abc import Callable
 from copy import copy
-from typing import Any
 
 from django.http import HttpRequest
 from django.urls import Resolver404, resolve

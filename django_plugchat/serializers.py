@@ -61,18 +61,12 @@ class TextOrIntegerField(serializers.Field[str, Any, str, Any]):
             self.fail("characters")
         return data
 
-    def to_representation(self, value: str) -> str:
-        return value
-
 
 class AnyJSONField(serializers.Field[Any, Any, Any, Any]):
     """``error`` and ``errorCode``: strings in the provider's examples, kept whatever they are."""
 
     def to_internal_value(self, data: Any) -> Any:
         return storable(data)
-
-    def to_representation(self, value: Any) -> Any:
-        return value
 
 
 class MommentField(serializers.Field[datetime | None, Any, datetime | None, Any]):
@@ -89,9 +83,6 @@ class MommentField(serializers.Field[datetime | None, Any, datetime | None, Any]
             return None
         moment = datetime.fromtimestamp(seconds, tz=UTC)
         return moment if settings.USE_TZ else timezone.make_naive(moment, timezone.get_default_timezone())
-
-    def to_representation(self, value: datetime | None) -> datetime | None:
-        return value
 
 
 class DeliveryCallbackSerializer(serializers.Serializer[DeliveryEvent]):

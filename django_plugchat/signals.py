@@ -7,7 +7,7 @@ from django.dispatch import Signal
 
 class _Signal(Signal):
     def _log_robust_failure(self, receiver: Any, err: Exception) -> None:
-        # Django asks for a name that partials and instances lack: its error would keep the other receivers from running.
+        # Django asks for a name that partials and instances lack, and its error would keep the others from running.
         named = receiver if hasattr(receiver, "__qualname__") else type(receiver)
         super()._log_robust_failure(named, err)  # type: ignore[misc]
 

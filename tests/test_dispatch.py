@@ -26,6 +26,14 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 CELERY_LIKE = "tests.dispatchers.remember"
 
+SUICIDAL_WORKER = """
+import django, os, signal, sys
+django.setup()
+from django_plugchat import dispatch, signals
+signals.delivery_recorded.connect(lambda **kwargs: os.kill(os.getpid(), signal.SIGKILL), weak=False)
+dispatch.deliver(int(sys.argv[1]))
+"""
+
 
 @contextmanager
 def connected(*receivers):
@@ -249,7 +257,7 @@ def test_a_receiver_that_kills_its_worker(post, plugchat):
     post(EXAMPLE)
     pk = stored().pk
     worker = subprocess.run(
-        [sys.executable, "-m", "tests.dispatchers", str(pk)],
+        [sys.executable, "-c", SUICIDAL_WORKER, str(pk)],
         env=os.environ | {"DATABASE_URL": test_database_url()},
         timeout=60,
         check=False,

@@ -22,6 +22,12 @@ from .test_queues import WORKERS, heard, wait_until
 pytestmark = pytest.mark.services
 
 LEASE = "2"
+DIE_ONCE = """
+import os, time
+if event.payload.get("fatal") and event.dispatch_attempts == 1:
+    time.sleep(0.2)
+    os.kill(os.getpid(), 9)
+"""
 
 
 class Project:
@@ -172,7 +178,7 @@ def test_a_lock_makes_postgresql_hang(tmp_path, postgresql):
 
 def test_the_queue_is_gone_and_its_worker_killed(tmp_path, postgresql):
     redis = Redis()
-    project = Project(tmp_path, postgresql.url, queue="rq", REDIS_URL=redis.url)
+    project = Project(tmp_path, postgresql.url, queue="rq", REDIS_URL=redis.url, BEFORE_NOTING=DIE_ONCE)
     try:
         with ExitStack() as stack:
             base, _ = stack.enter_context(project.web())

@@ -101,7 +101,7 @@ def test_mails_to_admins(settings, post):
 
 
 def filtered(msg: Any, *args: Any, **extra: Any) -> logging.LogRecord:
-    record = logging.makeLogRecord({"name": "access", "msg": msg, "args": args, **extra})
+    record = logging.makeLogRecord({"name": "access", "msg": msg, "args": args or None, **extra})
     if len(args) == 1 and isinstance(args[0], dict):
         record.args = args[0]
     assert RedactingFilter().filter(record) is True

@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.services]
 WORKERS = {
     "rq": ["django", "rqworker", "--job-class", "django_tasks_rq.Job", "plugchat"],
     "db": ["django", "db_worker", "--no-reload"],
-    "celery": ["celery", "--app", "tests.celery_app", "worker", "--concurrency", "1", "--loglevel", "WARNING"],
+    "celery": ["celery", "--app", "tests.celery_app", "worker", "--pool", "solo", "--loglevel", "WARNING"],
 }
 
 

@@ -170,6 +170,18 @@ def test_another_integrity_error_is_no_duplicate(post, without_phone):
     assert not DeliveryEvent.objects.exists()
 
 
+def test_a_bug_is_not_taken_for_a_fault(post):
+    def stumble(**kwargs: Any) -> None:
+        raise ZeroDivisionError
+
+    pre_save.connect(stumble, DeliveryEvent)
+    try:
+        with pytest.raises(ZeroDivisionError):
+            post(EXAMPLE)
+    finally:
+        pre_save.disconnect(stumble, DeliveryEvent)
+
+
 def test_another_integrity_error_of_a_refusal(post):
     with connection.execute_wrapper(Interrupt("INSERT", raising(IntegrityError()))):
         assert_unavailable(post("{"))
