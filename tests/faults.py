@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import subprocess
 import tempfile
@@ -20,13 +21,9 @@ from .conftest import EXAMPLE, URL
 from .servers import free_port
 
 
-def as_user(user: str, *command: str) -> list[str]:
-    """PostgreSQL refuses to run as root."""
-    return (
-        ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *command]
-        if os.geteuid() == 0
-        else [*command]
-    )
+# PostgreSQL refuses to run as root.
+POSTGRESQL_USER = "postgres" if os.geteuid() == 0 else str(pwd.getpwuid(os.geteuid()).pw_name)
+AS_USER = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
 
 
 class PostgreSQL:
@@ -35,8 +32,7 @@ class PostgreSQL:
     def __init__(self) -> None:
         # Not below pytest's directories: they are for one user only.
         self.directory = Path(tempfile.mkdtemp(prefix="plugchat-"))
-        if os.geteuid() == 0:
-            shutil.chown(self.directory, "postgres", "postgres")
+        shutil.chown(self.directory, POSTGRESQL_USER)
         self.binaries = max(Path("/usr/lib/postgresql").glob("*/bin/initdb")).parent
         self.port = free_port()
         self.url = f"postgres://postgres@127.0.0.1:{self.port}/postgres"
@@ -45,7 +41,7 @@ class PostgreSQL:
 
     def run(self, program: str, *arguments: str) -> None:
         subprocess.run(
-            as_user("postgres", str(self.binaries / program), "--pgdata", str(self.directory), *arguments),
+            [*AS_USER, str(self.binaries / program), "--pgdata", str(self.directory), *arguments],
             check=True,
             stdout=subprocess.DEVNULL,
             cwd="/",

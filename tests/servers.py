@@ -36,12 +36,15 @@ test_database_url.__test__ = False  # type: ignore[attr-defined]
 
 def wait_for_port(port: int, child: subprocess.Popen[Any]) -> None:
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and child.poll() is None:
+
+    def listens() -> bool:
         with socket.socket() as client:
-            if client.connect_ex(("127.0.0.1", port)) == 0:
-                return
+            return client.connect_ex(("127.0.0.1", port)) == 0
+
+    while not listens():
+        assert time.monotonic() < deadline, f"{child.args!r} does not listen."
+        assert child.poll() is None, f"{child.args!r} ended."
         time.sleep(0.05)
-    raise RuntimeError(f"{child.args!r} does not listen.")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -215,12 +215,10 @@ def test_the_disk_of_sqlite_is_full(tmp_path):
         with project.web() as (base, _), Client(base) as client:
             client.wait_for(200, 20)
             filler = disk / "filler"
-            with filler.open("wb", buffering=0) as file:
-                try:
-                    while file.write(b"x" * 4096):
-                        pass
-                except OSError:
-                    client.wait_for(503)
+            with filler.open("wb", buffering=0) as file, suppress(OSError):
+                for _ in range(3):
+                    file.write(b"x" * 4_000_000)
+            client.wait_for(503)
             filler.unlink()
             client.wait_for(200, 20)
         project.check(client, "SQLite's disk full")
