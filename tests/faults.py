@@ -20,7 +20,6 @@ import requests
 from .conftest import EXAMPLE, URL
 from .servers import free_port
 
-
 # PostgreSQL refuses to run as root.
 POSTGRESQL_USER = "postgres" if os.geteuid() == 0 else str(pwd.getpwuid(os.geteuid()).pw_name)
 AS_USER = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
