@@ -159,6 +159,14 @@ def test_an_account_is_shown_by_its_label_also_when_it_is_gone(viewer):
     assert "gone" in text
 
 
+@pytest.mark.parametrize("order", ["1", "-8", "8.1", ""])
+def test_no_other_order_is_taken(viewer, order):
+    now = timezone.now()
+    for minutes in (2, 0, 1):
+        event(zaap_id=str(minutes), received_at=now - timedelta(minutes=minutes), times_received=minutes + 1)
+    assert [row.zaap_id for row in rows_of(viewer.get(EVENTS, {"o": order}))] == ["0", "1", "2"]
+
+
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
