@@ -120,6 +120,7 @@ WSGI_APPLICATION = "example_project.wsgi.application"
 
 LANGUAGE_CODE = os.environ.get("DJANGO_LANGUAGE_CODE", "en")
 LANGUAGES = [("en", _("English")), ("pt-br", _("Brazilian Portuguese"))]
+LOCALE_PATHS = [BASE_DIR / "example_project" / "locale"]
 TIME_ZONE = "America/Sao_Paulo"
 USE_TZ = True
 
