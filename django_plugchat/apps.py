@@ -1,4 +1,4 @@
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.utils.translation import gettext_lazy as _
 
 
@@ -13,3 +13,5 @@ class DjangoPlugchatConfig(AppConfig):
 
         checks.register_checks()
         log.protect_request_logger()
+        if apps.is_installed("drf_spectacular"):
+            from django_plugchat import schema  # noqa: F401  # registers itself
