@@ -263,7 +263,7 @@ class DeliveryEvent(models.Model):
 
     def __str__(self) -> str:
         # Some WhatsApp engines put the number into the ids that they give.
-        return f"{mask_number_in(self.zaap_id, self.phone)} ({self.outcome})"
+        return f"{mask_number_in(self.zaap_id, self.phone)} ({self.get_outcome_display()})"
 
 
 class RejectedCallback(models.Model):
@@ -301,7 +301,7 @@ class RejectedCallback(models.Model):
         permissions = [("replay_rejectedcallback", _("Can replay rejected callbacks"))]
 
     def __str__(self) -> str:
-        return f"{self.pk} ({self.reason})"
+        return f"{self.pk} ({self.get_reason_display()})"
 
     @property
     def body_text(self) -> str:

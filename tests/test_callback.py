@@ -426,7 +426,7 @@ def test_the_documented_example(post):
     assert event.payload == EXAMPLE
     assert event.secret_id == "8a8fe4db"
     assert event.dispatch_status == "none"
-    assert str(event) == "A20DA9C0183A2D35A260F53F5D2B9244 (sent)"
+    assert str(event) == "A20DA9C0183A2D35A260F53F5D2B9244 (Handed to WhatsApp)"
 
 
 @pytest.mark.parametrize(
