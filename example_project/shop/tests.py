@@ -79,3 +79,4 @@ class SiteTests(TestCase):
     def test_in_portuguese(self) -> None:
         response = self.client.get(reverse("admin:index"), headers={"Accept-Language": "pt-br"})
         self.assertContains(response, 'lang="pt-br"')
+        self.assertContains(response, "Pedidos")

@@ -1,0 +1,274 @@
+"""Portuguese says all that English says. Whether the catalogues are those of the source is for .ci/translations."""
+
+from __future__ import annotations
+
+import ast
+import gettext
+import io
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+from django.test import Client
+from django.utils import translation
+
+from django_plugchat.conf import DEFAULTS
+from django_plugchat.models import DeliveryEvent, RejectedCallback
+
+from .conftest import EXAMPLE
+from .rows import Status, event, rejected
+
+ROOT = Path(__file__).resolve().parent.parent
+CATALOGUES = [
+    ROOT / package / "locale/pt_BR/LC_MESSAGES/django.po" for package in ("django_plugchat", "example_project")
+]
+READMES = [(ROOT / name).read_text() for name in ("README.md", "README.pt-BR.md")]
+
+
+class Message(NamedTuple):
+    comments: list[str]
+    sources: list[str]  # two where it has a plural
+    translations: list[str]
+
+
+def messages(catalogue: Path) -> list[Message]:
+    found = []
+    for block in catalogue.read_text().strip().split("\n\n"):
+        comments: list[str] = []
+        texts: list[tuple[str, str]] = []
+        for line in block.splitlines():
+            keyword, quoted = re.fullmatch(r'(#.*|\w+(?:\[\d\])? )?(".*")?', line).groups()
+            if quoted is None:
+                comments.append(keyword)
+            elif keyword:
+                texts.append((keyword, ast.literal_eval(quoted)))
+            else:
+                texts[-1] = (texts[-1][0], texts[-1][1] + ast.literal_eval(quoted))
+        sources = [text for keyword, text in texts if keyword.startswith("msgid")]
+        found.append(Message(comments, sources, [text for keyword, text in texts if keyword.startswith("msgstr")]))
+    return found
+
+
+@pytest.fixture(params=CATALOGUES, ids=lambda path: path.relative_to(ROOT).parts[0])
+def catalogue(request):
+    return request.param
+
+
+def test_every_message_is_translated(catalogue):
+    for message in messages(catalogue):
+        assert all(message.translations), message
+        assert len(message.translations) == len(message.sources), message
+        assert not [comment for comment in message.comments if "fuzzy" in comment or comment.startswith("#~")], message
+
+
+def test_the_heading_is_filled_in(catalogue):
+    heading = messages(catalogue)[0]
+    assert heading.sources == [""]
+    assert "\nLanguage: pt_BR\n" in heading.translations[0]
+    assert "\nPlural-Forms: nplurals=2; plural=(n > 1);\n" in heading.translations[0]
+    text = catalogue.read_text()
+    assert not [words for words in ("SOME DESCRIPTIVE", "PACKAGE", "FULL NAME", "YEAR", "LANGUAGE") if words in text]
+
+
+def test_what_is_compiled_is_the_same(catalogue):
+    with catalogue.with_suffix(".mo").open("rb") as file:
+        compiled = gettext.GNUTranslations(file)
+    expected = {}
+    for message in messages(catalogue)[1:]:
+        if len(message.sources) == 1:
+            expected[message.sources[0]] = message.translations[0]
+        else:
+            expected |= {(message.sources[0], number): text for number, text in enumerate(message.translations)}
+    assert {source: text for source, text in compiled._catalog.items() if source} == expected
+
+
+def test_placeholders_and_markup_are_kept(catalogue):
+    for message in messages(catalogue):
+        for source, text in zip(message.sources, message.translations, strict=True):
+            kept = [sorted(re.findall(r"%\(\w+\)[a-z]|\{\w+\}|</?\w+>", of)) for of in (source, text)]
+            assert kept[0] == kept[1], message
+
+
+def test_sentences_end_as_they_do_in_english(catalogue):
+    for message in messages(catalogue)[1:]:
+        for source, text in zip(message.sources, message.translations, strict=True):
+            assert re.search(r"[.:?]?$", source)[0] == re.search(r"[.:?]?$", text)[0], message
+
+
+def test_nothing_is_said_to_be_delivered(catalogue):
+    """The provider says that WhatsApp has a message, never that the contact has."""
+    assert "entregue" not in catalogue.read_text().lower()
+
+
+@pytest.mark.parametrize(
+    ("choice", "label"),
+    [
+        (DeliveryEvent.Outcome.SENT, "Enviada ao WhatsApp"),
+        (DeliveryEvent.Outcome.FAILED, "Não enviada"),
+        (DeliveryEvent.DispatchStatus.NONE, "Sem receptor"),
+        (DeliveryEvent.DispatchStatus.PENDING, "Na fila"),
+        (DeliveryEvent.DispatchStatus.DONE, "Processado"),
+        (DeliveryEvent.DispatchStatus.FAILED, "Erro no processamento"),
+    ],
+)
+def test_words_that_people_know(choice, label):
+    with translation.override("pt-br"):
+        assert choice.label == label
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(1, "1 evento excluído."), (2, "2 eventos excluídos."), (0, "0 evento excluído.")]
+)
+def test_plurals(count, text):
+    with translation.override("pt-br"):
+        deleted = translation.ngettext("Deleted %(count)d event.", "Deleted %(count)d events.", count)
+    assert deleted % {"count": count} == text
+
+
+# What people see
+
+#: What the English of each message looks like on a screen, where Portuguese is not the same.
+ENGLISH = [
+    re.compile(re.sub(r"%\\\(\w+\\\)[a-z]", ".+", re.escape(source.strip())), re.IGNORECASE)
+    for catalogue in CATALOGUES
+    for message in messages(catalogue)[1:]
+    for source, text in zip(message.sources, message.translations, strict=True)
+    if source != text
+]
+
+
+def english_in(lines):
+    """Those of the lines that are a message in English."""
+    lines = [line.strip().rstrip(":") for line in lines]
+    return [line for line in lines if any(pattern.fullmatch(line) for pattern in ENGLISH)]
+
+
+class Texts(HTMLParser):
+    """What a page shows and what it says to a screen reader."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.found = []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.found += [value for name, value in attrs if name in {"title", "placeholder", "aria-label"}]
+
+    def handle_data(self, data):
+        self.found.append(data)
+
+
+@pytest.fixture
+def pages():
+    shown = event(
+        outcome="failed",
+        error="Phone number does not exist",
+        custom_id="PED-1",
+        payload=EXAMPLE,
+        dispatch_status=Status.FAILED,
+        dispatch_error="receivers.mark_order: ValueError",
+    )
+    event(custom_id="PED-1")
+    refused = rejected(errors={"zaapId": ["required"], "phone": ["blank", "unheard_of"]})
+    for reason in RejectedCallback.Reason:
+        rejected(reason=reason)
+    client = Client()
+    client.force_login(User.objects.create_superuser("admin"))
+    events, callbacks = "/admin/django_plugchat/deliveryevent/", "/admin/django_plugchat/rejectedcallback/"
+    urls = {
+        "index": "/admin/",
+        "list": events,
+        "event": f"{events}{shown.pk}/change/",
+        "chart": f"{events}chart/",
+        "nothing found": f"{events}?q=x",
+        "rejected list": callbacks,
+        "rejected": f"{callbacks}{refused.pk}/change/",
+    }
+
+    def pages(language):
+        return {
+            name: Texts(client.get(url, headers={"Accept-Language": language}).content.decode()).found
+            for name, url in urls.items()
+        }
+
+    return pages
+
+
+@pytest.mark.django_db
+def test_no_page_has_english_left(pages):
+    for name, texts in pages("pt-br").items():
+        assert not english_in(texts), name
+
+
+@pytest.mark.django_db
+def test_english_would_be_found(pages):
+    found = {name: english_in(texts) for name, texts in pages("en").items()}
+    assert "Delivery events" in found["index"]
+    assert {"Handed to WhatsApp", "Dispatch again", "Export all as CSV", "Any time"} <= set(found["list"])
+    assert {"Identification", "All that was said about this message", "Dispatch error"} <= set(found["event"])
+    assert "Commonest errors" in found["chart"]
+    assert "Nothing found" in found["nothing found"]
+    assert {"zaapId is missing.", "Replay"} <= set(found["rejected list"])
+    assert {"phone is unusable.", "Why it was refused", "Replay"} <= set(found["rejected"])
+
+
+@pytest.mark.django_db
+def test_commands_speak_portuguese():
+    event(account="former")
+    rejected()
+    output = io.StringIO()
+    with translation.override("pt-br"):
+        call_command("plugchat_prune", dry_run=True, stdout=output)
+        with pytest.raises(CommandError, match="2 pontos precisam de atenção") as caught:
+            call_command("plugchat_status", stdout=output)
+    assert "former, não está mais configurada" in output.getvalue()
+    assert not english_in([*output.getvalue().splitlines(), str(caught.value)])
+
+
+# The README
+
+
+def found_in_both(pattern):
+    first, second = (re.findall(pattern, readme, re.MULTILINE | re.DOTALL) for readme in READMES)
+    assert first == second
+    return first
+
+
+def test_both_readmes_have_the_same_blocks():
+    assert len(found_in_both(r"^ *```(\w+)\n(.*?)^ *```$")) > 10
+
+
+def test_both_readmes_have_the_same_settings():
+    assert found_in_both(r"^\| `([A-Z_]+)` \| (`[^|]*) \|") == [
+        (key, f'`"{value}"`' if isinstance(value, str) else f"`{value}`") for key, value in DEFAULTS.items()
+    ]
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r"^\| `(plugchat_\w+)`",  # commands
+        r"^\|[^|]*\| (\d{3})\b",  # answers
+        r"^(#+) ",  # sections
+        r"^( *)(?:-|\d\.) ",  # lists
+        r"https?://[^)`\s]*",
+        r"--[a-z-]+",
+        r"`[A-Z_]+`",
+    ],
+)
+def test_both_readmes_say_the_same(pattern):
+    assert len(found_in_both(pattern)) >= 3
+
+
+def test_each_readme_leads_to_the_other():
+    assert "(README.pt-BR.md)" in READMES[0]
+    assert "(README.md)" in READMES[1]
+
+
+def test_the_links_of_the_readme_in_portuguese_lead_somewhere():
+    for target in re.findall(r"\]\((?!https?:)([^)]*)\)", READMES[1]):
+        assert (ROOT / target).exists(), target
