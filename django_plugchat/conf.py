@@ -42,10 +42,10 @@ class Account:
     def from_setting(cls, alias: str, value: Any) -> Account:
         # A string where a list belongs would make each of its letters a secret: what the checks refuse opens nothing.
         options = value if isinstance(value, dict) else {}
-        secrets = options.get("WEBHOOK_SECRETS")
+        token, secrets = options.get("TOKEN"), options.get("WEBHOOK_SECRETS")
         return cls(
             alias=alias,
-            token=options.get("TOKEN") or "",
+            token=token if isinstance(token, str) else "",
             webhook_secrets=tuple(
                 secret
                 for secret in (secrets if isinstance(secrets, list | tuple) else ())
@@ -69,7 +69,9 @@ class AppSettings:
         accounts = self._get("ACCOUNTS")
         if not isinstance(accounts, dict):
             return {}
-        return {alias: Account.from_setting(alias, value) for alias, value in accounts.items()}
+        return {
+            alias: Account.from_setting(alias, value) for alias, value in accounts.items() if isinstance(alias, str)
+        }
 
     @property
     def public_url(self) -> str:

@@ -21,8 +21,8 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from django_plugchat.conf import DEFAULTS, app_settings
-from django_plugchat.models import DeliveryEvent, DeliveryEventQuerySet
-from django_plugchat.signals import delivery_recorded
+from django_plugchat.models import DeliveryEvent, DeliveryEventQuerySet, savepoint
+from django_plugchat.signals import delivery_recorded, receiver_name
 
 logger = logging.getLogger(__name__)
 
@@ -46,8 +46,8 @@ def opening_state() -> dict[str, Any]:
     """The dispatch fields of an event about to be stored."""
     # Another dispatcher's workers may have receivers that this process does not import.
     if app_settings.dispatcher == DEFAULTS["DISPATCHER"] and not has_receivers():
-        return {"dispatch_status": _Status.NONE, "dispatch_due_at": None}
-    return {"dispatch_status": _Status.PENDING, "dispatch_due_at": timezone.now() + _lease()}
+        return {"dispatch_status": _Status.NONE.value, "dispatch_due_at": None}
+    return {"dispatch_status": _Status.PENDING.value, "dispatch_due_at": timezone.now() + _lease()}
 
 
 def after_commit(event: DeliveryEvent) -> None:
@@ -60,7 +60,7 @@ def hand_over(pk: Any) -> bool:
     """Call the configured dispatcher. Returns False, and logs why, when it fails: the event stays due."""
     try:
         import_string(app_settings.dispatcher)(pk)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         # The class alone: the text of somebody else's exception may hold anything.
         logger.error(
             "The dispatcher failed with %s; plugchat_redispatch takes event %s later.", type(error).__name__, pk
@@ -127,9 +127,11 @@ def deliver(pk: Any) -> bool | None:
     if event is None:
         return None
     attempt = event.dispatch_attempts
+    with savepoint(_events().db):
+        results = delivery_recorded.send_robust(sender=DeliveryEvent, event=event)
     failures = [
-        f"{_name(receiver)}: {type(result).__name__}"
-        for receiver, result in delivery_recorded.send_robust(sender=DeliveryEvent, event=event)
+        f"{receiver_name(receiver)}: {type(result).__name__}"
+        for receiver, result in results
         if isinstance(result, Exception)
     ]
     now = timezone.now()
@@ -138,7 +140,7 @@ def deliver(pk: Any) -> bool | None:
         exhausted = attempt >= app_settings.dispatch_max_attempts
         changes = {
             "dispatch_status": _Status.FAILED,
-            "dispatch_due_at": None if exhausted else now + min(_lease() * 2 ** (attempt - 1), _LONGEST_PAUSE),
+            "dispatch_due_at": None if exhausted else now + _pause(attempt),
             "dispatch_error": "\n".join(failures),
         }
     else:
@@ -153,8 +155,9 @@ def deliver(pk: Any) -> bool | None:
     return not failures
 
 
-def _name(receiver: Any) -> str:
-    return f"{receiver.__module__}.{getattr(receiver, '__qualname__', type(receiver).__qualname__)}"
+def _pause(attempt: int) -> timedelta:
+    """Before the next attempt: a lease, then twice as long each time."""
+    return min(_lease() * (1 << min(attempt - 1, 16)), _LONGEST_PAUSE)
 
 
 @dataclass

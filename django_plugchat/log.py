@@ -8,7 +8,7 @@ from collections.abc import Callable
 from copy import copy
 
 from django.http import HttpRequest
-from django.urls import Resolver404, resolve
+from django.urls import resolve
 
 from django_plugchat.conf import app_settings
 
@@ -51,15 +51,20 @@ class RedactingFilter(logging.Filter):
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg = redact(str(record.msg))
         _rewrite_args(record, redact)
-        message = record.getMessage()
+        try:
+            message = record.getMessage()
+        except Exception:
+            # A wrong call, which logging shows without raising: so does this filter.
+            message = f"{record.msg} {record.args}"
         table = _OWN_TABLE.search(message) if hasattr(record, "sql") else None
         if table:
             record.sql = record.params = None
-            message = f"{REDACTED} statement on {table[0]}"
-        if message != record.getMessage() or redact(message) != message:
-            record.msg, record.args = redact(message), ()
+            shown = f"{REDACTED} statement on {table[0]}"
+        else:
+            shown = redact(message)
+        if shown != message:
+            record.msg, record.args = shown, ()
         return True
 
 
@@ -67,7 +72,8 @@ def _is_callback(request: HttpRequest) -> bool:
     # Resolved here: where a middleware answered, the request has no resolver_match.
     try:
         return "plugchat" in resolve(request.path_info, getattr(request, "urlconf", None)).app_names
-    except Resolver404:
+    except Exception:
+        # Whatever a project's URLs raise is theirs to show: raised here, it would take the place of their error page.
         return False
 
 

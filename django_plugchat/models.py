@@ -30,10 +30,18 @@ def _reconnecting(alias: str, operation: Callable[[], T]) -> T:
         if connection.in_atomic_block or connection.connection is None or connection.is_usable():
             raise
         connection.close()
+        if pool := getattr(connection, "pool", None):
+            pool.check()  # its other connections have died as well
         return operation()
 
 
-def _savepoint(alias: str) -> AbstractContextManager[Any]:
+def refuses_content(error: Error) -> bool:
+    """Whether the database can't hold what it was given, however often it is tried."""
+    # 1366 is MariaDB's for characters outside the column's character set.
+    return isinstance(error, DataError) or error.args[:1] == (1366,)
+
+
+def savepoint(alias: str) -> AbstractContextManager[Any]:
     """What lets a statement fail inside somebody else's transaction; nothing in autocommit mode."""
     return transaction.atomic(using=alias) if connections[alias].in_atomic_block else nullcontext()
 
@@ -52,11 +60,17 @@ class ByAccount(models.QuerySet[Any]):
 
 
 class DeliveryEventQuerySet(ByAccount):
-    def for_zaap_id(self, zaap_id: str) -> Self:
-        return self.filter(zaap_id=zaap_id) if zaap_id.strip() else self.none()
+    def for_zaap_id(self, zaap_id: str | int | None) -> Self:
+        """Blank or None finds nothing."""
+        return self._for_id("zaap_id", zaap_id)
 
-    def for_custom_id(self, custom_id: str) -> Self:
-        return self.filter(custom_id=custom_id) if custom_id.strip() else self.none()
+    def for_custom_id(self, custom_id: str | int | None) -> Self:
+        """Blank or None finds nothing, not the events without a customId."""
+        return self._for_id("custom_id", custom_id)
+
+    def _for_id(self, field: str, value: str | int | None) -> Self:
+        text = "" if value is None else str(value)
+        return self.filter(**{field: text}) if text.strip() else self.none()
 
     def sent(self) -> Self:
         return self.filter(outcome=DeliveryEvent.Outcome.SENT)
@@ -105,7 +119,7 @@ class DeliveryEventQuerySet(ByAccount):
         )
 
         def insert() -> bool:
-            with _savepoint(alias):
+            with savepoint(alias):
                 event.save(force_insert=True, using=alias)
             return True
 
@@ -165,17 +179,17 @@ class RejectedCallbackQuerySet(ByAccount):
             if of_account.has_at_least(limit):
                 return False
             try:
-                with _savepoint(alias):
+                with savepoint(alias):
                     rejected.save(force_insert=True, using=alias)
             except IntegrityError:
                 if not count_again():
                     raise
                 return True
-            # Others may have inserted since the first look: of those over the limit the last to look takes itself back.
-            if of_account.has_at_least(limit + 1):
-                rejected.delete(using=alias)
-                return False
-            return True
+            # Others may have inserted since the first look: the first of all stay.
+            surplus = list(of_account.order_by("pk").values_list("pk", flat=True)[limit:])
+            if surplus:
+                rows.filter(pk__in=surplus).delete()
+            return rejected.pk not in surplus
 
         return _reconnecting(alias, keep)
 
@@ -216,10 +230,10 @@ class DeliveryEvent(models.Model):
     occurred_at = models.DateTimeField(
         _("occurred at"), null=True, blank=True, help_text=_("The time that the provider gave, if it gave one.")
     )
-    received_at = models.DateTimeField(_("received at"))
-    last_received_at = models.DateTimeField(_("last received at"))
+    received_at = models.DateTimeField(_("received at"), default=timezone.now)
+    last_received_at = models.DateTimeField(_("last received at"), default=timezone.now)
     times_received = models.PositiveIntegerField(_("times received"), default=1)
-    payload = models.JSONField(_("payload"), encoder=PayloadEncoder)
+    payload = models.JSONField(_("payload"), default=dict, encoder=PayloadEncoder)
     secret_id = models.CharField(
         _("secret id"), max_length=8, help_text=_("The first 8 hex digits of the SHA-256 of the webhook secret used.")
     )
@@ -278,8 +292,8 @@ class RejectedCallback(models.Model):
 
     account = models.CharField(_("account"), max_length=100)
     secret_id = models.CharField(_("secret id"), max_length=8)
-    received_at = models.DateTimeField(_("received at"))
-    last_received_at = models.DateTimeField(_("last received at"))
+    received_at = models.DateTimeField(_("received at"), default=timezone.now)
+    last_received_at = models.DateTimeField(_("last received at"), default=timezone.now)
     times_received = models.PositiveIntegerField(_("times received"), default=1)
     reason = models.CharField(_("reason"), max_length=20, choices=Reason.choices)
     errors = models.JSONField(
@@ -338,5 +352,7 @@ class RejectedCallback(models.Model):
                     received_at=self.received_at,
                     last_received_at=self.last_received_at,
                 ) or events.get(fingerprint=fingerprint(self.account, values["identity"]))
-        except DataError:
-            return None
+        except Error as error:
+            if refuses_content(error):
+                return None
+            raise

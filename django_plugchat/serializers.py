@@ -130,7 +130,7 @@ def event_values(value: Any) -> dict[str, Any]:
         raise ParseError(_("The body is not a JSON object."), code="not_object")
     payload = storable(value)
     given = {key: item for key, item in value.items() if item is not None}  # null is the same as absent
-    values: dict[str, Any] = _SERIALIZER.run_validation(given)
+    values: dict[str, Any] = _SERIALIZER.to_internal_value(given)
     error, error_code = values["error"], values["error_code"]
     identity = [values[name] for name in ("phone", "zaap_id", "custom_id", "message_id", "instance_id", "type")]
     return {
@@ -139,8 +139,8 @@ def event_values(value: Any) -> dict[str, Any]:
         "error_code": _text(error_code),
         # Not their texts: the object {"a": 1} and the string '{"a": 1}' are not the same error.
         "identity": [*identity, error, error_code],
-        "outcome": DeliveryEvent.Outcome.FAILED
+        "outcome": DeliveryEvent.Outcome.FAILED.value
         if _is_error(error) or _is_error(error_code)
-        else DeliveryEvent.Outcome.SENT,
+        else DeliveryEvent.Outcome.SENT.value,
         "payload": payload,
     }

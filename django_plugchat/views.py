@@ -4,7 +4,7 @@ import logging
 import re
 from typing import Any
 
-from django.db import DataError, Error, connections, transaction
+from django.db import Error, connections, transaction
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from rest_framework import status
@@ -17,7 +17,7 @@ from rest_framework.views import APIView
 
 from django_plugchat.conf import app_settings, secret_id
 from django_plugchat.log import redact
-from django_plugchat.models import DeliveryEvent, RejectedCallback
+from django_plugchat.models import DeliveryEvent, RejectedCallback, refuses_content
 from django_plugchat.parsers import parse
 from django_plugchat.serializers import OTHER_CALLBACK_TYPES, event_values, other_type
 
@@ -61,16 +61,17 @@ def read_body(request: HttpRequest) -> bytes:
     if declared:
         if re.fullmatch(r"[0-9]+", declared) and float(declared) > limit:
             raise TooLarge
-    elif "HTTP_TRANSFER_ENCODING" in request.META and "wsgi.input" in request.META:
-        # Django reads nothing where no length is declared. A server that ends the stream itself can be read to its end.
-        if not request.META.get("wsgi.input_terminated"):
-            raise LengthRequired
+    elif request.META.get("wsgi.input_terminated"):
+        # Django reads nothing where no length is declared, but this server ends the stream itself.
         stream = request.META["wsgi.input"]
+    elif "HTTP_TRANSFER_ENCODING" in request.META and "wsgi.input" in request.META:
+        raise LengthRequired
     body = b""
     try:
         while len(body) <= limit and (chunk := stream.read(limit + 1 - len(body))):
             body += chunk
-    except OSError:
+    except Exception:
+        # A client that went away, or broke the chunks: each server has exceptions of its own, which may quote the body.
         raise ParseError(_("The body ended early."), code="not_json") from None
     if len(body) > limit:
         raise TooLarge
@@ -134,8 +135,10 @@ class CallbackView(APIView):
     def record(self, values: dict[str, Any]) -> DeliveryEvent | None:
         try:
             return DeliveryEvent.objects.record(values, account=self.account, secret_id=self.secret_id)
-        except DataError:
-            raise DatabaseRefused from None
+        except Error as error:
+            if refuses_content(error):
+                raise DatabaseRefused from None
+            raise
 
     def keep_rejected(self, body: bytes, refusal: APIException) -> None:
         codes = refusal.get_codes()

@@ -19,6 +19,9 @@ TIMEOUTS = {
 DATABASES["default"].setdefault("OPTIONS", {}).update(TIMEOUTS[DATABASES["default"]["ENGINE"]])
 # As in production: connections outlive requests, and die while idle.
 DATABASES["default"]["CONN_MAX_AGE"] = 60
+if "POOL" in os.environ:
+    DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 4}
+    DATABASES["default"]["CONN_MAX_AGE"] = 0
 
 if QUEUE == "rq":
     INSTALLED_APPS = [*INSTALLED_APPS, "django_rq", "django_tasks_rq"]

@@ -106,6 +106,17 @@ def test_no_secret_configured(plugchat, post, accounts):
     assert post(EXAMPLE, url=f"/plugchat/callback/{SECRET[0]}/").status_code == 404
 
 
+@pytest.mark.parametrize("wrong", [{1: {"WEBHOOK_SECRETS": [SECRET]}}, {"a": {"WEBHOOK_SECRETS": [None, 1]}}])
+def test_what_the_checks_refuse_opens_nothing(plugchat, post, wrong):
+    plugchat(ACCOUNTS=wrong)
+    assert post(EXAMPLE).status_code == 404
+
+
+def test_a_token_of_another_type(plugchat, post):
+    plugchat(ACCOUNTS={"default": {"TOKEN": 123456, "WEBHOOK_SECRETS": [SECRET]}})
+    assert post({"type": "NewCallback"}).json() == {"status": "ignored"}
+
+
 def test_without_the_setting(settings, post):
     del settings.PLUGCHAT
     assert post(EXAMPLE).status_code == 404
@@ -217,6 +228,12 @@ def test_client_that_goes_away():
     response = post_stream(Stream(b'{"phone": ', fail=True), CONTENT_LENGTH="100")
     assert response.status_code == 400
     assert_nothing_stored()
+
+
+def test_no_declared_length_in_another_protocol():
+    """As from HTTP/2, which has no Transfer-Encoding."""
+    response = post_stream(Stream(json.dumps(EXAMPLE).encode()), **{"wsgi.input_terminated": True})
+    assert response.json() == {"status": "recorded"}
 
 
 def test_no_body_at_all():

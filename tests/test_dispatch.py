@@ -57,7 +57,7 @@ class Receiver:
         self.heard.append(event)
         if self.failures:
             self.failures -= 1
-            raise ValueError("554499999999")
+            raise ValueError(event.phone)
 
 
 def stored() -> DeliveryEvent:
@@ -126,7 +126,12 @@ def test_a_receiver_that_raises(post, plugchat, caplog):
     event = stored()
     assert (event.dispatch_status, event.dispatch_attempts, event.dispatch_error) == ("done", 3, "")
     assert len(sound.heard) == len(faulty.heard) == 3
-    assert "554499999999" not in [record.getMessage() for record in caplog.records if "plugchat" in record.name]
+    # Who raised what, and where; not what it said.
+    logged = [record.getMessage() for record in caplog.records if record.name == "django_plugchat.signals"]
+    assert len(logged) == 2
+    assert logged[0].startswith("tests.test_dispatch.Receiver raised ValueError:")
+    assert "in __call__" in logged[0]
+    assert "554499999999" not in caplog.text
 
 
 def test_an_exhausted_event_stops(post, plugchat):
@@ -141,6 +146,37 @@ def test_an_exhausted_event_stops(post, plugchat):
         assert not DeliveryEvent.objects.due().exists()
         assert dispatch.deliver(event.pk) is None
     assert len(receiver.heard) == 2
+
+
+def test_the_pause_after_many_attempts(post, plugchat):
+    plugchat(DISPATCH_MAX_ATTEMPTS=32767)
+    with connected(Receiver(failures=9)):
+        post(EXAMPLE)
+        make_due(dispatch_attempts=5000)
+        assert dispatch.deliver(stored().pk) is False
+    assert stored().dispatch_due_at <= timezone.now() + timedelta(days=1)
+
+
+def test_a_receiver_that_exits(post, plugchat):
+    plugchat(DISPATCHER="django_plugchat.dispatch.deliver")
+
+    def receiver(**kwargs):
+        sys.exit(2)
+
+    with connected(receiver):
+        assert post(EXAMPLE).json() == {"status": "recorded"}
+    assert (stored().dispatch_status, stored().dispatch_attempts) == ("pending", 1)
+
+
+@pytest.mark.django_db(transaction=False)
+def test_a_receiver_that_breaks_the_transaction_of_a_test(django_capture_on_commit_callbacks, post):
+    def receiver(sender, event, **kwargs):
+        event.pk = None
+        event.save(force_insert=True)
+
+    with connected(receiver), django_capture_on_commit_callbacks(execute=True):
+        post(EXAMPLE)
+    assert (stored().dispatch_status, stored().dispatch_error.rpartition(": ")[2]) == ("failed", "IntegrityError")
 
 
 def test_a_last_attempt_that_died_is_exhausted(post, plugchat):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from .faults import Client, PostgreSQL, Redis
 from .servers import gunicorn, process
@@ -141,6 +142,19 @@ def test_postgresql_is_stopped_and_started(tmp_path, postgresql):
             postgresql.start()
         client.wait_for(200, 20)
     project.check(client, "PostgreSQL stopped in immediate mode, twice")
+
+
+@pytest.mark.parametrize("environ", [{}, {"POOL": "1"}], ids=["a connection", "a pool"])
+def test_the_first_request_after_a_restart(tmp_path, postgresql, environ):
+    project = Project(tmp_path, postgresql.url, **environ)
+    with project.web(workers=1) as (base, _), requests.Session() as session:
+        client = Client(base)
+        assert client.post(session) == 200
+        for _ in range(2):
+            postgresql.stop()
+            postgresql.start()
+            assert client.post(session) == 200
+    project.check(client, f"the first request after a restart ({environ or 'no pool'})")
 
 
 @contextmanager

@@ -78,6 +78,14 @@ def test_requests_elsewhere_are_logged_as_ever(client, caplog):
     assert record.request.path == "/callback/not-ours/"
 
 
+def test_urls_that_can_not_be_resolved(caplog):
+    """The record is about that: the filter must not raise it again."""
+    request = RequestFactory().get("/anything/")
+    request.urlconf = "nowhere.at.all"
+    logging.getLogger("django.request").error("Internal Server Error: %s", request.path, extra={"request": request})
+    assert [record.getMessage() for record in caplog.records] == ["Internal Server Error: /anything/"]
+
+
 @pytest.mark.django_db
 def test_what_middleware_answers(client, caplog):
     assert client.post(URL, headers={"host": "not.allowed.example"}).status_code == 400
@@ -138,6 +146,28 @@ def test_redacting_filter(msg, args):
     assert "[redacted]" in record.getMessage()
     assert_silent([record])
     assert "irst-secret" not in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("msg", "args", "shown"),
+    [
+        ("answering /plugchat/callback/%s/ with %d", ("abc", 200), "answering /plugchat/callback/[redacted]/ with 200"),
+        (
+            "/admin/django_plugchat/deliveryevent/?q=%s",
+            (EXAMPLE["phone"],),
+            "/admin/django_plugchat/deliveryevent/?[redacted]",
+        ),
+    ],
+)
+def test_redacting_filter_where_the_arguments_hold_it(msg, args, shown):
+    assert filtered(msg, *args).getMessage() == shown
+
+
+def test_redacting_filter_leaves_wrong_calls_to_logging():
+    record = filtered("one %s, two %s", 1)
+    with pytest.raises(TypeError):
+        record.getMessage()
+    assert filtered(f"{URL} %s %s", URL).getMessage().startswith("/plugchat/callback/[redacted]/ %s %s")
 
 
 def test_redacting_filter_keeps_the_rest():

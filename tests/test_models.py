@@ -6,6 +6,7 @@ import pytest
 from django.contrib.auth.models import Permission
 from django.core.management import call_command
 from django.db import DataError, OperationalError, connection
+from django.utils import timezone
 
 from django_plugchat.models import DeliveryEvent, RejectedCallback
 
@@ -50,7 +51,9 @@ def test_querysets(post):
     assert events.for_custom_id("123").count() == 2
     assert events.for_account("default").for_custom_id("123").sent().count() == 1
     assert events.failed().get().zaap_id == "B"
-    for blank in ("", " "):
+    post(EXAMPLE | {"customId": 5, "zaapId": 7})
+    assert events.for_custom_id(5).get() == events.for_zaap_id(7).get()
+    for blank in ("", " ", None):
         assert not events.for_custom_id(blank).exists()
         assert not events.for_zaap_id(blank).exists()
     assert not events.due().exists()
@@ -58,7 +61,7 @@ def test_querysets(post):
 
 def test_text_of_a_rejected_body():
     assert reject(b'{"a": "\xff"}').body_text == '{"a": "\ufffd"}'
-    assert str(reject(b"{")) == f"{reject(b'{').pk} (not_json)"
+    assert str(reject(b"{")) == f"{reject(b'{').pk} (Not JSON in UTF-8)"
 
 
 # Replay
@@ -110,6 +113,13 @@ def test_replay_that_the_database_fails():
         rejected.replay()
     assert RejectedCallback.objects.get() == rejected
     assert rejected.replay() is not None
+
+
+def test_by_hand_in_tests():
+    """Users make rows in their own tests: only what tells them apart is asked for."""
+    event = DeliveryEvent.objects.create(phone=EXAMPLE["phone"], zaap_id="A", fingerprint="a")
+    assert event.received_at <= timezone.now()
+    RejectedCallback.objects.create(body=b"{", fingerprint="a")
 
 
 def test_replay_that_the_database_still_refuses():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -69,6 +70,21 @@ def test_gunicorn(tmp_path):
     assert shown.count("POST /plugchat/callback/[redacted]/ HTTP/1.1") >= 5
     assert SECRET not in shown
     assert "some-wrong-secret" not in shown
+
+
+@pytest.mark.parametrize("worker", ["sync", "gthread"])
+@pytest.mark.parametrize(
+    "rest", [b"zz\r\nabc\r\n", b"3\r\nabcXX0\r\n\r\n", b"3\r\nabc", b"3\r\nabc\r\n0\r\nBad Trailer\r\n\r\n"]
+)
+def test_broken_chunks(tmp_path, worker, rest):
+    with gunicorn(tmp_path / "log", "--worker-class", worker) as (base, _process):
+        host, port = urlsplit(base).netloc.split(":")
+        with socket.create_connection((host, int(port)), timeout=30) as client:
+            head = f"POST {URL} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+            client.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + rest)
+            client.shutdown(socket.SHUT_WR)
+            assert client.recv(100).startswith(b"HTTP/1.1 400")
+    assert not DeliveryEvent.objects.exists()
 
 
 def test_runserver(tmp_path):

@@ -90,7 +90,7 @@ def test_a_flood_of_different_refusals(plugchat):
     plugchat(MAX_REJECTED=10)
     answers = in_threads([post_in_thread(f"{{{n}") for n in range(64)], 16)
     assert Counter(answers) == {(400, None): 64}
-    assert 1 <= RejectedCallback.objects.count() <= 10
+    assert RejectedCallback.objects.count() == 10
 
 
 def test_one_refusal_many_times_at_once():
@@ -143,7 +143,8 @@ def test_refused_body_over_the_limit_in_between(post, plugchat):
 
     with connection.execute_wrapper(Interrupt("INSERT", other)):
         assert post("{").status_code == 400
-    assert RejectedCallback.objects.get().body_text == "["
+    assert {"{", "["} >= {row.body_text for row in RejectedCallback.objects.all()}
+    assert RejectedCallback.objects.count() == 1
 
 
 # Faults
@@ -201,8 +202,9 @@ def test_faults_of_the_database(post, caplog, error, body, start):
     assert post(body).status_code in {200, 400}
 
 
-def test_what_the_database_refuses_is_kept(post):
-    with connection.execute_wrapper(Interrupt("INSERT", raising(DataError("554499999999")))):
+@pytest.mark.parametrize("error", [DataError(EXAMPLE["phone"]), OperationalError(1366, "Incorrect string value")])
+def test_what_the_database_refuses_is_kept(post, error):
+    with connection.execute_wrapper(Interrupt("INSERT", raising(error))):
         response = post(EXAMPLE)
     assert response.status_code == 400
     assert response.json() == {"detail": "The database can't store this callback."}
