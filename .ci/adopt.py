@@ -61,10 +61,14 @@ def main(python: str, wheel: str, readme: str) -> None:
 
         settings, urls = blocks(Path(readme).read_text(), "python")
         text = (project / "shop/settings.py").read_text()
-        text = "import os\n" + text.replace("USE_I18N", 'LANGUAGES = [("en", "English"), ("pt-br", "Português")]\nUSE_I18N')
+        text = "import os\n" + text.replace(
+            "USE_I18N", 'LANGUAGES = [("en", "English"), ("pt-br", "Português")]\nUSE_I18N'
+        )
         text = text.replace(
             '"django.middleware.common', '"django.middleware.locale.LocaleMiddleware",\n    "django.middleware.common'
-        ).replace("'django.middleware.common", "'django.middleware.locale.LocaleMiddleware',\n    'django.middleware.common")
+        ).replace(
+            "'django.middleware.common", "'django.middleware.locale.LocaleMiddleware',\n    'django.middleware.common"
+        )
         (project / "shop/settings.py").write_text(text + settings.replace("INSTALLED_APPS = [", "INSTALLED_APPS += ["))
         text = (project / "shop/urls.py").read_text().replace("import path", "import include, path")
         (project / "shop/urls.py").write_text(text + urls.replace("urlpatterns = [", "urlpatterns += ["))
