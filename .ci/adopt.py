@@ -1,4 +1,7 @@
-"""Follow the README's installation in a project of its own, away from the repository: ``adopt.py PYTHON WHEEL README``."""
+"""Follow the README's installation in a project of its own, away from the repository.
+
+``adopt.py PYTHON WHEEL README``
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,8 @@ VISIT = f"""
 import re, requests
 base = "http://127.0.0.1:8931"
 secret = {"s" * 32!r}
-answer = requests.post(f"{{base}}/plugchat/callback/{{secret}}/", data={CALLBACK!r}, headers={{"Content-Type": "application/json"}})
+headers = {{"Content-Type": "application/json"}}
+answer = requests.post(f"{{base}}/plugchat/callback/{{secret}}/", data={CALLBACK!r}, headers=headers)
 assert answer.json() == {{"status": "recorded"}}, answer.text
 session = requests.Session()
 login = session.get(f"{{base}}/admin/login/").text
