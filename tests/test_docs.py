@@ -1,0 +1,392 @@
+"""What the documentation says is what the code does: its blocks run, its names exist, its two languages agree."""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import os
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+from typing import Any, NamedTuple
+
+import pytest
+from django.core.management import BaseCommand, call_command, get_commands, load_command_class
+
+from django_plugchat import conf
+from django_plugchat.models import DeliveryEvent, RejectedCallback
+from django_plugchat.signals import delivery_recorded
+from django_plugchat.status import RULES
+from django_plugchat.testing import post_callback
+
+from .test_queues import WORKERS
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+#: Pages by their path below docs/; those in Portuguese begin with pt-br/.
+PAGES = {str(path.relative_to(DOCS)): path.read_text() for path in sorted(DOCS.rglob("*.md"))}
+PORTUGUESE = {name: text for name, text in PAGES.items() if name.startswith("pt-br/")}
+TRANSLATED = {f"pt-br/{name}" for name in PAGES if re.match(r"(index|quickstart|howto/[\w-]+)\.md", name)}
+COMMANDS = [name for name in get_commands() if name.startswith("plugchat_")]
+ENVIRON = {
+    "PLUGCHAT_TOKEN": "token-of-the-default-account",
+    "PLUGCHAT_WEBHOOK_SECRET": "first-secret-of-the-default-account",
+    "PLUGCHAT_RETIRING_SECRET": "retiring-secret-of-the-default-account",
+    "PLUGCHAT_TOKEN_CENTRO": "token-of-centro",
+    "PLUGCHAT_SECRET_CENTRO": "secret-of-the-account-centro",
+    "PLUGCHAT_TOKEN_NORTE": "token-of-norte",
+    "PLUGCHAT_SECRET_NORTE": "secret-of-the-account-norte",
+    "REDIS_URL": "redis://127.0.0.1:6379/0",
+    "RABBITMQ_URL": "amqp://guest:guest@127.0.0.1:5672//",
+}
+
+
+class Block(NamedTuple):
+    page: str
+    language: str
+    code: str
+
+    @property
+    def title(self) -> str:
+        """The file that it belongs to, where its first line says so."""
+        first = self.code.partition("\n")[0]
+        return first.removeprefix("# ").partition(",")[0] if re.match(r"# [\w/]+\.py\b", first) else ""
+
+
+BLOCKS = [
+    Block(name, match[1], dedent(match[2]))
+    for name, text in PAGES.items()
+    for match in re.finditer(r"^ *```([\w{}]+)\n(.*?)^ *```$", text, re.DOTALL | re.MULTILINE)
+]
+PYTHON = [block for block in BLOCKS if block.language == "python"]
+
+
+def ids(block: Block) -> str:
+    return f"{block.page}:{block.title}"
+
+
+def python_block(page: str, title: str, index: int = 0) -> str:
+    return [block.code for block in PYTHON if (block.page, block.title) == (page, title)][index]
+
+
+def rows(page: str, pattern: str) -> list[tuple[str, ...]]:
+    """What the pattern finds in each line of the page's tables."""
+    return [match.groups() for match in re.finditer(rf"^\| {pattern}", PAGES[page], re.MULTILINE)]
+
+
+# Code
+
+
+@pytest.mark.parametrize("block", PYTHON, ids=ids)
+def test_python_compiles(block):
+    ast.parse(block.code)
+
+
+SETTINGS = [block for block in PYTHON if block.title == "settings.py" and "TASKS" not in block.code]
+
+
+@pytest.mark.parametrize("block", SETTINGS, ids=ids)
+def test_settings_pass_the_checks(tmp_path, block):
+    # What a module sets at its top, it needs there too: DATABASES differ, and mysite is nobody's.
+    code = block.code.replace("mysite.celery.dispatch", "tests.dispatchers.remember")
+    options = re.search(r'^DATABASES\["default"\]\["OPTIONS"\] = (\{.*?^\})', code, re.DOTALL | re.MULTILINE)
+    if options:
+        documented = ast.literal_eval(options[1])
+        example = runpy.run_path(str(ROOT / "example_project" / "settings.py"))["DATABASE_OPTIONS"]
+        assert documented in example.values()
+        code = code.replace(options[0], 'DATABASES["default"]["OPTIONS"] = {}')
+    # The first page adds the app.
+    if "INSTALLED_APPS" in code:
+        code = f"INSTALLED_APPS.remove('django_plugchat')\n{code}"
+    (tmp_path / "documented.py").write_text(f"import os\nfrom tests.settings import *\n{code}")
+    run = subprocess.run(
+        [sys.executable, "-m", "django", "check", "--fail-level", "WARNING"],
+        env=os.environ
+        | ENVIRON
+        | {"DJANGO_SETTINGS_MODULE": "documented", "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+EXCERPTS = [block for block in PYTHON if block.title.startswith("shop/")]
+
+
+@pytest.mark.parametrize("block", EXCERPTS, ids=ids)
+def test_the_shop_is_the_example_projects(block):
+    source = (ROOT / "example_project" / block.title).read_text().replace("example_project.shop", "shop")
+    _title, *pieces = re.split(r"^ *# (?:shop/.*|…)\n", block.code, flags=re.MULTILINE)
+    assert pieces
+    for piece in pieces:
+        assert piece.strip() in source
+
+
+def test_the_tests_shown_run(tmp_path):
+    (tmp_path / "test_shown.py").write_text(python_block("reference/testing.md", ""))
+    run = subprocess.run(
+        [sys.executable, "-m", "django", "test", "test_shown", "-v0"],
+        env=os.environ
+        | {
+            "DJANGO_SETTINGS_MODULE": "tests.settings",
+            "DATABASE_URL": "sqlite://",
+            "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)]),
+        },
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert run.returncode == 0, run.stderr
+
+
+def queue_settings(queue: str) -> dict[str, Any]:
+    program = (
+        "import json; from tests import settings_queue as s;"
+        "print(json.dumps([s.INSTALLED_APPS[-2:], getattr(s, 'TASKS', 0), getattr(s, 'RQ_QUEUES', 0), s.PLUGCHAT]))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], env=os.environ | ENVIRON | {"QUEUE": queue}, stdout=subprocess.PIPE, check=True
+    )
+    return dict(zip(("apps", "TASKS", "RQ_QUEUES", "PLUGCHAT"), json.loads(run.stdout), strict=True))
+
+
+@pytest.mark.parametrize(("queue", "index"), [("db", 0), ("rq", 1)])
+def test_queue_settings_are_those_of_the_tests(monkeypatch, queue, index):
+    tested = queue_settings(queue)
+    for name, value in ENVIRON.items():
+        monkeypatch.setenv(name, value)
+    shown: dict[str, Any] = {"INSTALLED_APPS": [], "os": os}
+    exec(python_block("howto/queues.md", "settings.py", index), shown)
+    assert set(shown["INSTALLED_APPS"]) <= set(tested["apps"])
+    assert (shown["TASKS"], shown.get("RQ_QUEUES", 0)) == (tested["TASKS"], tested["RQ_QUEUES"])
+
+
+def test_celery_is_that_of_the_tests():
+    def parts(source: str) -> dict[str, str]:
+        return {ast.unparse(node).partition("\n")[0]: ast.unparse(node) for node in ast.parse(source).body}
+
+    shown = python_block("howto/queues.md", "mysite/celery.py")
+    shown = shown.replace('"mysite.settings"', '"tests.settings_queue"').replace('"mysite"', '"tests"')
+    assert parts(shown).items() <= parts((ROOT / "tests" / "celery_app.py").read_text()).items()
+    assert queue_settings("celery")["PLUGCHAT"]["DISPATCHER"] == "tests.celery_app.dispatch"
+
+
+def test_workers_are_those_of_the_tests():
+    shell = "".join(block.code for block in BLOCKS if block.page == "howto/queues.md" and block.language == "console")
+    assert f"python manage.py {shlex.join(WORKERS['rq'][1:])}\n" in shell
+    # The tests' worker does not watch its files.
+    assert f"python manage.py {WORKERS['db'][1]}\n" in shell
+    assert f"{shlex.join(WORKERS['celery'][:4])}\n".replace("tests.celery_app", "mysite.celery") in shell
+
+
+def test_gunicorn_is_configured_as_in_the_tests():
+    shown = python_block("howto/proxy.md", "gunicorn_conf.py").partition("\n")[2]
+    assert shown == (ROOT / "tests" / "gunicorn_conf.py").read_text()
+
+
+@pytest.mark.django_db
+def test_a_tests_dispatcher_runs_receivers_at_once(plugchat):
+    plugchat(DISPATCHER=re.search(r'"DISPATCHER": "([\w.]+)"', python_block("howto/receive.md", "settings.py"))[1])
+    post_callback()
+    # No receiver is connected here: the attempt was made and logged.
+    assert DeliveryEvent.objects.get().dispatch_status == "pending"
+
+
+OTHERS = [block for block in PYTHON if not block.title.startswith(("settings", "shop/", "mysite/celery", "urls"))]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("block", [block for block in OTHERS if "forged" not in block.code], ids=ids)
+def test_it_runs_on_its_own(block):
+    names: dict[str, Any] = {}
+    try:
+        exec(block.code, names)
+    finally:
+        delivery_recorded.disconnect(names.get("hear"), sender=DeliveryEvent)
+
+
+@pytest.mark.django_db
+def test_what_came_by_a_leaked_secret_is_found():
+    post_callback(zaapId="forged")
+    post_callback(zaapId="real")
+    post_callback(phone=None)
+    blocks = [block.code for block in PYTHON if block.page == "howto/monitoring.md"]
+    names: dict[str, Any] = {}
+    code = "\n".join(blocks).replace("1a2b3c4d", conf.secret_id(ENVIRON["PLUGCHAT_WEBHOOK_SECRET"]))
+    exec(code.replace("set()", "{'real'}"), names)
+    assert DeliveryEvent.objects.get().zaap_id == "real"
+    assert not RejectedCallback.objects.exists()
+
+
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "json"], ids=ids)
+@pytest.mark.django_db
+def test_the_status_shown_has_todays_keys(block):
+    output = io.StringIO()
+    call_command("plugchat_status", "--json", stdout=output)
+    real, shown = json.loads(output.getvalue()), json.loads(block.code)
+
+    def keys(report: Any) -> Any:
+        return {name: keys(value) for name, value in report.items()} if isinstance(report, dict) else None
+
+    assert keys(shown) == keys(real)
+    assert keys(shown["accounts"][0]) == keys(real["accounts"][0])
+
+
+# Commands
+
+
+def command_lines() -> set[str]:
+    """What follows ``manage.py`` wherever it is shown, and this app's commands where they are named."""
+    lines = [line for block in BLOCKS for line in block.code.splitlines()]
+    shown = [match[1] for line in lines if (match := re.search(r"manage\.py (.*)", line))]
+    spans = [span for text in PAGES.values() for span in re.findall(r"`([^`\n]+)`", text)]
+    named = [match[1] for span in spans if (match := re.fullmatch(r"(?:python )?(?:manage\.py )?(plugchat_.*)", span))]
+    return {line.partition(" >")[0] for line in [*shown, *named]}
+
+
+COMMAND_LINES = sorted(command_lines())
+OTHER_WORKERS = {WORKERS["rq"][1], WORKERS["db"][1]}
+
+
+@pytest.mark.parametrize("line", [line for line in COMMAND_LINES if line.split()[0] not in OTHER_WORKERS])
+def test_commands_and_options_exist(line):
+    name, *arguments = shlex.split(line.replace("DATE", "2026-01-31"))
+    if name == "plugchat_forget":
+        # Where it is only named, what it asks for is missing.
+        arguments = arguments or ["-"]
+    load_command_class(get_commands()[name], name).create_parser("manage.py", name).parse_args(arguments)
+
+
+def test_every_command_is_shown():
+    assert {line.split()[0] for line in COMMAND_LINES} >= {*COMMANDS, *OTHER_WORKERS}
+
+
+def usage(name: str) -> str:
+    """A command's own arguments as the reference shows them."""
+    command = load_command_class("django_plugchat", name)
+    parser = command.create_parser("manage.py", name)
+    common = {action.dest for action in BaseCommand().create_parser("manage.py", name)._actions}
+    lines = [f"## {name}", "", command.help, "", "| Argument | |", "|---|---|"]
+    for action in parser._actions:
+        if action.dest in common:
+            continue
+        words = [*action.option_strings]
+        if action.nargs != 0:
+            words.append(str(action.metavar or action.dest.upper()))
+        help_text = (action.help or "") % {"default": action.default}
+        lines.append(f"| `{' '.join(words)}` | {help_text} |")
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_reference_has_the_commands_own_help(name):
+    assert usage(name) in PAGES["reference/commands.md"]
+
+
+def test_no_other_command_is_in_the_reference():
+    assert sorted(re.findall(r"^## (\w+)$", PAGES["reference/commands.md"], re.MULTILINE)) == sorted(COMMANDS)
+
+
+# Names
+
+
+def test_the_settings_page_has_every_key_and_its_default():
+    documented = {key: ast.literal_eval(value) for key, value in rows("reference/settings.md", r"`(\w+)` \| `([^`]+)`")}
+    account = {key: documented.pop(key) for key in ("TOKEN", "WEBHOOK_SECRETS")}
+    assert account == {"TOKEN": "", "WEBHOOK_SECRETS": []}
+    assert documented == conf.DEFAULTS
+    assert list(documented) == list(conf.DEFAULTS)
+
+
+def test_the_checks_page_has_every_id():
+    source = (ROOT / "django_plugchat" / "checks.py").read_text()
+    documented = [name for (name,) in rows("reference/checks.md", r"`(django_plugchat\.[EW]\d{3})`")]
+    assert documented == sorted(set(re.findall(r'"(django_plugchat\.[EW]\d{3})"', source)))
+
+
+def test_the_models_page_has_every_field_and_permission():
+    page = PAGES["reference/models.md"]
+    events, _, rejected = page.partition("## RejectedCallback")
+    for model, text in ((DeliveryEvent, events), (RejectedCallback, rejected)):
+        named = set(re.findall(r"`(\w+)`", text))
+        assert {field.name for field in model._meta.fields} - {"id"} <= named
+        for codename, _name in model._meta.permissions:
+            assert f"`django_plugchat.{codename}`" in page
+        for field in model._meta.fields:
+            for value, _label in field.choices or ():
+                assert f'`"{value}"`' in page + PAGES["reference/signal.md"]
+
+
+@pytest.mark.parametrize("page", ["howto/monitoring.md", "pt-br/howto/monitoring.md"])
+def test_the_runbook_has_every_rule(page):
+    headings = re.findall(r"^### (\w+)$", PAGES[page], re.MULTILINE)
+    assert headings == list(RULES)
+
+
+def test_the_answers_page_has_every_status():
+    source = (ROOT / "django_plugchat" / "views.py").read_text()
+    documented = re.findall(r"^\| [^|]+ \| (\d{3})", PAGES["reference/answers.md"], re.MULTILINE)
+    in_docstring = re.findall(r"^    (\d{3})  ", source, re.MULTILINE)
+    assert sorted(documented) == sorted(in_docstring)
+
+
+# Pages
+
+
+def anchors(page: Path) -> set[str]:
+    """The names that GitHub and the generator give to headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", [*PAGES, "../CONTRIBUTING.md", "../SECURITY.md"])
+def test_internal_links_resolve(name):
+    page = DOCS / name
+    for target in re.findall(r"\]\((?!https?://)([^)]+)\)", page.read_text()):
+        path, _, anchor = target.partition("#")
+        linked = (page.parent / path).resolve() if path else page
+        assert linked.is_file(), target
+        assert not anchor or anchor in anchors(linked), target
+
+
+@pytest.mark.parametrize("index", ["index.md", "pt-br/index.md"])
+def test_every_page_is_in_the_contents(index):
+    folder = index.removesuffix("index.md")
+    toctrees = re.findall(r"^```\{toctree\}\n(?:^:[^\n]*\n)*\n(.*?)^```", PAGES[index], re.DOTALL | re.MULTILINE)
+    listed = [f"{folder}{line}.md" for line in "".join(toctrees).split()]
+    of_language = {name for name in PAGES if name.startswith("pt-br/") == index.startswith("pt-br/")}
+    assert sorted(listed) == sorted(of_language - {index})
+
+
+def test_portuguese_has_the_same_pages():
+    assert set(PORTUGUESE) == TRANSLATED
+
+
+@pytest.mark.parametrize("name", sorted(TRANSLATED))
+def test_both_languages_say_the_same_names(name):
+    english, portuguese = PAGES[name.removeprefix("pt-br/")], PAGES[name]
+    known = [*conf.DEFAULTS, "TOKEN", "WEBHOOK_SECRETS", "LABEL", *COMMANDS]
+
+    def names(text: str) -> set[str]:
+        return {word for word in known if re.search(rf"\b{word}\b", text)} | set(re.findall(r"--[a-z-]+\b", text))
+
+    assert names(portuguese) == names(english)
+    assert code_of(name) == code_of(name.removeprefix("pt-br/"))
+    assert linked_pages(portuguese) == linked_pages(english)
+
+
+def code_of(page: str) -> list[str]:
+    """Blocks without what may be translated: comments and what programs print."""
+    blocks = [block for block in BLOCKS if block.page == page and block.language not in {"text", "{toctree}"}]
+    return [re.sub(r"(?m)^Description=.*|(?<!\S)# .*$", "", block.code) for block in blocks]
+
+
+def linked_pages(text: str) -> list[str]:
+    return sorted(re.findall(r"\]\((?!https?://)[^)#]*?([\w-]+\.md)", text))
