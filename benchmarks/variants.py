@@ -1,0 +1,85 @@
+"""What is measured: where each variant is posted to, and with what. Needs no Django."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+SECRET = "first-secret-of-the-default-account"  # noqa: S105
+CALLBACK = f"/plugchat/callback/{SECRET}/"
+
+
+def unique_id() -> str:
+    return secrets.token_hex(16).upper()
+
+
+def delivery(unique: str) -> str:
+    """A callback of the provider's live traffic."""
+    return json.dumps(
+        {
+            "phone": f"55119{secrets.randbelow(10**8):08}",
+            "zaapId": unique,
+            "messageId": unique,
+            "instanceId": "3B8D1E0F5A724C96A1D0E7F2B4C6985A",
+            "type": "DeliveryCallback",
+            "momment": time.time_ns() // 1_000_000,
+        }
+    )
+
+
+def other_type(unique: str) -> str:
+    return json.dumps({"type": "MessageStatusCallback", "status": "READ", "ids": [unique], "phone": "5511999999999"})
+
+
+def postmark(unique: str) -> str:
+    """Postmark's own example of a delivery webhook."""
+    return json.dumps(
+        {
+            "RecordType": "Delivery",
+            "ServerID": 23,
+            "MessageStream": "outbound",
+            "MessageID": unique,
+            "Recipient": "john@example.com",
+            "Tag": "welcome-email",
+            "DeliveredAt": "2026-02-05T16:33:54.9070259Z",
+            "Details": "Test delivery webhook details",
+            "Metadata": {"order": "123"},
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Variant:
+    name: str
+    path: str
+    body: Callable[[str], str] = delivery
+    #: Posts what it has just stored.
+    repeated: bool = False
+    #: A trivial receiver of ``delivery_recorded`` is connected.
+    receiver: bool = False
+    authorization: str = ""
+    status: int = 200
+
+
+_ANYMAIL = "Basic " + base64.b64encode(b"anymail:first-secret-of-anymail").decode()
+
+FLOOR = Variant("floor: a plain view, json.loads, save", "/floor/")
+OURS = Variant("django-plugchat, no receiver", CALLBACK)
+WITH_RECEIVER = Variant("django-plugchat, one receiver", CALLBACK, receiver=True)
+GET_OR_CREATE = Variant("DRF serializer, get_or_create", "/get-or-create/")
+TUTORIAL = Variant("DRF ModelSerializer, update_or_create", "/tutorial/")
+ANYMAIL = Variant("django-anymail, get_or_create", "/anymail/postmark/tracking/", postmark, authorization=_ANYMAIL)
+
+NEW = [FLOOR, OURS, WITH_RECEIVER, GET_OR_CREATE, TUTORIAL, ANYMAIL]
+OTHER_CASES = [
+    Variant("django-plugchat, repeated", CALLBACK, repeated=True),
+    Variant("DRF serializer, get_or_create, repeated", "/get-or-create/", repeated=True),
+    Variant("DRF ModelSerializer, update_or_create, repeated", "/tutorial/", repeated=True),
+    Variant("django-anymail, repeated", ANYMAIL.path, postmark, repeated=True, authorization=_ANYMAIL),
+    Variant("django-plugchat, wrong secret", "/plugchat/callback/a-secret-that-nobody-configured/", status=404),
+    Variant("django-plugchat, ignored type", CALLBACK, other_type),
+]
