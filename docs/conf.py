@@ -13,6 +13,8 @@ exclude_patterns = [] if is_portuguese else ["pt-br"]
 myst_heading_anchors = 4
 myst_url_schemes = {"http": None, "https": None, "mailto": None, "english": {"url": "{{path}}#{{fragment}}"}}
 nitpicky = True
+# An option begins with two hyphens, not with a dash.
+smartquotes = False
 
 templates_path = ["_templates"]
 html_theme = "furo"
