@@ -41,7 +41,7 @@ def main(rounds: int, requests: int) -> None:
     application = get_wsgi_application()
     variants = [*NEW, *OTHER_CASES]
     result: dict[str, Any] = {
-        "versions": {"Python": sys.version.split()[0], "Django": django.__version__},
+        "versions": f"Python {sys.version.split()[0]}, Django {django.__version__}",
         "statements": {},
         "processor": {variant.name: [] for variant in variants},
     }

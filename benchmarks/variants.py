@@ -7,7 +7,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 SECRET = "first-secret-of-the-default-account"  # noqa: S105
 CALLBACK = f"/plugchat/callback/{SECRET}/"
@@ -74,12 +74,16 @@ GET_OR_CREATE = Variant("DRF serializer, get_or_create", "/get-or-create/")
 TUTORIAL = Variant("DRF ModelSerializer, update_or_create", "/tutorial/")
 ANYMAIL = Variant("django-anymail, get_or_create", "/anymail/postmark/tracking/", postmark, authorization=_ANYMAIL)
 
+REPEATED = Variant("django-plugchat, repeated", CALLBACK, repeated=True)
+WRONG = Variant("django-plugchat, wrong secret", "/plugchat/callback/a-secret-that-nobody-configured/", status=404)
+IGNORED = Variant("django-plugchat, ignored type", CALLBACK, other_type)
+
 NEW = [FLOOR, OURS, WITH_RECEIVER, GET_OR_CREATE, TUTORIAL, ANYMAIL]
 OTHER_CASES = [
-    Variant("django-plugchat, repeated", CALLBACK, repeated=True),
-    Variant("DRF serializer, get_or_create, repeated", "/get-or-create/", repeated=True),
-    Variant("DRF ModelSerializer, update_or_create, repeated", "/tutorial/", repeated=True),
-    Variant("django-anymail, repeated", ANYMAIL.path, postmark, repeated=True, authorization=_ANYMAIL),
-    Variant("django-plugchat, wrong secret", "/plugchat/callback/a-secret-that-nobody-configured/", status=404),
-    Variant("django-plugchat, ignored type", CALLBACK, other_type),
+    REPEATED,
+    replace(GET_OR_CREATE, name=f"{GET_OR_CREATE.name}, repeated", repeated=True),
+    replace(TUTORIAL, name=f"{TUTORIAL.name}, repeated", repeated=True),
+    replace(ANYMAIL, name=f"{ANYMAIL.name}, repeated", repeated=True),
+    WRONG,
+    IGNORED,
 ]

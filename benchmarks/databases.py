@@ -1,0 +1,61 @@
+"""Databases of the benchmarks' own, made for a run and dropped after it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.parse import urlsplit
+
+SERVER = os.environ.get("POSTGRESQL_URL", "postgres://postgres@127.0.0.1:5432/postgres")
+
+
+class Chosen:
+    """A router that lets one process measure two databases in turns."""
+
+    alias = "default"
+
+    def db_for_read(self, model: Any, **hints: Any) -> str:
+        return Chosen.alias
+
+    db_for_write = db_for_read
+
+
+@contextmanager
+def temporary_sqlite() -> Iterator[str]:
+    with TemporaryDirectory(prefix="plugchat-benchmark-") as folder:
+        yield f"sqlite:///{Path(folder) / 'db.sqlite3'}"
+
+
+@contextmanager
+def temporary_postgresql() -> Iterator[str]:
+    import psycopg
+
+    name = f"plugchat_benchmark_{secrets.token_hex(4)}"
+    with psycopg.connect(SERVER, autocommit=True) as server:
+        server.execute(f"CREATE DATABASE {name}")
+        try:
+            yield urlsplit(SERVER)._replace(path=f"/{name}").geturl()
+        finally:
+            server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def environment(url: str, **others: str) -> dict[str, str]:
+    return os.environ | {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "benchmarks.settings"} | others
+
+
+def run(environ: dict[str, str], *arguments: str) -> str:
+    """The output of a Python process."""
+    return subprocess.run(  # noqa: S603
+        [sys.executable, "-m", *arguments], env=environ, check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
+
+
+def migrate(environ: dict[str, str], alias: str = "default") -> None:
+    run(environ, "django", "migrate", "--run-syncdb", "--verbosity", "0", "--database", alias)
