@@ -52,7 +52,7 @@ def environment(url: str, **others: str) -> dict[str, str]:
 
 def run(environ: dict[str, str], *arguments: str) -> str:
     """The output of a Python process."""
-    return subprocess.run(  # noqa: S603
+    return subprocess.run(
         [sys.executable, "-m", *arguments], env=environ, check=True, stdout=subprocess.PIPE, text=True
     ).stdout
 

@@ -18,7 +18,7 @@ INSERT = """
 WITH numbers AS (
     SELECT
         n,
-        abs(hashint4(n)::bigint) % %(contacts)s AS contact,
+        abs(hashint4(n)::bigint) %% %(contacts)s AS contact,
         upper(md5('zaap' || n)) AS zaap_id,
         upper(md5('message' || n)) AS message_id,
         CASE WHEN n %% 3 = 0 THEN 'order-' || n ELSE '' END AS custom_id,
@@ -33,7 +33,10 @@ WITH numbers AS (
         CASE n %% 100 WHEN 3 THEN 'SHADOW_BAN' ELSE '' END AS error_code,
         date_trunc('second', now()) - interval '180 days' * (%(events)s - n) / %(events)s AS received_at,
         CASE
-            WHEN n %% 1000 = 5 THEN 'failed' WHEN n %% 100000 = 7 THEN 'pending' WHEN n %% 50 = 9 THEN 'none' ELSE 'done'
+            WHEN n %% 1000 = 5 THEN 'failed'
+            WHEN n %% 100000 = 7 THEN 'pending'
+            WHEN n %% 50 = 9 THEN 'none'
+            ELSE 'done'
         END AS dispatch_status
     FROM generate_series(%(first)s::int, %(last)s::int) AS n
 ),

@@ -8,7 +8,7 @@ from typing import Any
 
 import dj_database_url
 
-SECRET_KEY = "benchmarks"  # noqa: S105
+SECRET_KEY = "benchmarks"
 DEBUG = False
 ALLOWED_HOSTS = ["127.0.0.1", "testserver"]
 USE_TZ = True

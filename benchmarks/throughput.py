@@ -40,7 +40,7 @@ def _server(environ: dict[str, str]) -> Iterator[str]:
     port = _free_port()
     application = "django.core.wsgi:get_wsgi_application()"
     options = ["--workers", str(WORKERS), "--bind", f"127.0.0.1:{port}", "--log-level", "error"]
-    process = subprocess.Popen([sys.executable, "-m", "gunicorn", *options, application], env=environ)  # noqa: S603
+    process = subprocess.Popen([sys.executable, "-m", "gunicorn", *options, application], env=environ)
     try:
         _wait_for(port)
         yield f"http://127.0.0.1:{port}"
@@ -54,8 +54,8 @@ def _load(site: str, variant: Variant, seconds: int) -> float:
     arguments = [secrets.token_hex(8).upper(), variant.body("UNIQUE")]
     if variant.authorization:
         arguments.append(variant.authorization)
-    output = subprocess.run(  # noqa: S603
-        ["wrk", *options, "--script", _SCRIPT, site + variant.path, "--", *arguments],  # noqa: S607
+    output = subprocess.run(
+        ["wrk", *options, "--script", _SCRIPT, site + variant.path, "--", *arguments],
         check=True,
         stdout=subprocess.PIPE,
         text=True,

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-SECRET = "first-secret-of-the-default-account"  # noqa: S105
+SECRET = "first-secret-of-the-default-account"
 CALLBACK = f"/plugchat/callback/{SECRET}/"
 
 
