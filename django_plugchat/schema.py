@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from drf_spectacular.extensions import OpenApiViewExtension
+from drf_spectacular.extensions import OpenApiSerializerExtension, OpenApiViewExtension
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 
-
-def _text_or_integer(longest: int, **more: Any) -> dict[str, Any]:
-    return {"oneOf": [{"type": "string", "maxLength": longest} | more, {"type": "integer"}]}
+from django_plugchat.serializers import DeliveryCallbackSerializer
 
 
-_OPTIONAL_ID = {"nullable": True} | _text_or_integer(255)
+def _id(longest: int, pattern: str) -> dict[str, Any]:
+    return {"oneOf": [{"type": "string", "maxLength": longest, "pattern": pattern}, {"type": "integer"}]}
 
-CALLBACK = {
+
+_NOT_BLANK = r"^[^\u0000]*[^\s\u0000][^\u0000]*$"
+_OPTIONAL_ID = {"nullable": True} | _id(255, r"^[^\u0000]*$")
+_DELIVERY_CALLBACK = {
     "type": "object",
     "required": ["phone", "zaapId", "type"],
     "properties": {
-        "phone": _text_or_integer(64, minLength=1),
-        "zaapId": _text_or_integer(255, minLength=1),
-        "type": {"type": "string", "description": "DeliveryCallback; any other is ignored.", "minLength": 1},
+        "phone": _id(64, _NOT_BLANK),
+        "zaapId": _id(255, _NOT_BLANK),
+        "type": {"type": "string", "enum": ["DeliveryCallback"]},
         "customId": _OPTIONAL_ID,
         "messageId": _OPTIONAL_ID,
         "instanceId": _OPTIONAL_ID,
@@ -30,6 +32,14 @@ CALLBACK = {
     },
     "additionalProperties": True,
 }
+_OTHER_CALLBACK = {
+    "type": "object",
+    "description": "Any other type is ignored.",
+    "required": ["type"],
+    "properties": {"type": {"type": "string", "pattern": r"\S", "not": {"enum": ["DeliveryCallback"]}}},
+    "additionalProperties": True,
+}
+CALLBACK = {"oneOf": [_DELIVERY_CALLBACK, _OTHER_CALLBACK], "required": ["type"]}
 STATUS = {
     "type": "object",
     "required": ["status"],
@@ -54,6 +64,13 @@ EXAMPLE = OpenApiExample(
 )
 
 
+class DeliveryCallbackExtension(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
+    target_class = "django_plugchat.serializers.DeliveryCallbackSerializer"
+
+    def map_serializer(self, auto_schema: Any, direction: Any) -> Any:
+        return CALLBACK
+
+
 class CallbackViewExtension(OpenApiViewExtension):  # type: ignore[no-untyped-call]
     target_class = "django_plugchat.views.CallbackView"
 
@@ -62,7 +79,7 @@ class CallbackViewExtension(OpenApiViewExtension):  # type: ignore[no-untyped-ca
             @extend_schema(
                 operation_id="plugchat_callback",
                 parameters=[OpenApiParameter("secret", str, OpenApiParameter.PATH, description="Tells who calls.")],
-                request={"application/json": CALLBACK},
+                request={"application/json": DeliveryCallbackSerializer},
                 examples=[EXAMPLE],
                 auth=[],
                 responses={
