@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import translation
 
 SECRET = "first-secret-of-the-default-account"
 URL = f"/plugchat/callback/{SECRET}/"
@@ -16,6 +17,13 @@ EXAMPLE = {
     "messageId": "A20DA9C0183A2D35A260F53F5D2B9244",
     "type": "DeliveryCallback",
 }
+
+
+@pytest.fixture(autouse=True)
+def english():
+    """Whatever language a request of the test before was in."""
+    with translation.override("en"):
+        yield
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -178,7 +179,7 @@ def test_the_demo_serves_until_it_is_interrupted(environment):
         stderr=subprocess.PIPE,
         encoding="utf-8",
     ) as process:
-        shown = "".join(iter(process.stdout.readline, "Ctrl-C stops the server.\n"))
+        shown = "".join(takewhile(lambda line: line != "Ctrl-C stops the server.\n", process.stdout))
         admin = re.search(r"^Admin: +(.+)$", shown, re.M)[1]
         with requests.Session() as session:
             session.trust_env = False
