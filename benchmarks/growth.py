@@ -1,0 +1,169 @@
+"""What millions of stored events change: for a callback, on disk and in the admin. PostgreSQL. See README.md."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import random
+from contextlib import ExitStack
+from typing import Any
+
+from benchmarks import pages
+from benchmarks.databases import Chosen, environment, migrate, run, temporary_postgresql
+from benchmarks.report import goals, median_ratio, progress, ratios, say, spread, table
+from benchmarks.variants import OURS, REPEATED, Variant, unique_id
+from benchmarks.wsgi import timed
+
+SMALL, LARGE = "default", "large"
+FEW = 10_000
+
+#: Why each index of ``DeliveryEvent`` is there.
+INDEXES = {
+    "django_plugchat_deliveryevent_pkey": "one event; the dispatcher's claim",
+    "plugchat_event_fingerprint": "stores an event once: finds what is said again, also when both come at once",
+    "plugchat_event_received": "the admin's list in its order, its filter by time; the chart; pruning",
+    "plugchat_event_account": "the list and the last callback of one account; plugchat_status",
+    "plugchat_event_outcome": "the list of what failed, and of each error; the chart",
+    "plugchat_event_zaap_id": "for_zaap_id, the search, the story of a message",
+    "plugchat_event_custom_id": "for_custom_id, the search, the story of a message",
+    "plugchat_event_message_id": "the search, the story of a message",
+    "plugchat_event_phone": "the search; plugchat_forget",
+    "plugchat_event_due": "plugchat_redispatch: what is due, oldest first",
+    "plugchat_event_dispatch": "the list of each dispatch status; plugchat_status; --include-none",
+}
+
+
+def stored_bodies(number: int) -> list[str]:
+    """Callbacks that came before, from anywhere in the table."""
+    from django_plugchat.models import DeliveryEvent
+
+    events = DeliveryEvent.objects.using(Chosen.alias)
+    newest = events.order_by("-pk").values_list("pk", flat=True)[0]
+    pks = random.sample(range(1, newest), number * 3)
+    payloads = events.filter(pk__in=pks, account="default").values_list("payload", flat=True)[:number]
+    return [json.dumps(payload) for payload in payloads]
+
+
+def statements(application: Any, variant: Variant, bodies: list[str]) -> float:
+    from django.db import connections
+    from django.test.utils import CaptureQueriesContext
+
+    with CaptureQueriesContext(connections[Chosen.alias]) as queries:
+        timed(application, variant, bodies)
+    return len(queries) / len(bodies)
+
+
+def callbacks(application: Any, *, rounds: int, requests: int) -> list[tuple[str, float, str, float]]:
+    clocks: dict[tuple[Variant, str], list[float]] = {}
+    processors: dict[tuple[Variant, str], list[float]] = {}
+    counts = {}
+    for number in range(rounds + 1):
+        for variant in (OURS, REPEATED):
+            for alias in random.sample((SMALL, LARGE), 2):
+                Chosen.alias = alias
+                if variant.repeated:
+                    bodies = stored_bodies(requests)
+                else:
+                    bodies = [variant.body(unique_id()) for _number in range(requests)]
+                if not number:
+                    counts[variant, alias] = statements(application, variant, bodies)
+                    continue
+                gc.collect()
+                processor, clock = timed(application, variant, bodies)
+                processors.setdefault((variant, alias), []).append(processor)
+                clocks.setdefault((variant, alias), []).append(clock)
+    say("## Time of a callback")
+    say()
+    rows: list[list[object]] = []
+    for variant in (OURS, REPEATED):
+        small, large = clocks[variant, SMALL], clocks[variant, LARGE]
+        rows.append(
+            [
+                variant.name.replace("no receiver", "new"),
+                *(spread(times, factor=1e6) for times in (small, large)),
+                spread(ratios(large, small), 2),
+                *(spread(processors[variant, alias], factor=1e6) for alias in (SMALL, LARGE)),
+                f"{counts[variant, SMALL]:g}, {counts[variant, LARGE]:g}",
+            ]
+        )
+    heads = ["µs of the clock", "of it", "ratio", "µs of processor time", "of it", "SQL statements"]
+    table(["few events stored, then many", *heads], rows)
+    return [
+        (
+            f"A callback ({variant.name}), many to few",
+            median_ratio(clocks[variant, LARGE], clocks[variant, SMALL]),
+            "≤",
+            1.2,
+        )
+        for variant in (OURS, REPEATED)
+    ]
+
+
+def disk(events: int) -> None:
+    from django.db import connections
+
+    say("## Disk")
+    say()
+    with connections[LARGE].cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_table_size('django_plugchat_deliveryevent'), "
+            "pg_total_relation_size('django_plugchat_deliveryevent')"
+        )
+        rows, total = cursor.fetchone()
+        cursor.execute(
+            "SELECT indexrelname, pg_relation_size(indexrelid) FROM pg_stat_user_indexes "
+            "WHERE relname = 'django_plugchat_deliveryevent' ORDER BY 2 DESC"
+        )
+        sizes = [("the rows", rows, "")]
+        sizes += [(name, size, INDEXES[name]) for name, size in cursor.fetchall()]
+    sizes.append(("all", total, ""))
+    table(
+        ["Part", "bytes per event", "share", "what for"],
+        [(name, f"{size / events:.0f}", f"{size / total:.0%}", reason) for name, size, reason in sizes],
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--events", type=int, default=5_000_000, help="in the large database")
+    parser.add_argument("--rounds", type=int, default=100, help="of callbacks")
+    parser.add_argument("--requests", type=int, default=25, help="of each kind in a round")
+    parser.add_argument("--page-rounds", type=int, default=9)
+    parser.add_argument("--seeded", nargs=2, metavar="URL", help="databases seeded before: the small, the large one")
+    options = parser.parse_args()
+    with ExitStack() as stack:
+        urls = options.seeded
+        if urls is None:
+            urls = []
+            for events in (FEW, options.events):
+                progress(f"{events:,} events")
+                url = stack.enter_context(temporary_postgresql())
+                migrate(environment(url))
+                run(environment(url), "benchmarks.seeding", "--events", str(events))
+                urls.append(url)
+        measure(*urls, options)
+
+
+def measure(small: str, large: str, options: argparse.Namespace) -> None:
+    os.environ.update(environment(small, LARGE_DATABASE_URL=large))
+    from django.core.wsgi import get_wsgi_application
+
+    application = get_wsgi_application()
+    say(f"# {FEW:,} events stored, and {options.events:,}")
+    say()
+    disk(options.events)
+    progress("callbacks")
+    results = callbacks(application, rounds=options.rounds, requests=options.requests)
+    progress("admin")
+    results += pages.measure((SMALL, LARGE), rounds=options.page_rounds)
+    goals(results)
+
+    from django.db import connections
+
+    connections.close_all()
+
+
+if __name__ == "__main__":
+    main()
