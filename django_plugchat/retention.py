@@ -57,10 +57,10 @@ def old_rejected(before: datetime) -> RejectedCallbackQuerySet:
 def delete_in_batches(rows: models.QuerySet[Any], *, by: str, batch_size: int) -> Iterator[int]:
     """Delete them along the index of a field; yields how many with each batch."""
     remaining = rows.order_by(by, "pk")
-    while batch := list(remaining.values_list("pk", by)[:batch_size]):
+    while batch := list(remaining.values("pk", by)[:batch_size]):
         # Under their conditions still: meanwhile an event may have been dispatched again.
-        yield _delete(rows.filter(pk__in=[pk for pk, _value in batch]))
-        remaining = rows.filter(**{f"{by}__gte": batch[-1][1]}).order_by(by, "pk")
+        yield _delete(rows.filter(pk__in=[row["pk"] for row in batch]))
+        remaining = rows.filter(**{f"{by}__gte": batch[-1][by]}).order_by(by, "pk")
 
 
 def _delete(rows: models.QuerySet[Any]) -> int:

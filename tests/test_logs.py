@@ -90,8 +90,7 @@ def test_urls_that_can_not_be_resolved(caplog):
 def test_what_middleware_answers(client, caplog):
     assert client.post(URL, headers={"host": "not.allowed.example"}).status_code == 400
     assert_silent(caplog.records)
-    (record,) = caplog.records
-    assert not hasattr(record, "request")
+    assert not [record for record in caplog.records if hasattr(record, "request")]
 
 
 @pytest.mark.django_db
