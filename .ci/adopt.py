@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -19,7 +20,7 @@ CALLBACK = '{"phone": "554499999999", "customId": "123", "zaapId": "A20DA9C0183A
 # Runs in the new project: what a browser and the provider would do.
 VISIT = f"""
 import re, requests
-base = "http://127.0.0.1:8931"
+base = "http://127.0.0.1:PORT"
 secret = {"s" * 32!r}
 headers = {{"Content-Type": "application/json"}}
 answer = requests.post(f"{{base}}/plugchat/callback/{{secret}}/", data={CALLBACK!r}, headers=headers)
@@ -81,17 +82,20 @@ def main(python: str, wheel: str, readme: str) -> None:
             print(run(*command.split()), end="")
         print(run("python", "manage.py", "check", "--fail-level", "WARNING"), end="")
         run("python", "manage.py", "createsuperuser", "--noinput", "--username", "admin", "--email", "a@example.com")
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            port = str(listener.getsockname()[1])
         server: subprocess.Popen[Any] = subprocess.Popen(
-            [f"{project}/venv/bin/python", "manage.py", "runserver", "--noreload", "8931"],
+            [f"{project}/venv/bin/python", "manage.py", "runserver", "--noreload", port],
             cwd=project,
             env=environ,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
         try:
-            wait = "import socket, time\nwhile socket.socket().connect_ex(('127.0.0.1', 8931)): time.sleep(0.1)"
+            wait = f"import socket, time\nwhile socket.socket().connect_ex(('127.0.0.1', {port})): time.sleep(0.1)"
             run("timeout", "60", "python", "-c", wait)
-            run("python", "-c", VISIT)
+            run("python", "-c", VISIT.replace("PORT", port))
         finally:
             server.terminate()
             server.wait()
