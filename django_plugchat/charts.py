@@ -98,7 +98,7 @@ def chart(events: DeliveryEventQuerySet, *, since: date | None, until: date | No
         default=Value(len(starts) - 1),
         output_field=IntegerField(),
     )
-    for row in events.values(bar=number, said=F("outcome")).annotate(events=Count("pk")):
+    for row in events.values(bar=number, said=F("outcome")).annotate(events=Count("*")):
         of_bar = result.bars[row["bar"]]
         if row["said"] == DeliveryEvent.Outcome.FAILED:
             of_bar.failed = row["events"]
@@ -114,7 +114,7 @@ def chart(events: DeliveryEventQuerySet, *, since: date | None, until: date | No
     result.errors = list(
         events.filter(outcome=DeliveryEvent.Outcome.FAILED)
         .values("error", "error_code")
-        .annotate(events=Count("pk"))
+        .annotate(events=Count("*"))
         .order_by("-events", "error")[:COMMON_ERRORS]
     )
     return result
