@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from statistics import median
+from tempfile import TemporaryDirectory
 
 from benchmarks.report import goals, progress, say, spread, table
 
@@ -38,10 +39,10 @@ print(time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
-def start(*installed: str) -> tuple[float, float]:
+def start(environ: dict[str, str], *installed: str) -> tuple[float, float]:
     """Milliseconds of processor time, and megabytes."""
     command = [sys.executable, "-c", SITE, *installed]
-    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    output = subprocess.run(command, env=environ, check=True, stdout=subprocess.PIPE, text=True).stdout
     seconds, kilobytes = output.split()
     return float(seconds) * 1000, float(kilobytes) / 1024
 
@@ -50,15 +51,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=60)
     options = parser.parse_args()
-    os.environ.pop("DJANGO_SETTINGS_MODULE", None)
     without, with_it = [], []
-    for number in range(options.rounds + 1):
-        results = start(), start("django_plugchat")
-        if number:  # the first compiles
-            without.append(results[0])
-            with_it.append(results[1])
-        if number % 20 == 0:
-            progress(f"  {number} rounds")
+    with TemporaryDirectory(prefix="plugchat-benchmark-") as folder:
+        # Bytecode is kept, as on a server, whatever this environment says.
+        environ = os.environ | {"PYTHONPYCACHEPREFIX": folder}
+        environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        for number in range(options.rounds + 1):
+            results = start(environ), start(environ, "django_plugchat")
+            if number:  # the first compiles
+                without.append(results[0])
+                with_it.append(results[1])
+            if number % 20 == 0:
+                progress(f"  {number} rounds")
     times = [[result[0] for result in results] for results in (without, with_it)]
     memory = [[result[1] for result in results] for results in (without, with_it)]
     added = [median(with_app) - median(without_app) for without_app, with_app in (times, memory)]
