@@ -50,7 +50,9 @@ def configure(names: list[str], debug: bool) -> None:
                 atomic = True
             else:
                 options[key] = options.get("REST_FRAMEWORK", {}) | value if key == "REST_FRAMEWORK" else value
-    default = options["DATABASES"]["default"] | {"ATOMIC_REQUESTS": atomic}
+    default = options["DATABASES"]["default"]
+    # Not the name of the database of the tests that run this.
+    default = default | {"ATOMIC_REQUESTS": atomic, "NAME": f"{default['NAME']}_hostile"}
     other = default | {"NAME": f"{default['NAME']}_other"}
     if "sqlite3" in default["ENGINE"]:
         default, other = default | {"TEST": {}}, other | {"TEST": {}}
@@ -72,7 +74,7 @@ def run() -> dict[str, Any]:
 
     setup_test_environment(debug=settings.DEBUG)
     for connection in connections.all():
-        connection.creation.create_test_db(verbosity=0)
+        connection.creation.create_test_db(verbosity=0, autoclobber=True)
     try:
         client = Client(enforce_csrf_checks=True, headers={"accept": "text/html"})
         live = EXAMPLE | {"momment": 1777494091684}
