@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 else:
     _ModelAdmin = admin.ModelAdmin
 
-MAX_COUNTED = 5_000
+MAX_COUNTED = 2_000
 MAX_STORY = 50
 _IDS = frozenset({"zaapId", "customId", "messageId", "instanceId", "momment"})
 
