@@ -37,10 +37,6 @@ print(json.dumps({"status": event.dispatch_status, "task": type(tasks.deliver_ev
 FRAMEWORK = ["django.tasks", "django_tasks"]
 
 
-def backend(path: str, **params: object) -> dict[str, object]:
-    return {"BACKEND": f"{path}", **params}
-
-
 @pytest.mark.parametrize(
     ("missing", "settings", "expected"),
     [

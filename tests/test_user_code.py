@@ -41,6 +41,7 @@ def replay_all() -> list[DeliveryEvent]:
 def test_a_users_receiver_and_queries() -> None:
     delivery_recorded.connect(tell, sender=DeliveryEvent)
     try:
+        assert post_callback(customId="PED-2").json() == {"status": "recorded"}
         response = post_callback(delivery_callback(customId="PED-1", error="Timeout on send message"))
     finally:
         delivery_recorded.disconnect(tell, sender=DeliveryEvent)
