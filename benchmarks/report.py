@@ -42,7 +42,7 @@ def goals(rows: Sequence[tuple[str, float, str, float]]) -> None:
     table(
         ["Goal", "Wanted", "Measured", ""],
         [
-            (what, f"{sign} {goal:g}", f"{measured:.2f}", _verdict(measured, sign, goal))
+            (what, f"{sign} {goal:g}", f"{round(measured, 2):g}", _verdict(measured, sign, goal))
             for what, measured, sign, goal in rows
         ],
     )
