@@ -35,7 +35,7 @@ _FIRST_MILLISECONDS = 10**11  # as seconds the year 5138, as milliseconds 1973
 
 
 class KeyField(serializers.Field[Any, Any, Any, Any]):
-    """A key of the callback. DRF asks each field more than that, which would take as long as all of the validation."""
+    """A key of the callback. What else DRF asks a field (read-only, partial, null) takes as long as the validation."""
 
     def run_validation(self, data: Any = serializers.empty) -> Any:
         if data is not serializers.empty:
