@@ -224,14 +224,15 @@ def small_disk(directory: Path, megabytes: int) -> Iterator[Path]:
 
 
 def test_the_disk_of_sqlite_is_full(tmp_path):
-    with small_disk(tmp_path, 4) as disk:
+    # Room for a write-ahead log that is not checkpointed yet: 4 MB by default.
+    with small_disk(tmp_path, 16) as disk:
         project = Project(tmp_path, f"sqlite:///{disk / 'faults.sqlite3'}")
         with project.web() as (base, _), Client(base) as client:
             client.wait_for(200, 20)
             filler = disk / "filler"
             with filler.open("wb", buffering=0) as file, suppress(OSError):
-                for _ in range(3):
-                    file.write(b"x" * 4_000_000)
+                for _ in range(2):
+                    file.write(b"x" * 20_000_000)
             client.wait_for(503)
             filler.unlink()
             client.wait_for(200, 20)
