@@ -1,6 +1,6 @@
 """Follow the README's installation in a project of its own, away from the repository.
 
-``adopt.py PYTHON WHEEL README``
+``adopt.py PYTHON WHEEL-OR-SDIST README``
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import socket
 import subprocess
 import sys
 import tempfile
-import zipfile
 from pathlib import Path
 from typing import Any
 
 CALLBACK = '{"phone": "554499999999", "customId": "123", "zaapId": "A20DA9C0183A2D35", "type": "DeliveryCallback"}'
+
+FILES = "from importlib.metadata import files; print(*files('django-plugchat'), sep=chr(10))"
 
 # Runs in the new project: what a browser and the provider would do.
 VISIT = f"""
@@ -42,12 +43,7 @@ def blocks(readme: str, language: str) -> list[str]:
     return [re.sub(rf"^{indent}", "", block, flags=re.M) for indent, block in found]
 
 
-def main(python: str, wheel: str, readme: str) -> None:
-    names = zipfile.ZipFile(wheel).namelist()
-    for part in ("py.typed", "locale/pt_BR/LC_MESSAGES/django.mo", "templates/", "migrations/0001_initial.py"):
-        assert any(f"django_plugchat/{part}" in name for name in names), part
-    assert all(name.startswith(("django_plugchat/", "django_plugchat-")) for name in names), names
-
+def main(python: str, distribution: str, readme: str) -> None:
     with tempfile.TemporaryDirectory() as directory:
         project = Path(directory)
         environ = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "DATABASE_URL"}}
@@ -61,7 +57,11 @@ def main(python: str, wheel: str, readme: str) -> None:
         subprocess.run([python, "-m", "venv", project / "venv"], check=True)
         install, check = (block.splitlines() for block in blocks(Path(readme).read_text(), "console")[:2])
         assert install == ["pip install django-plugchat"]
-        run("pip", "install", "-q", wheel)
+        run("pip", "install", "-q", distribution)
+        names = run("python", "-c", FILES).splitlines()
+        for part in ("py.typed", "locale/pt_BR/LC_MESSAGES/django.mo", "templates/", "migrations/0001_initial.py"):
+            assert any(name.startswith(f"django_plugchat/{part}") for name in names), part
+        assert all(name.startswith(("django_plugchat/", "django_plugchat-")) for name in names), names
         run("django-admin", "startproject", "shop", ".")
 
         settings, urls = blocks(Path(readme).read_text(), "python")
