@@ -27,6 +27,7 @@ An account that is no longer configured is shown for as long as something of it 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -34,14 +35,14 @@ from itertools import pairwise
 from typing import Any
 
 from django.db import router
-from django.db.models import Max
+from django.db.models import Count, Max, Q, QuerySet
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from django_plugchat.conf import app_settings, secret_id
 from django_plugchat.dispatch import has_receivers
-from django_plugchat.models import DeliveryEvent, DeliveryEventQuerySet, RejectedCallback
+from django_plugchat.models import DeliveryEvent, DeliveryEventQuerySet, RejectedCallback, RejectedCallbackQuerySet
 
 _DAY = timedelta(days=1)
 _RECENT_SECRETS = timedelta(days=3)
@@ -62,23 +63,23 @@ class OtherSecret:
     last_seen: datetime
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AccountStatus:
     account: str
     label: str
     is_configured: bool
     last_callback: datetime | None
     is_silent: bool
-    received: int
-    failed: int
-    due: int
-    overdue: int
-    exhausted: int
-    unheard: int
-    unheard_lately: int
-    rejected: int
-    rejected_kept: int
     other_secrets: list[OtherSecret]
+    received: int = 0
+    failed: int = 0
+    due: int = 0
+    overdue: int = 0
+    exhausted: int = 0
+    unheard: int = 0
+    unheard_lately: int = 0
+    rejected: int = 0
+    rejected_kept: int = 0
 
     @property
     def problems(self) -> list[str]:
@@ -128,11 +129,20 @@ def statuses() -> list[AccountStatus]:
     """Of every account that is configured or has something stored, the configured ones first."""
     configured = list(app_settings.accounts)
     stored = {*_stored_accounts(DeliveryEvent), *_stored_accounts(RejectedCallback)}
-    return [_status_of(alias) for alias in [*configured, *sorted(stored.difference(configured))]]
+    now = timezone.now()
+    counts, secrets = _counts(now), _secrets_seen(now - _RECENT_SECRETS)
+    return [
+        _status_of(alias, now, counts[alias], secrets[alias])
+        for alias in [*configured, *sorted(stored.difference(configured))]
+    ]
 
 
 def _events() -> DeliveryEventQuerySet:
     return DeliveryEvent.objects.using(router.db_for_write(DeliveryEvent))
+
+
+def _rejected() -> RejectedCallbackQuerySet:
+    return RejectedCallback.objects.using(router.db_for_write(RejectedCallback))
 
 
 def _stored_accounts(model: type[DeliveryEvent | RejectedCallback]) -> Iterator[str]:
@@ -144,33 +154,43 @@ def _stored_accounts(model: type[DeliveryEvent | RejectedCallback]) -> Iterator[
         found = rows.filter(account__gt=found[0]).first()
 
 
-def _status_of(alias: str) -> AccountStatus:
-    account = app_settings.accounts.get(alias)
-    now = timezone.now()
-    events = _events().for_account(alias)
-    lately = events.filter(received_at__gt=now - _DAY)
-    due = events.due()
-    exhausted = events.filter(dispatch_status=_Status.FAILED, dispatch_due_at=None)
-    unheard = events.filter(dispatch_status=_Status.NONE)
-    rejected = RejectedCallback.objects.using(router.db_for_write(RejectedCallback)).for_account(alias)
-    last = events.aggregate(last=Max("received_at"))["last"]
+def _counts(now: datetime) -> dict[str, dict[str, int]]:
+    """The counts of each account, in one walk for all accounts along the index of what is counted."""
     two_leases = timedelta(seconds=2 * app_settings.dispatch_lease)
+    walks: list[tuple[QuerySet[Any], dict[str, Q]]] = [
+        (
+            _events().filter(received_at__gt=now - _DAY),
+            {
+                "received": Q(),
+                "failed": Q(outcome=DeliveryEvent.Outcome.FAILED),
+                "unheard_lately": Q(dispatch_status=_Status.NONE),
+            },
+        ),
+        (_events().due(), {"due": Q(), "overdue": Q(dispatch_due_at__lt=now - two_leases)}),
+        (_events().filter(dispatch_status=_Status.FAILED, dispatch_due_at=None), {"exhausted": Q()}),
+        (_events().filter(dispatch_status=_Status.NONE), {"unheard": Q()}),
+        (_rejected(), {"rejected_kept": Q(), "rejected": Q(last_received_at__gt=now - _DAY)}),
+    ]
+    counts: dict[str, dict[str, int]] = defaultdict(dict)
+    for rows, conditions in walks:
+        counted = {name: Count("pk", filter=condition) for name, condition in conditions.items()}
+        for row in rows.values("account").annotate(**counted):
+            counts[row.pop("account")].update(row)
+    return counts
+
+
+def _status_of(alias: str, now: datetime, counts: dict[str, int], secrets_seen: dict[str, datetime]) -> AccountStatus:
+    account = app_settings.accounts.get(alias)
+    events = _events().for_account(alias)
+    last = events.aggregate(last=Max("received_at"))["last"]
     return AccountStatus(
         account=alias,
         label=str(app_settings.label(alias)),
         is_configured=account is not None,
         last_callback=last,
         is_silent=account is not None and last is not None and _is_silent(events, last, now),
-        received=lately.count(),
-        failed=lately.failed().count(),
-        due=due.count(),
-        overdue=due.filter(dispatch_due_at__lt=now - two_leases).count(),
-        exhausted=exhausted.count(),
-        unheard=unheard.count(),
-        unheard_lately=unheard.filter(received_at__gt=now - _DAY).count(),
-        rejected=rejected.filter(last_received_at__gt=now - _DAY).count(),
-        rejected_kept=rejected.count(),
-        other_secrets=_other_secrets(events, account.webhook_secrets if account else (), now - _RECENT_SECRETS),
+        other_secrets=_other_secrets(secrets_seen, account.webhook_secrets if account else ()),
+        **counts,
     )
 
 
@@ -187,13 +207,15 @@ def _is_silent(events: DeliveryEventQuerySet, last: datetime, now: datetime) -> 
     return now - last > usual
 
 
-def _other_secrets(events: DeliveryEventQuerySet, secrets: tuple[str, ...], since: datetime) -> list[OtherSecret]:
+def _secrets_seen(since: datetime) -> dict[str, dict[str, datetime]]:
+    """By account and secret id, when an event last came by it."""
+    seen: dict[str, dict[str, datetime]] = defaultdict(dict)
+    rows = _events().filter(received_at__gt=since).values_list("account", "secret_id")
+    for account, name, last_seen in rows.annotate(last_seen=Max("last_received_at")).order_by("secret_id"):
+        seen[account][name] = last_seen
+    return seen
+
+
+def _other_secrets(seen: dict[str, datetime], secrets: tuple[str, ...]) -> list[OtherSecret]:
     known = [secret_id(secret) for secret in secrets]
-    seen = (
-        events.filter(received_at__gt=since)
-        .exclude(secret_id__in=known[:1])
-        .order_by("secret_id")
-        .values_list("secret_id")
-        .annotate(last_seen=Max("last_received_at"))
-    )
-    return [OtherSecret(name, name in known, last_seen) for name, last_seen in seen]
+    return [OtherSecret(name, name in known, last_seen) for name, last_seen in seen.items() if name not in known[:1]]

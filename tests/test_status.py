@@ -285,5 +285,5 @@ def test_the_number_of_queries_does_not_grow_with_the_rows(django_assert_num_que
     events(rows)
     for _ in range(rows):
         rejected()
-    with django_assert_num_queries(4 + 2 * 11):
+    with django_assert_num_queries(4 + 6 + 2):
         statuses()
