@@ -151,13 +151,13 @@ def deliver(pk: Any) -> bool | None:
             "dispatch_error": "",
         }
     # Where the lease ended meanwhile and another worker has it, its outcome counts.
-    _events().filter(pk=pk, dispatch_attempts=attempt, dispatch_status=_Status.PENDING).update(**changes)
+    _events().filter(pk=pk, dispatch_attempts=attempt).update(**changes)
     return not failures
 
 
 def _pause(attempt: int) -> timedelta:
     """Before the next attempt: a lease, then twice as long each time."""
-    return min(_lease() * (1 << min(attempt - 1, 16)), _LONGEST_PAUSE)
+    return min(_lease() * 2 ** min(attempt - 1, 20), _LONGEST_PAUSE)
 
 
 @dataclass
@@ -220,9 +220,7 @@ def sweep(*, limit: int | None = None, inline: bool = False, none_since: datetim
         else:
             swept.refused += 1
             refused_in_a_row += 1
-            _events().filter(pk=event.pk, dispatch_sweep_after=event.dispatch_sweep_after).update(
-                dispatch_sweep_after=None
-            )
+            _events().filter(pk=event.pk).update(dispatch_sweep_after=None)
     swept._look_at(handed_over)
     swept.left = due.count() + unheard.count()
     return swept

@@ -69,8 +69,9 @@ class DeliveryEventQuerySet(ByAccount):
         return self._for_id("custom_id", custom_id)
 
     def _for_id(self, field: str, value: str | int | None) -> Self:
-        text = "" if value is None else str(value)
-        return self.filter(**{field: text}) if text.strip() else self.none()
+        if value is None or not str(value).strip():
+            return self.none()
+        return self.filter(**{field: str(value)})
 
     def sent(self) -> Self:
         return self.filter(outcome=DeliveryEvent.Outcome.SENT)
@@ -328,13 +329,10 @@ class RejectedCallback(models.Model):
         On success returns the event, with this callback's first ``received_at``, and deletes this row. Returns None
         when it is still refused, or was replayed meanwhile. Raises ``django.db.Error``.
         """
-        from django_plugchat.serializers import event_values, other_type
+        from django_plugchat.serializers import event_values
 
         try:
-            parsed = parse(bytes(self.body))
-            if other_type(parsed):
-                return None
-            values = event_values(parsed)
+            values = event_values(parse(bytes(self.body)))
         except APIException:
             return None
         alias = router.db_for_write(DeliveryEvent)

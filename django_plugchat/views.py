@@ -72,7 +72,7 @@ def read_body(request: HttpRequest) -> bytes:
             body += chunk
     except Exception:
         # A client that went away, or broke the chunks: each server has exceptions of its own, which may quote the body.
-        raise ParseError(_("The body ended early."), code="not_json") from None
+        raise ParseError(_("The body ended early.")) from None
     if len(body) > limit:
         raise TooLarge
     return body
@@ -175,7 +175,6 @@ class CallbackView(APIView):
         response = Response(detail, status=exc.status_code)
         if isinstance(exc, Unavailable):
             response.headers["Retry-After"] = str(exc.wait)
-        response.exception = True
         return response
 
 

@@ -5,9 +5,11 @@ Runs on the database of DATABASE_URL and prints the answers and what was stored 
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
@@ -65,11 +67,16 @@ def configure(names: list[str], debug: bool) -> None:
 
 
 def run() -> dict[str, Any]:
-    from django.db import connections
+    from django.core.management import call_command
+    from django.db import connections, router
     from django.test import Client
     from django.test.utils import setup_test_environment
+    from django.utils import timezone
 
+    from django_plugchat import dispatch
     from django_plugchat.models import DeliveryEvent, RejectedCallback
+    from django_plugchat.signals import delivery_recorded
+    from django_plugchat.status import statuses
     from tests.conftest import EXAMPLE, URL
 
     setup_test_environment(debug=settings.DEBUG)
@@ -83,7 +90,7 @@ def run() -> dict[str, Any]:
             response = client.post(url, body, content_type=content_type)
             return [response.status_code, response.json()]
 
-        return {
+        answers = {
             "unknown secret": post(live, "/plugchat/callback/wrong"),
             "below": post(live, "/plugchat/callback/a/b"),
             "method": [client.get(URL).status_code, client.options(URL).status_code],
@@ -97,7 +104,30 @@ def run() -> dict[str, Any]:
             "events": list(DeliveryEvent.objects.values_list("times_received", "outcome")),
             "occurred": DeliveryEvent.objects.get().occurred_at.isoformat(),
             "rejected": list(RejectedCallback.objects.order_by("pk").values_list("reason", flat=True)),
+            "status": [(of.received, of.rejected) for of in statuses()],
         }
+
+        in_transaction = []
+
+        def receiver(**kwargs: Any) -> None:
+            in_transaction.append(connections[router.db_for_write(DeliveryEvent)].in_atomic_block)
+
+        delivery_recorded.connect(receiver)
+        body = json.dumps(EXAMPLE | {"customId": "replayed"}).encode()
+        replayed = RejectedCallback.objects.create(body=body, fingerprint="a", account="default").replay()
+        answers |= {
+            "replayed": replayed is not None and replayed.custom_id,
+            "dispatched again": dispatch.redispatch(DeliveryEvent.objects.all()),
+            "receivers ran in a transaction": in_transaction,
+            "done": DeliveryEvent.objects.filter(dispatch_status="done").count(),
+        }
+        call_command("plugchat_forget", EXAMPLE["phone"], stdout=io.StringIO())
+        answers["forgotten"] = DeliveryEvent.objects.count()
+        long_ago = timezone.now() - timedelta(days=365)
+        RejectedCallback.objects.update(received_at=long_ago, last_received_at=long_ago)
+        call_command("plugchat_prune", stdout=io.StringIO())
+        answers["pruned"] = RejectedCallback.objects.count()
+        return answers
     finally:
         for connection in connections.all():
             connection.creation.destroy_test_db(connection.settings_dict["NAME"], verbosity=0)

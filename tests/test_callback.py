@@ -12,7 +12,9 @@ from asgiref.sync import async_to_sync
 from django.test import Client
 from django.urls import reverse
 
+from django_plugchat.conf import secret_id
 from django_plugchat.models import DeliveryEvent, RejectedCallback
+from django_plugchat.parsers import PayloadEncoder
 
 from .conftest import EXAMPLE, SECRET, URL
 
@@ -145,7 +147,7 @@ def test_another_method(client, method):
 def test_another_content_type(post, content_type):
     response = post(json.dumps(EXAMPLE), content_type=content_type)
     assert response.status_code == 415
-    assert list(response.json()) == ["detail"]
+    assert response.json() == {"detail": f'Unsupported media type "{content_type}" in request.'}
     assert_nothing_stored()
 
 
@@ -219,6 +221,13 @@ def test_chunked_where_the_server_ends_it():
     assert post_stream(Stream(b"[" * 70000), **environ).status_code == 413
 
 
+def test_pieces_that_end_at_the_limit(plugchat):
+    plugchat(MAX_BODY_BYTES=14)
+    environ = {"wsgi.input_terminated": True}
+    assert post_stream(Stream(b'{"type": "xy"}'), **environ).json() == {"status": "ignored"}
+    assert post_stream(Stream(b'{"type": "xy"}       '), **environ).status_code == 413
+
+
 def test_in_pieces():
     body = json.dumps(EXAMPLE).encode()
     assert post_stream(Stream(body), CONTENT_LENGTH=str(len(body))).json() == {"status": "recorded"}
@@ -226,7 +235,7 @@ def test_in_pieces():
 
 def test_client_that_goes_away():
     response = post_stream(Stream(b'{"phone": ', fail=True), CONTENT_LENGTH="100")
-    assert response.status_code == 400
+    assert (response.status_code, response.json()) == (400, {"detail": "The body ended early."})
     assert_nothing_stored()
 
 
@@ -328,6 +337,8 @@ def test_refused_and_kept_byte_for_byte(post, body, reason):
     rejected = RejectedCallback.objects.get()
     assert bytes(rejected.body) == body
     assert (rejected.account, rejected.reason, rejected.times_received) == ("default", reason, 1)
+    assert (rejected.secret_id, rejected.received_at) == (secret_id(SECRET), rejected.last_received_at)
+    assert bool(rejected.errors) == (reason == "invalid")
     assert not DeliveryEvent.objects.exists()
 
 
@@ -373,6 +384,52 @@ def test_unusable_fields(post, key, value, code):
     assert RejectedCallback.objects.get().errors == {key: [code]}
 
 
+REFUSALS = [
+    (b"{", {"detail": "The body is not JSON in UTF-8."}),
+    (b"[]", {"detail": "The body is not a JSON object."}),
+    (b'{"a": NaN}', {"detail": "Numbers must be finite, and integers have at most 1000 digits."}),
+    (b'{"a": %s}' % (b"[" * 20 + b"]" * 20), {"detail": "The JSON is nested more than 20 levels deep."}),
+    (
+        b'{"phone": [], "zaapId": " ", "type": 5}',
+        {
+            "phone": ["Not a string or an integer."],
+            "zaapId": ["This field may not be blank."],
+            "type": ["Not “DeliveryCallback”."],
+        },
+    ),
+    (
+        b'{"phone": "%s", "zaapId": "\\u0000", "type": "DeliveryCallback"}' % (b"5" * 65),
+        {
+            "phone": ["Ensure this field has no more than 64 characters."],
+            "zaapId": ["Contains a character that can't be part of it."],
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("body", "answer"), REFUSALS)
+def test_what_a_refusal_says(post, body, answer):
+    assert post(body).json() == answer
+
+
+@pytest.mark.parametrize(
+    ("body", "limit", "logged"),
+    [
+        (b"{", 1, "Refused a callback for account 'default': not_json."),
+        (b'{"type": "DeliveryCallback"}', 1, "Refused a callback for account 'default': invalid phone zaapId."),
+        (
+            b"{",
+            0,
+            "Refused a callback for account 'default': not_json. Not kept: MAX_REJECTED are kept already.",
+        ),
+    ],
+)
+def test_what_a_refusal_logs(post, plugchat, caplog, body, limit, logged):
+    plugchat(MAX_REJECTED=limit)
+    post(body)
+    assert [record.getMessage() for record in caplog.records if record.name == "django_plugchat.views"] == [logged]
+
+
 def test_values_are_never_echoed(post, caplog):
     secretive = "confidential-5544999999999"
     for key in EXAMPLE:
@@ -392,6 +449,12 @@ def test_a_repeated_refusal_is_counted(post):
     rejected = RejectedCallback.objects.get()
     assert rejected.times_received == 3
     assert rejected.last_received_at > rejected.received_at
+    # Told is what the last one was refused for, and by which secret it came.
+    RejectedCallback.objects.update(reason="invalid", errors={"phone": ["blank"]})
+    assert post(b"{", url="/plugchat/callback/retiring-secret-of-the-default-account/").status_code == 400
+    rejected.refresh_from_db()
+    assert (rejected.reason, rejected.errors) == ("not_json", {})
+    assert rejected.secret_id == secret_id("retiring-secret-of-the-default-account")
     assert post(b"{", url="/plugchat/callback/secret-of-the-account-norte/").status_code == 400
     assert RejectedCallback.objects.for_account("norte").count() == 1
 
@@ -581,6 +644,11 @@ def test_unknown_keys_are_kept_as_received(post, value):
     assert json.dumps(stored["new"]) == json.dumps(value) or value == -0.0 or isinstance(value, dict)
 
 
+def test_large_floats_are_written_with_a_fraction():
+    """PostgreSQL gives 1e+23 back as an integer."""
+    assert PayloadEncoder().encode({'"1e+23"': [1e23, 1.0]}) == r'{"\"1e+23\"": [99999999999999991611392.0, 1.0]}'
+
+
 def test_characters_no_database_holds_are_replaced_in_the_payload(post):
     body = json.dumps(EXAMPLE)[:-1] + r', "a\u0000": ["\ud800", {"\udc00": "\ud83d\ude00"}]}'
     assert post(body).json() == {"status": "recorded"}
@@ -612,6 +680,11 @@ def test_the_same_event_again(post, plugchat, settings):
     assert event.secret_id != first.secret_id
     values = [field.attname for field in DeliveryEvent._meta.fields]
     assert {name: getattr(event, name) for name in values} == {name: getattr(first, name) for name in values} | changed
+
+
+def test_an_error_is_the_same_in_whatever_key_order(post):
+    assert post(EXAMPLE | {"error": {"a": 1, "b": 2}}).json() == {"status": "recorded"}
+    assert post(EXAMPLE | {"error": {"b": 2, "a": 1}}).json() == {"status": "duplicate"}
 
 
 @pytest.mark.parametrize(

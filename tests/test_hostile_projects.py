@@ -26,6 +26,13 @@ ANSWERS = {
     "events": [[2, "sent"]],
     "occurred": "2026-04-29T20:21:31.684000+00:00",
     "rejected": ["not_json", "invalid"],
+    "status": [[1, 2], [0, 0]],
+    "replayed": "replayed",
+    "dispatched again": 2,
+    "receivers ran in a transaction": [False] * 3,
+    "done": 2,
+    "forgotten": 0,
+    "pruned": 0,
 }
 TOGETHER = [name for name in HOSTILE if name != "no other apps"]
 

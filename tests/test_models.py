@@ -53,6 +53,7 @@ def test_querysets(post):
     assert events.failed().get().zaap_id == "B"
     post(EXAMPLE | {"customId": 5, "zaapId": 7})
     assert events.for_custom_id(5).get() == events.for_zaap_id(7).get()
+    post(EXAMPLE | {"customId": "None", "zaapId": "None"})
     for blank in ("", " ", None):
         assert not events.for_custom_id(blank).exists()
         assert not events.for_zaap_id(blank).exists()

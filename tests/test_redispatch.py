@@ -31,10 +31,22 @@ def down(pk):
     raise ConnectionError("554499999999")
 
 
+def up_every_tenth_time(pk):
+    into_queue(pk)
+    if len(queue) % 10:
+        raise ConnectionError
+
+
 def down_for_the_first(pk):
     into_queue(pk)
     if len(queue) == 1:
         raise ConnectionError
+
+
+def takes_the_second_too(pk):
+    into_queue(pk)
+    second = DeliveryEvent.objects.order_by("pk")[1]
+    DeliveryEvent.objects.filter(pk=second.pk).update(dispatch_sweep_after=timezone.now() + timedelta(minutes=1))
 
 
 def overlapped_by_another_sweep(pk):
@@ -133,7 +145,7 @@ def test_the_default_dispatcher_runs_receivers_at_once(heard):
 
 def test_a_receiver_that_raises_makes_the_run_fail(raising, capsys):
     first, second = due(), due()
-    with pytest.raises(CommandError, match="2 attempts failed") as error:
+    with pytest.raises(CommandError, match=r"^2 attempts failed") as error:
         redispatch()
     assert EXAMPLE["phone"] not in str(error.value)
     assert sorted(raising) == [first.pk, second.pk]
@@ -173,6 +185,26 @@ def test_a_dispatcher_that_is_down_is_not_asked_for_every_event(use, caplog):
     assert len(queue) == 10
     assert dispatch.sweep().left == 25
     assert EXAMPLE["phone"] not in caplog.text
+    queue.clear()
+    assert dispatch.redispatch(DeliveryEvent.objects.all()) == 25
+
+
+def test_a_dispatcher_that_fails_now_and_then_is_asked_for_every_event(use):
+    use(up_every_tenth_time)
+    events(30, dispatch_status=Status.PENDING, dispatch_due_at=ago(seconds=1))
+    swept = dispatch.sweep()
+    assert (swept.taken, swept.refused, swept.left) == (3, 27, 27)
+
+
+def test_what_is_refused_is_left_to_a_later_sweep(use, monkeypatch):
+    """Also where more of the same moment follow than are read at once."""
+    use(down)
+    monkeypatch.setattr(dispatch, "_BATCH", 2)
+    moment = ago(minutes=1)
+    pks = [due(dispatch_due_at=moment).pk for _ in range(5)]
+    assert dispatch.sweep().refused == 5
+    assert queue == pks
+    assert not DeliveryEvent.objects.exclude(dispatch_sweep_after=None).exists()
 
 
 def test_inline_calls_receivers_whatever_the_dispatcher_is(use, heard):
@@ -197,9 +229,12 @@ def test_inline_does_not_wait_for_a_queue(use, heard):
 def test_inline_fails_with_its_attempts(raising):
     due()
     output = StringIO()
-    with pytest.raises(CommandError, match="1 attempt failed"):
+    with pytest.raises(CommandError, match=r"^1 attempt failed"):
         call_command("plugchat_redispatch", "--inline", stdout=output)
     assert output.getvalue().splitlines() == ["1 event tried.", "1 event failed."]
+    events(2, dispatch_status=Status.PENDING, dispatch_due_at=ago(seconds=1))
+    with pytest.raises(CommandError, match=r"^2 attempts failed"):
+        redispatch("--inline")
 
 
 def test_inline_without_a_receiver_says_so_and_tries_nothing():
@@ -366,6 +401,34 @@ def test_outcomes_of_many_batches_are_counted(heard, monkeypatch):
     monkeypatch.setattr(dispatch, "_BATCH", 2)
     events(5, dispatch_status=Status.PENDING, dispatch_due_at=ago(minutes=1))
     assert redispatch() == ["5 events handed over to the dispatcher.", "5 events done."]
+
+
+def test_batches_go_on_where_the_last_one_ended(use, monkeypatch):
+    """By due time and then by key, whichever of them was stored first."""
+    use(into_queue)
+    monkeypatch.setattr(dispatch, "_BATCH", 2)
+    pks = [due(dispatch_due_at=ago(minutes=minutes)).pk for minutes in range(5)]
+    redispatch()
+    assert queue == pks[::-1]
+
+
+def test_a_sweep_reads_no_event_twice(use, django_assert_num_queries):
+    use(into_queue)
+
+    def sweep(rows):
+        events(rows, dispatch_status=Status.PENDING, dispatch_due_at=ago(seconds=1))
+        with django_assert_num_queries(6 + rows):
+            assert dispatch.sweep().taken == rows
+
+    sweep(1)
+    sweep(5)
+
+
+def test_an_event_that_another_sweep_took_holds_up_no_other(use):
+    use(takes_the_second_too)
+    pks = [due(dispatch_due_at=ago(minutes=minutes)).pk for minutes in (5, 4, 3)]
+    assert dispatch.sweep().taken == 2
+    assert queue == [pks[0], pks[2]]
 
 
 def test_overlapping_sweeps_hand_nothing_over_twice(use):

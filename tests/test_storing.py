@@ -18,6 +18,7 @@ from django.db import (
     OperationalError,
     connection,
     connections,
+    transaction,
 )
 from django.db.models.signals import pre_save
 from django.test import Client
@@ -126,13 +127,14 @@ def test_deleted_in_between(post):
     assert DeliveryEvent.objects.get().times_received == 1
 
 
-def test_refused_body_that_comes_in_between(post):
+def test_refused_body_that_comes_in_between(post, caplog):
     def other() -> None:
         RejectedCallback.objects.record(account="default", secret_id="x", body=b"{", reason="not_json", errors={})
 
     with connection.execute_wrapper(Interrupt("INSERT", other)):
         assert post("{").status_code == 400
     assert RejectedCallback.objects.get().times_received == 2
+    assert "Not kept" not in caplog.text
 
 
 def test_refused_body_over_the_limit_in_between(post, plugchat):
@@ -246,6 +248,20 @@ def kill_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     with other.cursor() as cursor:
         cursor.execute(statement, [identifier])
     other.close()
+
+
+def test_a_connection_that_dies_in_somebody_elses_transaction(post, monkeypatch):
+    """Not replaced: what that transaction did before is gone with the connection."""
+
+    def post_in_transaction():
+        with transaction.atomic():
+            kill_connection(monkeypatch)
+            assert_unavailable(post(EXAMPLE))
+
+    with pytest.raises(Error):
+        post_in_transaction()
+    monkeypatch.undo()
+    assert not DeliveryEvent.objects.exists()
 
 
 @pytest.mark.parametrize(("body", "status"), [(EXAMPLE, 200), ("{", 400)])
