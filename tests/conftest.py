@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
 from django.utils import translation
 
@@ -17,6 +18,13 @@ EXAMPLE = {
     "messageId": "A20DA9C0183A2D35A260F53F5D2B9244",
     "type": "DeliveryCallback",
 }
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(tmp_path_factory):
+    """SQLite's test database is a file, for tests with threads and processes; each run has its own."""
+    if connection.vendor == "sqlite":
+        connection.settings_dict["TEST"]["NAME"] = tmp_path_factory.mktemp("database") / "test.sqlite3"
 
 
 @pytest.fixture(autouse=True)

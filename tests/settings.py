@@ -1,9 +1,5 @@
 """SQLite by default; PostgreSQL or MariaDB by DATABASE_URL."""
 
-import os
-import tempfile
-from pathlib import Path
-
 import dj_database_url
 
 SECRET_KEY = "tests"
@@ -14,13 +10,12 @@ ROOT_URLCONF = "tests.urls"
 ALLOWED_HOSTS = ["testserver", "127.0.0.1", "localhost"]
 DATABASES = {"default": dj_database_url.config(default="sqlite:///tests.sqlite3")}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-    # A file: the tests that use threads share it. Writers wait for each other instead of failing.
+    # Writers wait for each other instead of failing.
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
         "init_command": "PRAGMA journal_mode=WAL",
     }
-    DATABASES["default"]["TEST"] = {"NAME": Path(tempfile.gettempdir()) / f"plugchat-test-{os.getpid()}.sqlite3"}
 INSTALLED_APPS = [
     "django.contrib.admin",
     "django.contrib.auth",
