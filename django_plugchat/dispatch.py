@@ -240,9 +240,7 @@ def _not_in_a_queue() -> Q:
 
 def _oldest_first(events: DeliveryEventQuerySet, field: str) -> Iterator[DeliveryEvent]:
     """Walk along an index in statements of their own: flat memory, and no cursor that stays open."""
-    rows = events.order_by(field, "pk").only(
-        "received_at", "dispatch_due_at", "dispatch_status", "dispatch_attempts", "dispatch_sweep_after"
-    )
+    rows = events.order_by(field, "pk").only("received_at", "dispatch_due_at", "dispatch_status", "dispatch_attempts")
     batch = list(rows[:_BATCH])
     while batch:
         yield from batch
@@ -267,7 +265,7 @@ def _reserve(event: DeliveryEvent, *, inline: bool) -> bool:
     if not inline:
         # A queue with hours of backlog is not filled again every minute: each time it gets as long again.
         waiting = min(now - event.received_at, _LONGEST_SWEEP_PAUSE)
-        event.dispatch_sweep_after = changes["dispatch_sweep_after"] = now + max(_lease(), waiting)
+        changes["dispatch_sweep_after"] = now + max(_lease(), waiting)
     return bool(row.update(**changes))
 
 

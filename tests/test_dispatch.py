@@ -154,13 +154,17 @@ def test_what_several_receivers_raised(post):
 
 
 def test_an_attempt_holds_the_event_for_a_lease(post, plugchat):
-    plugchat(DISPATCH_LEASE=100)
-    due_at = []
-    with connected(lambda **kwargs: due_at.append(stored().dispatch_due_at)):
+    plugchat(DISPATCH_LEASE=100, DISPATCHER=CELERY_LIKE)
+    post(EXAMPLE)
+    make_due(dispatch_status="failed", dispatch_attempts=1)
+    meanwhile = []
+    with connected(lambda **kwargs: meanwhile.append(stored())):
         before = timezone.now()
-        post(EXAMPLE)
+        dispatch.deliver(stored().pk)
         after = timezone.now()
-    assert before + timedelta(seconds=100) <= due_at[0] <= after + timedelta(seconds=100)
+    (event,) = meanwhile
+    assert event.dispatch_status == "pending"
+    assert before + timedelta(seconds=100) <= event.dispatch_due_at <= after + timedelta(seconds=100)
 
 
 @pytest.mark.parametrize("status", ["none", "done", "pending", "failed"])
