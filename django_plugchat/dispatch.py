@@ -31,6 +31,7 @@ _LONGEST_PAUSE = timedelta(days=1)
 _LONGEST_SWEEP_PAUSE = timedelta(hours=1)
 _BATCH = 500
 _REFUSALS_IN_A_ROW = 10
+_GIVEN_UP = "The last attempt did not end."
 
 
 def _lease() -> timedelta:
@@ -106,7 +107,7 @@ def _exhaust(rows: DeliveryEventQuerySet) -> int:
     return (
         rows.due()
         .filter(dispatch_attempts__gte=app_settings.dispatch_max_attempts)
-        .update(dispatch_status=_Status.FAILED, dispatch_due_at=None, dispatch_error="The last attempt did not end.")
+        .update(dispatch_status=_Status.FAILED, dispatch_due_at=None, dispatch_error=_GIVEN_UP)
     )
 
 
@@ -126,7 +127,7 @@ def deliver(pk: Any) -> bool | None:
     event = _claim(pk)
     if event is None:
         return None
-    attempt = event.dispatch_attempts
+    attempt, lease_end = event.dispatch_attempts, event.dispatch_due_at
     with savepoint(_events().db):
         results = delivery_recorded.send_robust(sender=DeliveryEvent, event=event)
     failures = [
@@ -150,14 +151,17 @@ def deliver(pk: Any) -> bool | None:
             "dispatched_at": now,
             "dispatch_error": "",
         }
-    # Where the lease ended meanwhile and another worker has it, its outcome counts.
-    _events().filter(pk=pk, dispatch_attempts=attempt).update(**changes)
+    # Where another worker has taken the event over meanwhile, its outcome counts. The number of the attempt alone does
+    # not tell, since redispatch counts from the start. A last attempt that was taken for dead wrongly has its say.
+    held = Q(dispatch_status=_Status.PENDING, dispatch_due_at=lease_end)
+    given_up = Q(dispatch_status=_Status.FAILED, dispatch_due_at=None, dispatch_error=_GIVEN_UP)
+    _events().filter(held | given_up, pk=pk, dispatch_attempts=attempt).update(**changes)
     return not failures
 
 
 def _pause(attempt: int) -> timedelta:
     """Before the next attempt: a lease, then twice as long each time."""
-    return min(_lease() * 2 ** min(attempt - 1, 20), _LONGEST_PAUSE)
+    return min(min(_lease(), _LONGEST_PAUSE) * 2 ** min(attempt - 1, 20), _LONGEST_PAUSE)
 
 
 @dataclass
@@ -220,7 +224,10 @@ def sweep(*, limit: int | None = None, inline: bool = False, none_since: datetim
         else:
             swept.refused += 1
             refused_in_a_row += 1
-            _events().filter(pk=event.pk).update(dispatch_sweep_after=None)
+            # Where the dispatcher took so long to fail that another sweep has the event, it keeps it.
+            _events().filter(pk=event.pk, dispatch_sweep_after=event.dispatch_sweep_after).update(
+                dispatch_sweep_after=None
+            )
     swept._look_at(handed_over)
     swept.left = due.count() + unheard.count()
     return swept
@@ -265,7 +272,7 @@ def _reserve(event: DeliveryEvent, *, inline: bool) -> bool:
     if not inline:
         # A queue with hours of backlog is not filled again every minute: each time it gets as long again.
         waiting = min(now - event.received_at, _LONGEST_SWEEP_PAUSE)
-        changes["dispatch_sweep_after"] = now + max(_lease(), waiting)
+        event.dispatch_sweep_after = changes["dispatch_sweep_after"] = now + max(_lease(), waiting)
     return bool(row.update(**changes))
 
 

@@ -131,6 +131,8 @@ def statuses() -> list[AccountStatus]:
     stored = {*_stored_accounts(DeliveryEvent), *_stored_accounts(RejectedCallback)}
     now = timezone.now()
     counts, secrets = _counts(now), _secrets_seen(now - _RECENT_SECRETS)
+    # Of a collation that ignores case, a group may have another spelling than its account.
+    stored.update(counts, secrets)
     return [
         _status_of(alias, now, counts[alias], secrets[alias])
         for alias in [*configured, *sorted(stored.difference(configured))]
@@ -155,7 +157,7 @@ def _stored_accounts(model: type[DeliveryEvent | RejectedCallback]) -> Iterator[
 
 
 def _counts(now: datetime) -> dict[str, dict[str, int]]:
-    """The counts of each account, in one walk for all accounts along the index of what is counted."""
+    """The counts of each account, in one walk for all accounts over what is counted."""
     two_leases = timedelta(seconds=2 * app_settings.dispatch_lease)
     walks: list[tuple[QuerySet[Any], dict[str, Q]]] = [
         (

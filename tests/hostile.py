@@ -60,10 +60,13 @@ class BodyReadingMiddleware:
 
 
 class Router:
-    def db_for_read(self, model: Any, **hints: Any) -> str | None:
-        return "other" if model._meta.app_label == "django_plugchat" else None
+    """Reads go to a replica that lags so much that it has no tables yet."""
 
-    db_for_write = db_for_read
+    def db_for_read(self, model: Any, **hints: Any) -> str:
+        return "default"
+
+    def db_for_write(self, model: Any, **hints: Any) -> str | None:
+        return "other" if model._meta.app_label == "django_plugchat" else None
 
     def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool:
         return (db == "other") == (app_label == "django_plugchat")

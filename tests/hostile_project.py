@@ -70,7 +70,7 @@ def run() -> dict[str, Any]:
     from django.core.management import call_command
     from django.db import connections, router
     from django.test import Client
-    from django.test.utils import setup_test_environment
+    from django.test.utils import CaptureQueriesContext, setup_test_environment
     from django.utils import timezone
 
     from django_plugchat import dispatch
@@ -90,7 +90,14 @@ def run() -> dict[str, Any]:
             response = client.post(url, body, content_type=content_type)
             return [response.status_code, response.json()]
 
+        database = connections[router.db_for_write(DeliveryEvent)]
+        events = DeliveryEvent.objects.using(database.alias)
+        refused = RejectedCallback.objects.using(database.alias)
+        with CaptureQueriesContext(database) as captured:
+            new = post(live, URL[:-1])
         answers = {
+            "new": new,
+            "statements": len(captured),
             "unknown secret": post(live, "/plugchat/callback/wrong"),
             "below": post(live, "/plugchat/callback/a/b"),
             "method": [client.get(URL).status_code, client.options(URL).status_code],
@@ -99,34 +106,33 @@ def run() -> dict[str, Any]:
             "ignored": post({"type": "ReceivedCallback"}),
             "refused": post("{")[0],
             "unusable": post({"type": "DeliveryCallback"})[0],
-            "new": post(live, URL[:-1]),
             "again": post(live),
-            "events": list(DeliveryEvent.objects.values_list("times_received", "outcome")),
-            "occurred": DeliveryEvent.objects.get().occurred_at.isoformat(),
-            "rejected": list(RejectedCallback.objects.order_by("pk").values_list("reason", flat=True)),
+            "events": list(events.values_list("times_received", "outcome")),
+            "occurred": events.get().occurred_at.isoformat(),
+            "rejected": list(refused.order_by("pk").values_list("reason", flat=True)),
             "status": [(of.received, of.rejected) for of in statuses()],
         }
 
         in_transaction = []
 
         def receiver(**kwargs: Any) -> None:
-            in_transaction.append(connections[router.db_for_write(DeliveryEvent)].in_atomic_block)
+            in_transaction.append(database.in_atomic_block)
 
         delivery_recorded.connect(receiver)
         body = json.dumps(EXAMPLE | {"customId": "replayed"}).encode()
-        replayed = RejectedCallback.objects.create(body=body, fingerprint="a", account="default").replay()
+        replayed = refused.create(body=body, fingerprint="a", account="default").replay()
         answers |= {
             "replayed": replayed is not None and replayed.custom_id,
             "dispatched again": dispatch.redispatch(DeliveryEvent.objects.all()),
             "receivers ran in a transaction": in_transaction,
-            "done": DeliveryEvent.objects.filter(dispatch_status="done").count(),
+            "done": events.filter(dispatch_status="done").count(),
         }
         call_command("plugchat_forget", EXAMPLE["phone"], stdout=io.StringIO())
-        answers["forgotten"] = DeliveryEvent.objects.count()
+        answers["forgotten"] = events.count()
         long_ago = timezone.now() - timedelta(days=365)
-        RejectedCallback.objects.update(received_at=long_ago, last_received_at=long_ago)
+        refused.update(received_at=long_ago, last_received_at=long_ago)
         call_command("plugchat_prune", stdout=io.StringIO())
-        answers["pruned"] = RejectedCallback.objects.count()
+        answers["pruned"] = refused.count()
         return answers
     finally:
         for connection in connections.all():

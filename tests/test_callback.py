@@ -11,6 +11,7 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from django_plugchat.conf import secret_id
 from django_plugchat.models import DeliveryEvent, RejectedCallback
@@ -616,6 +617,14 @@ def test_when_it_occurred(post, momment, occurred_at):
     event = DeliveryEvent.objects.get()
     assert event.occurred_at == occurred_at
     assert event.payload["momment"] == momment
+
+
+def test_when_it_occurred_without_time_zone_support(post, settings):
+    """In the site's own time, as Django stores all others then, whatever zone somebody activated."""
+    settings.USE_TZ = False
+    with timezone.override("Asia/Tokyo"):
+        post(EXAMPLE | {"momment": 1777494091684})
+    assert DeliveryEvent.objects.get().occurred_at == datetime(2026, 4, 29, 17, 21, 31, 684000)
 
 
 @pytest.mark.parametrize(

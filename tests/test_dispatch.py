@@ -136,6 +136,7 @@ def test_a_receiver_that_raises(post, plugchat, caplog):
     [(0, 100), (1, 200), (2, 400), (9, 51200), (10, 24 * 60 * 60), (5000, 24 * 60 * 60)],
 )
 def test_the_pause_before_the_next_attempt(post, plugchat, attempts, pause):
+    """A lease, then twice as long each time, a day at most."""
     plugchat(DISPATCH_MAX_ATTEMPTS=32767, DISPATCH_LEASE=100, DISPATCHER=CELERY_LIKE)
     post(EXAMPLE)
     make_due(dispatch_attempts=attempts)
@@ -145,6 +146,15 @@ def test_the_pause_before_the_next_attempt(post, plugchat, attempts, pause):
         after = timezone.now()
     pause = timedelta(seconds=pause)
     assert before + pause <= stored().dispatch_due_at <= after + pause
+
+
+def test_the_pause_after_the_longest_lease(post, plugchat):
+    plugchat(DISPATCH_MAX_ATTEMPTS=32767, DISPATCH_LEASE=10**9, DISPATCHER=CELERY_LIKE)
+    post(EXAMPLE)
+    make_due(dispatch_attempts=32766 - 1)
+    with connected(Receiver(failures=1)):
+        assert dispatch.deliver(stored().pk) is False
+    assert stored().dispatch_due_at <= timezone.now() + timedelta(days=1)
 
 
 def test_what_several_receivers_raised(post):
@@ -282,6 +292,35 @@ def test_a_slow_attempt_that_another_worker_took_over(post):
     with connected(receiver):
         post(EXAMPLE)
     assert (stored().dispatch_status, stored().dispatch_error) == ("pending", "the other one's")
+
+
+@pytest.mark.parametrize(("failures_of_the_slow", "failures_of_the_other"), [(1, 0), (0, 1)])
+def test_a_slow_attempt_of_an_event_that_was_dispatched_again(
+    post, plugchat, failures_of_the_slow, failures_of_the_other
+):
+    """Both are its first attempt: what the second one finds out counts."""
+    plugchat(DISPATCHER=CELERY_LIKE)
+    post(EXAMPLE)
+    pk = stored().pk
+    outcomes = []
+    other = Receiver(failures=failures_of_the_other)
+
+    def slow(**kwargs):
+        if not outcomes:
+            outcomes.append("slow")
+            make_due()
+            dispatch.redispatch(DeliveryEvent.objects.all())
+            with connected(other):
+                dispatch.deliver(pk)
+            outcomes.append(stored())
+            if failures_of_the_slow:
+                raise ValueError
+
+    with connected(slow):
+        dispatch.deliver(pk)
+    assert outcomes[1].dispatch_status == ("failed" if failures_of_the_other else "done")
+    changing = [field.attname for field in DeliveryEvent._meta.fields]
+    assert [getattr(stored(), name) for name in changing] == [getattr(outcomes[1], name) for name in changing]
 
 
 @pytest.mark.parametrize(("failures", "status"), [(0, "done"), (1, "failed")])

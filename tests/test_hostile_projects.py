@@ -26,6 +26,7 @@ ANSWERS = {
     "events": [[2, "sent"]],
     "occurred": "2026-04-29T20:21:31.684000+00:00",
     "rejected": ["not_json", "invalid"],
+    "statements": 1,
     "status": [[1, 2], [0, 0]],
     "replayed": "replayed",
     "dispatched again": 2,

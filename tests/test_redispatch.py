@@ -37,6 +37,12 @@ def up_every_tenth_time(pk):
         raise ConnectionError
 
 
+def hangs_until_another_sweep_has_it(pk):
+    into_queue(pk)
+    DeliveryEvent.objects.update(dispatch_sweep_after=ago(days=-1))
+    raise ConnectionError
+
+
 def down_for_the_first(pk):
     into_queue(pk)
     if len(queue) == 1:
@@ -382,6 +388,14 @@ def test_include_none_and_since_go_together(args):
 def test_since_is_a_date(since):
     with pytest.raises(CommandError, match="not a date"):
         redispatch("--include-none", "--since", since)
+
+
+def test_a_dispatcher_that_fails_after_another_sweep_took_over(use):
+    use(hangs_until_another_sweep_has_it)
+    waiting = due()
+    assert dispatch.sweep().refused == 1
+    waiting.refresh_from_db()
+    assert waiting.dispatch_sweep_after is not None
 
 
 def test_every_event_once_over_many_batches(use, monkeypatch):

@@ -252,6 +252,13 @@ def test_an_account_that_was_removed_though_it_is_called():
     assert problems("sul") == ["unknown_secret"]
 
 
+def test_nothing_vanishes_where_the_database_ignores_case(plugchat, settings):
+    plugchat(ACCOUNTS={"Default": settings.PLUGCHAT["ACCOUNTS"]["default"]})
+    event(account="Default", received_at=ago(days=9), dispatch_status=Status.DONE)
+    event(dispatch_status=Status.FAILED)
+    assert sum(found["dispatch"]["exhausted"] for found in report().values()) == 1
+
+
 def test_every_rule_is_documented():
     from django_plugchat import status
 
