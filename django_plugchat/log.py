@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from copy import copy
 
+from django.core.exceptions import SuspiciousOperation
 from django.http import HttpRequest
 from django.urls import resolve
 
@@ -95,5 +96,7 @@ class CallbackRequestFilter(logging.Filter):
 def protect_request_logger() -> None:
     """Django logs the path of every answer from 400 on; what middleware answers never reaches the view."""
     callback_filter = CallbackRequestFilter()
-    for name in ("django.request", "django.security.DisallowedHost", "django.security.RequestDataTooBig"):
-        logging.getLogger(name).addFilter(callback_filter)
+    # A logger's filter does not see the records of those below it: each is named.
+    suspicious = ["SuspiciousOperation", *(kind.__name__ for kind in SuspiciousOperation.__subclasses__())]
+    for name in ("request", "security.csrf", *(f"security.{kind}" for kind in suspicious)):
+        logging.getLogger(f"django.{name}").addFilter(callback_filter)

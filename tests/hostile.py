@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.core.exceptions import SuspiciousOperation
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
@@ -57,6 +58,15 @@ class BodyReadingMiddleware:
     def __call__(self, request: Any) -> Any:
         assert request.body
         return self.get_response(request)
+
+
+class SuspectingMiddleware:
+    kind = SuspiciousOperation
+
+    def __init__(self, get_response: Any) -> None: ...
+
+    def __call__(self, request: Any) -> Any:
+        raise self.kind("suspicious")
 
 
 class Router:

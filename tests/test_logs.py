@@ -9,12 +9,14 @@ from typing import Any
 import django
 import pytest
 from django.core import mail
+from django.core.exceptions import SuspiciousFileOperation, SuspiciousOperation, TooManyFieldsSent
 from django.db import OperationalError, connection
 from django.test import Client, RequestFactory
 
 from django_plugchat.log import RedactingFilter
 
 from .conftest import EXAMPLE, SECRET, URL
+from .hostile import SuspectingMiddleware
 from .test_storing import Interrupt, raising
 
 CONFIDENTIAL = [
@@ -89,6 +91,16 @@ def test_urls_that_can_not_be_resolved(caplog):
 @pytest.mark.django_db
 def test_what_middleware_answers(client, caplog):
     assert client.post(URL, headers={"host": "not.allowed.example"}).status_code == 400
+    assert_silent(caplog.records)
+    assert not [record for record in caplog.records if hasattr(record, "request")]
+
+
+@pytest.mark.parametrize("kind", [SuspiciousOperation, SuspiciousFileOperation, TooManyFieldsSent])
+def test_what_middleware_suspects(client, settings, monkeypatch, caplog, kind):
+    monkeypatch.setattr(SuspectingMiddleware, "kind", kind)
+    settings.MIDDLEWARE = ["tests.hostile.SuspectingMiddleware"]
+    assert client.post(URL).status_code == 400
+    assert f"django.security.{kind.__name__}" in [record.name for record in caplog.records]
     assert_silent(caplog.records)
     assert not [record for record in caplog.records if hasattr(record, "request")]
 
