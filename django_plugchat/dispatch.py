@@ -161,7 +161,7 @@ def deliver(pk: Any) -> bool | None:
 
 def _pause(attempt: int) -> timedelta:
     """Before the next attempt: a lease, then twice as long each time."""
-    return min(min(_lease(), _LONGEST_PAUSE) * 2 ** min(attempt - 1, 20), _LONGEST_PAUSE)
+    return min(min(_lease(), _LONGEST_PAUSE) * (1 << min(attempt - 1, 20)), _LONGEST_PAUSE)
 
 
 @dataclass
