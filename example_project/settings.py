@@ -57,15 +57,15 @@ DATABASE_OPTIONS: dict[str, dict[str, Any]] = {
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL",
     },
     "django.db.backends.postgresql": {
-        "options": "-c lock_timeout=5000 -c statement_timeout=15000",
+        "options": "-c lock_timeout=5000 -c statement_timeout=10000",
         "connect_timeout": 5,
-        "tcp_user_timeout": 15000,
+        "tcp_user_timeout": 10000,
     },
     "django.db.backends.mysql": {
         "init_command": "SET innodb_lock_wait_timeout=5, lock_wait_timeout=5",
         "connect_timeout": 5,
-        "read_timeout": 15,
-        "write_timeout": 15,
+        "read_timeout": 10,
+        "write_timeout": 10,
     },
 }
 DATABASE: dict[str, Any] = {"ENGINE": "django.db.backends.sqlite3", "NAME": BASE_DIR / "db.sqlite3"}

@@ -24,6 +24,7 @@ from django_plugchat.signals import delivery_recorded
 from django_plugchat.status import RULES
 from django_plugchat.testing import post_callback
 
+from .conftest import EXAMPLE
 from .test_queues import WORKERS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -224,7 +225,7 @@ def test_what_came_by_a_leaked_secret_is_found():
     blocks = [block.code for block in PYTHON if block.page == "howto/monitoring.md"]
     names: dict[str, Any] = {}
     code = "\n".join(blocks).replace("1a2b3c4d", conf.secret_id(ENVIRON["PLUGCHAT_WEBHOOK_SECRET"]))
-    exec(code.replace("set()", "{'real'}"), names)
+    exec(code.replace(EXAMPLE["zaapId"], "real"), names)
     assert DeliveryEvent.objects.get().zaap_id == "real"
     assert not RejectedCallback.objects.exists()
 

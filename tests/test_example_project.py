@@ -124,12 +124,12 @@ def test_an_unclear_debug_is_off(settings_module):
     [
         ("", "sqlite3", {"transaction_mode": "IMMEDIATE", "timeout": 10}),
         ("sqlite:///other.sqlite3", "sqlite3", {"transaction_mode": "IMMEDIATE", "timeout": 10}),
-        ("postgres://u@h/db", "postgresql", {"options": "-c lock_timeout=5000 -c statement_timeout=15000"}),
-        ("postgres://u@h/db?connect_timeout=1", "postgresql", {"connect_timeout": 1, "tcp_user_timeout": 15000}),
+        ("postgres://u@h/db", "postgresql", {"options": "-c lock_timeout=5000 -c statement_timeout=10000"}),
+        ("postgres://u@h/db?connect_timeout=1", "postgresql", {"connect_timeout": 1, "tcp_user_timeout": 10000}),
         (
             "mysql://u@h/db",
             "mysql",
-            {"init_command": "SET innodb_lock_wait_timeout=5, lock_wait_timeout=5", "read_timeout": 15},
+            {"init_command": "SET innodb_lock_wait_timeout=5, lock_wait_timeout=5", "read_timeout": 10},
         ),
     ],
 )
