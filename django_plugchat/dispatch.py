@@ -153,9 +153,8 @@ def deliver(pk: Any) -> bool | None:
         }
     # Where another worker has taken the event over meanwhile, its outcome counts. The number of the attempt alone does
     # not tell, since redispatch counts from the start. A last attempt that was taken for dead wrongly has its say.
-    held = Q(dispatch_status=_Status.PENDING, dispatch_due_at=lease_end)
-    given_up = Q(dispatch_status=_Status.FAILED, dispatch_due_at=None, dispatch_error=_GIVEN_UP)
-    _events().filter(held | given_up, pk=pk, dispatch_attempts=attempt).update(**changes)
+    still_ours = Q(dispatch_due_at=lease_end) | Q(dispatch_error=_GIVEN_UP)
+    _events().filter(still_ours, pk=pk, dispatch_attempts=attempt).update(**changes)
     return not failures
 
 

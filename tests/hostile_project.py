@@ -9,6 +9,7 @@ import io
 import json
 import os
 import sys
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -68,7 +69,7 @@ def configure(names: list[str], debug: bool) -> None:
 
 def run() -> dict[str, Any]:
     from django.core.management import call_command
-    from django.db import connections, router
+    from django.db import OperationalError, connections, router, transaction
     from django.test import Client
     from django.test.utils import CaptureQueriesContext, setup_test_environment
     from django.utils import timezone
@@ -119,11 +120,25 @@ def run() -> dict[str, Any]:
             in_transaction.append(database.in_atomic_block)
 
         delivery_recorded.connect(receiver)
+
+        def fail(execute: Any, sql: str, *args: Any) -> Any:
+            if sql.startswith("INSERT"):
+                raise OperationalError
+            return execute(sql, *args)
+
         body = json.dumps(EXAMPLE | {"customId": "replayed"}).encode()
-        replayed = refused.create(body=body, fingerprint="a", account="default").replay()
+        rejected = refused.create(body=body, fingerprint="a", account="default")
+        with database.execute_wrapper(fail), suppress(OperationalError):
+            rejected.replay()
+        answers["kept while the database failed"] = refused.filter(pk=rejected.pk).count()
+        replayed = rejected.replay()
+        again = refused.create(body=body, fingerprint="a", account="default").replay()
+        with transaction.atomic(using=database.alias):
+            dispatched = dispatch.redispatch(DeliveryEvent.objects.all())
         answers |= {
             "replayed": replayed is not None and replayed.custom_id,
-            "dispatched again": dispatch.redispatch(DeliveryEvent.objects.all()),
+            "replayed again": again == replayed,
+            "dispatched again": dispatched,
             "receivers ran in a transaction": in_transaction,
             "done": events.filter(dispatch_status="done").count(),
         }

@@ -295,11 +295,12 @@ def test_a_slow_attempt_that_another_worker_took_over(post):
 
 
 @pytest.mark.parametrize(("failures_of_the_slow", "failures_of_the_other"), [(1, 0), (0, 1)])
+@pytest.mark.parametrize("attempts", [1, 2])
 def test_a_slow_attempt_of_an_event_that_was_dispatched_again(
-    post, plugchat, failures_of_the_slow, failures_of_the_other
+    post, plugchat, attempts, failures_of_the_slow, failures_of_the_other
 ):
     """Both are its first attempt: what the second one finds out counts."""
-    plugchat(DISPATCHER=CELERY_LIKE)
+    plugchat(DISPATCHER=CELERY_LIKE, DISPATCH_MAX_ATTEMPTS=attempts)
     post(EXAMPLE)
     pk = stored().pk
     outcomes = []
@@ -323,20 +324,41 @@ def test_a_slow_attempt_of_an_event_that_was_dispatched_again(
     assert [getattr(stored(), name) for name in changing] == [getattr(outcomes[1], name) for name in changing]
 
 
+def test_a_slow_attempt_while_another_worker_has_the_event(post, plugchat):
+    plugchat(DISPATCHER=CELERY_LIKE)
+    post(EXAMPLE)
+    make_due()
+    taken = []
+
+    def slow(**kwargs):
+        make_due()
+        dispatch.redispatch(DeliveryEvent.objects.all())
+        # The other worker's claim; it never ends.
+        DeliveryEvent.objects.update(dispatch_attempts=1, dispatch_due_at=timezone.now() + timedelta(seconds=300))
+        taken.append(DeliveryEvent.objects.values().get())
+
+    with connected(slow):
+        dispatch.deliver(stored().pk)
+    assert DeliveryEvent.objects.values().get() == taken[0]
+
+
 @pytest.mark.parametrize(("failures", "status"), [(0, "done"), (1, "failed")])
 def test_a_slow_last_attempt_that_was_given_up(post, plugchat, failures, status):
     """A sweep took it for dead. Its outcome is the truth all the same."""
     plugchat(DISPATCH_MAX_ATTEMPTS=1)
+    post(EXAMPLE | {"customId": "that one did die"})
+    DeliveryEvent.objects.update(dispatch_status="pending", dispatch_attempts=1)
     receiver = Receiver(failures=failures)
 
     def slow(**kwargs):
         make_due()
-        assert dispatch.sweep().exhausted == 1
-        assert stored().dispatch_error == "The last attempt did not end."
+        assert dispatch.sweep().exhausted == 2
 
     with connected(slow, receiver):
         post(EXAMPLE)
-    event = stored()
+    died = DeliveryEvent.objects.for_custom_id("that one did die").get()
+    assert (died.dispatch_status, died.dispatch_error) == ("failed", "The last attempt did not end.")
+    event = DeliveryEvent.objects.for_custom_id("123").get()
     assert (event.dispatch_status, event.dispatch_due_at) == (status, None)
     assert event.dispatch_error == "tests.test_dispatch.Receiver: ValueError" * failures
 
