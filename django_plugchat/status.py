@@ -3,7 +3,7 @@
 The rules, by name. They are about the last 24 hours where nothing else is said:
 
 ``silent``
-    No callback for 36 hours, nor for twice the longest pause, in whole days, between the callbacks of the 14 days
+    No new event for 36 hours, nor for twice the longest pause, in whole days, between the events of the 14 days
     before the last one. Where all of those were on one day no pause is usual, and the limit is 14 days.
 ``failures``
     More than half of at least 20 events say that the message was not sent.
@@ -16,9 +16,9 @@ The rules, by name. They are about the last 24 hours where nothing else is said:
 ``rejected_full``
     ``MAX_REJECTED`` rejected callbacks are kept: new ones are lost.
 ``retiring_secret``
-    Of the last three days: an event came by another secret of the account than its first, the registered one.
+    Of the events new in three days: one last came by another secret of the account than its first, the registered.
 ``unknown_secret``
-    Of the last three days: the last callback about an event came by a secret that the account no longer has.
+    Of the events new in three days: one last came by a secret that the account no longer has.
 ``no_receiver``
     An event was stored while no receiver was connected, though one is connected in this process.
 
