@@ -9,7 +9,9 @@ import sys
 
 import pytest
 
-from .hostile import Reached, Renderer, handle_exception
+from django_plugchat.models import DeliveryEvent
+
+from .hostile import Reached, Renderer, Router, handle_exception
 from .hostile_project import HOSTILE
 
 ANSWERS = {
@@ -60,3 +62,5 @@ def test_the_hostile_parts_would_break_it():
         Renderer()
     with pytest.raises(Reached):
         handle_exception(Exception(), {})
+    with pytest.raises(Reached):
+        Router().db_for_read(DeliveryEvent)
