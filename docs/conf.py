@@ -16,6 +16,8 @@ nitpicky = True
 # An option begins with two hyphens, not with a dash.
 smartquotes = False
 
+# The theme's own words. From the Portuguese pages' folder; the build compiles them.
+locale_dirs = ["../locale"]
 templates_path = ["_templates"]
 html_theme = "furo"
 html_title = project
