@@ -11,35 +11,18 @@ from django.utils import timezone
 from django_plugchat import dispatch
 from django_plugchat.models import DeliveryEvent
 
+from .dispatchers import queue
 from .rows import Status, event, events
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-taken = []
-
-
-def take(pk):
-    taken.append(pk)
-
-
-def refuse(pk):
-    taken.append(pk)
-    raise ConnectionError
-
-
-def take_every_tenth(pk):
-    taken.append(pk)
-    if len(taken) % 10:
-        raise ConnectionError
+SOON = timedelta(minutes=5)
 
 
 @pytest.fixture(autouse=True)
 def dispatcher(plugchat):
-    taken.clear()
-    plugchat(DISPATCHER=f"{__name__}.take")
-
-
-SOON = timedelta(minutes=5)
+    queue.clear()
+    plugchat(DISPATCHER="tests.dispatchers.into_queue")
 
 
 @pytest.mark.parametrize(
@@ -65,7 +48,7 @@ def test_events_start_over_whatever_became_of_them(status, attempts, due_in):
         dispatch_error="Old",
     )
     assert dispatch.redispatch(DeliveryEvent.objects.all()) == 1
-    assert taken == [row.pk]
+    assert queue == [row.pk]
     row = DeliveryEvent.objects.due().get()
     assert (row.dispatch_status, row.dispatch_attempts, row.dispatch_error) == ("pending", 0, "")
     assert (row.dispatched_at, row.dispatch_sweep_after) == (None, None)
@@ -86,27 +69,27 @@ def test_they_are_handed_over_when_that_is_committed():
     event(dispatch_status=Status.DONE)
     with transaction.atomic():
         assert dispatch.redispatch(DeliveryEvent.objects.all()) == 1
-        assert taken == []
-    assert len(taken) == 1
+        assert queue == []
+    assert len(queue) == 1
 
 
 def test_a_dispatcher_that_is_down_is_not_asked_for_each_event(plugchat):
-    plugchat(DISPATCHER=f"{__name__}.refuse")
+    plugchat(DISPATCHER="tests.dispatchers.down")
     events(15, dispatch_status=Status.DONE)
     assert dispatch.redispatch(DeliveryEvent.objects.all()) == 15
-    assert len(taken) == 10
+    assert len(queue) == 10
     assert DeliveryEvent.objects.due().count() == 15
 
 
 def test_a_dispatcher_that_fails_now_and_then_is_asked_for_each_event(plugchat):
-    plugchat(DISPATCHER=f"{__name__}.take_every_tenth")
+    plugchat(DISPATCHER="tests.dispatchers.up_every_tenth_time")
     events(25, dispatch_status=Status.DONE)
     assert dispatch.redispatch(DeliveryEvent.objects.all()) == 25
-    assert len(taken) == 25
+    assert len(queue) == 25
 
 
 def test_many_are_handed_over_in_batches(monkeypatch):
     monkeypatch.setattr(dispatch, "_BATCH", 2)
     rows = events(5, dispatch_status=Status.DONE)
     assert dispatch.redispatch(DeliveryEvent.objects.filter(dispatch_status=Status.DONE)) == 5
-    assert taken == [row.pk for row in rows]
+    assert queue == [row.pk for row in rows]

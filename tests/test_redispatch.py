@@ -14,27 +14,10 @@ from django_plugchat import dispatch
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.signals import delivery_recorded
 from tests.conftest import EXAMPLE
+from tests.dispatchers import down, into_queue, queue, up_every_tenth_time
 from tests.rows import Status, event, events
 
 pytestmark = pytest.mark.django_db
-
-#: What the dispatchers below were called with.
-queue: list[int] = []
-
-
-def into_queue(pk):
-    queue.append(pk)
-
-
-def down(pk):
-    queue.append(pk)
-    raise ConnectionError("554499999999")
-
-
-def up_every_tenth_time(pk):
-    into_queue(pk)
-    if len(queue) % 10:
-        raise ConnectionError
 
 
 def hangs_until_another_sweep_has_it(pk):
@@ -68,7 +51,7 @@ def _empty_queue():
 @pytest.fixture
 def use(plugchat):
     def use(dispatcher, **changes):
-        plugchat(DISPATCHER=f"tests.test_redispatch.{dispatcher.__name__}", **changes)
+        plugchat(DISPATCHER=f"{dispatcher.__module__}.{dispatcher.__name__}", **changes)
 
     return use
 
