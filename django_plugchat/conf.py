@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.conf import settings
-from django.utils.crypto import constant_time_compare
 
 DEFAULTS: dict[str, Any] = {
     "ACCOUNTS": {},
@@ -18,15 +16,19 @@ DEFAULTS: dict[str, Any] = {
     "MAX_BODY_BYTES": 65536,
     "MAX_REJECTED": 10000,
     "RETENTION_DAYS": 180,
-    "DISPATCHER": "django_plugchat.dispatch.enqueue",
+    "DISPATCHER": "django_plugchat.tasks.enqueue",
     "DISPATCH_LEASE": 300,
     "DISPATCH_MAX_ATTEMPTS": 5,
 }
 
 
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
+
+
 def secret_id(secret: str) -> str:
     """Name a secret without telling it: the first 8 hex digits of its SHA-256."""
-    return hashlib.sha256(secret.encode()).hexdigest()[:8]
+    return _digest(secret)[:8]
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,9 @@ class Account:
     """One entry of ``ACCOUNTS``. The first of ``webhook_secrets`` is registered, every one is accepted."""
 
     alias: str
-    token: str
-    webhook_secrets: tuple[str, ...]
     label: str
+    token: str = field(repr=False)
+    webhook_secrets: tuple[str, ...] = field(repr=False)
 
     @classmethod
     def from_setting(cls, alias: str, value: Any) -> Account:
@@ -45,33 +47,75 @@ class Account:
         token, secrets = options.get("TOKEN"), options.get("WEBHOOK_SECRETS")
         return cls(
             alias=alias,
+            label=options.get("LABEL") or alias,
             token=token if isinstance(token, str) else "",
             webhook_secrets=tuple(
                 secret
                 for secret in (secrets if isinstance(secrets, list | tuple) else ())
                 if secret and isinstance(secret, str)
             ),
-            label=options.get("LABEL") or alias,
         )
 
 
+@dataclass(frozen=True)
+class Caller:
+    """Who calls, as a secret tells it."""
+
+    account: str
+    secret_id: str
+
+
+class AccountIndex:
+    """All accounts, and which one a secret belongs to. Built once for each value of the setting."""
+
+    def __init__(self, configured: Any) -> None:
+        accounts = configured.get("ACCOUNTS") if isinstance(configured, dict) else None
+        self.accounts = {
+            alias: Account.from_setting(alias, value)
+            for alias, value in (accounts.items() if isinstance(accounts, dict) else ())
+            if isinstance(alias, str)
+        }
+        self._callers = {
+            (digest := _digest(secret)): Caller(account.alias, digest[:8])
+            for account in self.accounts.values()
+            for secret in account.webhook_secrets
+        }
+        #: Every secret and token: what no log may show.
+        self.confidential = frozenset(
+            text
+            for account in self.accounts.values()
+            for text in (*account.webhook_secrets, account.token)
+            if text
+        )
+
+    def caller(self, secret: str) -> Caller | None:
+        # By the digest, so that the time taken tells nothing of a secret and does not grow with their number.
+        return self._callers.get(_digest(secret))
+
+
 class AppSettings:
+    # Compared by identity: a setting that is overridden is another object. Kept together with what was built from it,
+    # so that a thread never pairs one with the other's.
+    _indexed: tuple[Any, AccountIndex] | None = None
+
     @property
     def configured(self) -> Any:
-        return getattr(settings, "PLUGCHAT", {})
+        return getattr(settings, "PLUGCHAT", None)
 
     def _get(self, name: str) -> Any:
         configured = self.configured
         return configured.get(name, DEFAULTS[name]) if isinstance(configured, dict) else DEFAULTS[name]
 
     @property
+    def index(self) -> AccountIndex:
+        configured, indexed = self.configured, self._indexed
+        if indexed is None or indexed[0] is not configured:
+            indexed = self._indexed = (configured, AccountIndex(configured))
+        return indexed[1]
+
+    @property
     def accounts(self) -> dict[str, Account]:
-        accounts = self._get("ACCOUNTS")
-        if not isinstance(accounts, dict):
-            return {}
-        return {
-            alias: Account.from_setting(alias, value) for alias, value in accounts.items() if isinstance(alias, str)
-        }
+        return self.index.accounts
 
     @property
     def public_url(self) -> str:
@@ -85,12 +129,13 @@ class AppSettings:
 
     @property
     def api_timeout(self) -> float:
-        """Seconds."""
+        """Seconds for one attempt, from connecting to the last byte."""
         timeout: float = self._get("API_TIMEOUT")
         return timeout
 
     @property
     def max_body_bytes(self) -> int:
+        """Of a callback, as sent and after decompression."""
         limit: int = self._get("MAX_BODY_BYTES")
         return limit
 
@@ -127,25 +172,6 @@ class AppSettings:
         """What people read of an account, also of one that is no longer configured."""
         account = self.accounts.get(alias)
         return account.label if account else alias
-
-    def account_for_secret(self, secret: str) -> Account | None:
-        """The account that a callback with this secret comes from.
-
-        Compares with every configured secret, each in constant time, so that the time taken tells nothing.
-        """
-        found = None
-        for account in self.accounts.values():
-            for known in account.webhook_secrets:
-                if constant_time_compare(secret, known):
-                    found = account
-        return found
-
-    def confidential(self) -> Iterator[str]:
-        """Every configured secret and token: what no log may show."""
-        for account in self.accounts.values():
-            yield from account.webhook_secrets
-            if account.token:
-                yield account.token
 
 
 app_settings = AppSettings()

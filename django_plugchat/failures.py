@@ -1,0 +1,88 @@
+"""Why a message was not sent: the provider's error texts, read as one of six kinds."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Lower
+from django.utils.translation import gettext_lazy as _
+
+from django_plugchat import provider
+
+
+class Failure(models.TextChoices):
+    """The kinds, by what can be done about them."""
+
+    NUMBER = "number", _("The number can't be reached")
+    RESTRICTED = "restricted", _("WhatsApp restricts the sender")
+    TEMPORARY = "temporary", _("Temporary failure")
+    MEDIA = "media", _("File or link not accepted")
+    REQUEST = "request", _("Invalid request")
+    OTHER = "other", _("Unknown error")
+
+
+def _plain(text: str) -> str:
+    # The live wording may differ in case and a full stop.
+    return text.lower().removesuffix(".")
+
+
+_KNOWN = {_plain(text): (kind, text) for kind, texts in provider.ERRORS_BY_KIND.items() for text in texts}
+_BEGINNINGS = {text.lower(): kind for text, kind in provider.ERROR_BEGINNINGS.items()}
+_ENDINGS = {_plain(text): kind for text, kind in provider.ERROR_ENDINGS.items()}
+_CODES = {code.lower(): kind for code, kind in provider.ERROR_CODES.items()}
+
+
+def kind_of(error: str, error_code: str = "") -> str:
+    """The ``Failure`` value of an error that the provider gave; its code counts before its text."""
+    if kind := _CODES.get(_plain(error_code)):
+        return kind
+    text = _plain(error)
+    if text in _KNOWN:
+        return _KNOWN[text][0]
+    for beginning, kind in _BEGINNINGS.items():
+        if text.startswith(beginning):
+            return kind
+    # Spaces before the ending are significant.
+    for ending, kind in _ENDINGS.items():
+        if text.endswith(f" {ending}"):
+            return kind
+    return Failure.OTHER.value
+
+
+def known_text(error: str) -> str:
+    """The error as the provider's documentation spells it; "" for one that it does not list, which may hold anything."""
+    return _KNOWN.get(_plain(error), ("", ""))[1]
+
+
+def known_code(error_code: str) -> str:
+    """The same for ``errorCode``."""
+    code = error_code.upper().removesuffix(".")
+    return code if code in provider.ERROR_CODES else ""
+
+
+def of_kind(kind: str) -> Q:
+    """Failed rows of a kind, of a queryset that ``with_plain_error`` has prepared."""
+    by_kind = {value: _of_known_kind(value) for value in Failure.values if value != Failure.OTHER}
+    if kind != Failure.OTHER:
+        return by_kind[kind]
+    any_known = Q()
+    for condition in by_kind.values():
+        any_known |= condition
+    return ~any_known
+
+
+def _of_known_kind(kind: str) -> Q:
+    codes = [code for code, of in _CODES.items() if of == kind]
+    texts = [text for text, (of, _spelled) in _KNOWN.items() if of == kind]
+    by_text = Q(plain_error__in=[*texts, *(f"{text}." for text in texts)])
+    for beginning, of in _BEGINNINGS.items():
+        if of == kind:
+            by_text |= Q(plain_error__startswith=beginning)
+    for ending, of in _ENDINGS.items():
+        if of == kind:
+            by_text |= Q(plain_error__endswith=f" {ending}") | Q(plain_error__endswith=f" {ending}.")
+    return Q(plain_code__in=codes) | (by_text & ~Q(plain_code__in=list(_CODES)))
+
+
+#: What ``of_kind`` compares with.
+PLAIN_ERROR = {"plain_error": Lower("error"), "plain_code": Lower("error_code")}

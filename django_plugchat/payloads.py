@@ -1,0 +1,76 @@
+"""Bytes to JSON that every database can hold, and back."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+from django.utils.translation import gettext_lazy as _
+from rest_framework.exceptions import ParseError
+
+MAX_DEPTH = 20
+MAX_INTEGER_DIGITS = 1000
+
+#: What PostgreSQL's jsonb and text columns refuse: U+0000 and lone surrogates.
+UNSTORABLE_CHARACTERS = re.compile("[\x00\ud800-\udfff]")
+
+
+def _parse_int(digits: str) -> float:
+    # One integer type for "too large" beside 1e999, which the decoder already makes infinite.
+    return int(digits) if len(digits.lstrip("-")) <= MAX_INTEGER_DIGITS else math.inf
+
+
+_DECODER = json.JSONDecoder(parse_int=_parse_int)
+
+
+def parse(body: bytes) -> Any:
+    """Parse UTF-8 JSON; numbers that are not finite or too large come out infinite or NaN.
+
+    A leading byte-order mark is skipped (RFC 8259, section 8.1). Raises ParseError, with code ``not_json``.
+    """
+    try:
+        return _DECODER.decode(body.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        raise ParseError(_("The body is not JSON in UTF-8."), code="not_json") from None
+
+
+def storable(value: Any, depth: int = MAX_DEPTH) -> Any:
+    """The same JSON value with U+FFFD for each character that no database holds.
+
+    Raises ParseError, with code ``not_storable``, for numbers and depths that can't be kept.
+    """
+    if isinstance(value, str):
+        return UNSTORABLE_CHARACTERS.sub("\ufffd", value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ParseError(
+            _("Numbers must be finite, and integers have at most %(digits)d digits.") % {"digits": MAX_INTEGER_DIGITS},
+            code="not_storable",
+        )
+    if isinstance(value, dict | list):
+        if not depth:
+            raise ParseError(
+                _("The JSON is nested more than %(depth)d levels deep.") % {"depth": MAX_DEPTH}, code="not_storable"
+            )
+        if isinstance(value, list):
+            return [storable(item, depth - 1) for item in value]
+        return {storable(key): storable(item, depth - 1) for key, item in value.items()}
+    return value
+
+
+# Python writes the four characters 1e15 as 1000000000000000.0. Texts are matched too, so that they stay as they are.
+_TEXT_OR_ROUND_FLOAT = re.compile(r'"(?:[^"\\]|\\.?)*+"?|(?<![0-9.])([1-9][0-9]{0,15}?)(0{4,16})\.0(?![0-9])', re.DOTALL)
+
+
+class PayloadEncoder(json.JSONEncoder):
+    """Writes JSON hardly longer than it came: no spaces, no escapes that it does not need, round floats by exponent."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options | {"ensure_ascii": False, "separators": (",", ":"), "check_circular": False})
+
+    def encode(self, o: Any) -> str:
+        text = super().encode(o)
+        if "0000.0" not in text:
+            return text
+        return _TEXT_OR_ROUND_FLOAT.sub(lambda match: f"{match[1]}e{len(match[2])}" if match[1] else match[0], text)
