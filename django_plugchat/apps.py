@@ -9,9 +9,9 @@ class DjangoPlugchatConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from django_plugchat import checks, log
+        from django_plugchat import checks, redaction
 
         checks.register_checks()
-        log.protect_request_logger()
+        redaction.protect_django_logs()
         if apps.is_installed("drf_spectacular"):
             from django_plugchat import schema  # noqa: F401  # registers itself

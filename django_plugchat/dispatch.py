@@ -1,13 +1,14 @@
 """Hands recorded events to the user's code: at least once, in no order, through any death in between.
 
-An event is *due* when nobody is known to be at it: see ``DeliveryEventQuerySet.due``. ``deliver`` claims it by one
-conditional UPDATE that moves the due time a lease ahead, so that nothing is taken twice at once, and what a dying
-worker leaves behind becomes due again.
+A worker claims an event by one conditional UPDATE that moves its due time a lease ahead, before any receiver runs. So
+nothing is taken twice at once, and what a worker leaves behind that dies becomes due again.
 """
 
 from __future__ import annotations
 
+import enum
 import logging
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,23 +16,37 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
-from django.db import router, transaction
-from django.db.models import F, Q
+from django.db import transaction
+from django.db.models import F, Min, Q
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
+from django_plugchat import statements
 from django_plugchat.conf import DEFAULTS, app_settings
-from django_plugchat.models import DeliveryEvent, DeliveryEventQuerySet, savepoint
-from django_plugchat.signals import delivery_recorded, receiver_name
+from django_plugchat.models import DeliveryEvent, DeliveryEventQuerySet
+from django_plugchat.signals import TellAgain, delivery_recorded, receiver_name
 
 logger = logging.getLogger(__name__)
 
 _Status = DeliveryEvent.DispatchStatus
 _LONGEST_PAUSE = timedelta(days=1)
-_LONGEST_SWEEP_PAUSE = timedelta(hours=1)
+_LONGEST_WAIT_IN_A_QUEUE = timedelta(hours=1)
 _BATCH = 500
+#: Events of one account that a sweep takes before it is the next account's turn.
+_TURN = 50
 _REFUSALS_IN_A_ROW = 10
-_GIVEN_UP = "The last attempt did not end."
+
+
+class Attempt(enum.Enum):
+    """How an attempt went."""
+
+    DONE = "done"  # all receivers took the event
+    FAILED = "failed"  # a receiver raised; the event says which, and what
+    NOTHING = "nothing"  # nothing to do: done, exhausted, deleted, another worker's, not due, no receiver here
+
+
+def _events() -> DeliveryEventQuerySet:
+    return DeliveryEvent.objects.for_writing()
 
 
 def _lease() -> timedelta:
@@ -43,22 +58,24 @@ def has_receivers() -> bool:
     return delivery_recorded.has_listeners(DeliveryEvent)
 
 
-def opening_state() -> dict[str, Any]:
-    """The dispatch fields of an event about to be stored."""
+def uses_default_dispatcher() -> bool:
+    return app_settings.dispatcher == DEFAULTS["DISPATCHER"]
+
+
+def opening_state(now: datetime, *, claimed: bool) -> dict[str, Any]:
+    """The dispatch fields of an event about to be stored; ``claimed`` by the process that stores it, or pending."""
     # Another dispatcher's workers may have receivers that this process does not import.
-    if app_settings.dispatcher == DEFAULTS["DISPATCHER"] and not has_receivers():
-        return {"dispatch_status": _Status.NONE.value, "dispatch_due_at": None}
-    return {"dispatch_status": _Status.PENDING.value, "dispatch_due_at": timezone.now() + _lease()}
-
-
-def after_commit(event: DeliveryEvent) -> None:
-    """Hand over a stored event as soon as its transaction, if there is one, is committed."""
-    if event.dispatch_status != _Status.NONE:
-        transaction.on_commit(lambda: hand_over(event.pk), using=event._state.db, robust=True)
+    if uses_default_dispatcher() and not has_receivers():
+        return {"dispatch_status": _Status.NONE.value, "dispatch_attempts": 0, "dispatch_due_at": None}
+    return {
+        "dispatch_status": (_Status.RUNNING if claimed else _Status.PENDING).value,
+        "dispatch_attempts": int(claimed),
+        "dispatch_due_at": now + _lease(),
+    }
 
 
 def hand_over(pk: Any) -> bool:
-    """Call the configured dispatcher. Returns False, and logs why, when it fails: the event stays due."""
+    """Call the configured dispatcher. Returns False, and logs why, when it fails: a sweep takes the event later."""
     try:
         import_string(app_settings.dispatcher)(pk)
     except (Exception, SystemExit) as error:
@@ -70,36 +87,42 @@ def hand_over(pk: Any) -> bool:
     return True
 
 
-def enqueue(pk: Any) -> None:
-    """The default dispatcher: Django's Tasks framework, or inline where there is none."""
-    from django_plugchat import tasks
-
-    tasks.enqueue_delivery(pk)
+def deliver(pk: Any) -> Attempt:
+    """One attempt now to tell all receivers of an event: what a worker calls."""
+    return _deliver(pk, even_if_waiting=False)
 
 
-def _events() -> DeliveryEventQuerySet:
-    return DeliveryEvent.objects.using(router.db_for_write(DeliveryEvent))
+def _deliver(pk: Any, *, even_if_waiting: bool) -> Attempt:
+    if not has_receivers():
+        logger.error(
+            "No receiver of delivery_recorded is connected in this process: event %s is left for one that has. "
+            "Import your receivers in an AppConfig.ready().",
+            pk,
+        )
+        return Attempt.NOTHING
+    event = _claim(pk, even_if_waiting=even_if_waiting)
+    return attempt(event) if event else Attempt.NOTHING
 
 
-def _claim(pk: Any) -> DeliveryEvent | None:
+def _claim(pk: Any, *, even_if_waiting: bool) -> DeliveryEvent | None:
     now = timezone.now()
+    lease_end = now + _lease()
     row = _events().filter(pk=pk)
-    limit = app_settings.dispatch_max_attempts
-    claimed = row.filter(
-        Q(dispatch_attempts=0) | Q(dispatch_due_at__lte=now),
-        dispatch_status__in=[_Status.PENDING, _Status.FAILED],
-        dispatch_due_at__isnull=False,
-        dispatch_attempts__lt=limit,
-    ).update(
-        dispatch_status=_Status.PENDING,
-        dispatch_attempts=F("dispatch_attempts") + 1,
-        dispatch_due_at=now + _lease(),
-        dispatch_sweep_after=None,
+    may_be_taken = Q(dispatch_status=_Status.PENDING) | Q(dispatch_due_at__lte=now)
+    if even_if_waiting:
+        may_be_taken |= Q(dispatch_status=_Status.RETRYING)
+    claimed = (
+        row.unfinished()
+        .filter(may_be_taken, dispatch_attempts__lt=app_settings.dispatch_max_attempts)
+        .update(
+            dispatch_status=_Status.RUNNING, dispatch_attempts=F("dispatch_attempts") + 1, dispatch_due_at=lease_end
+        )
     )
-    if claimed:
-        return row.first()
-    _exhaust(row)
-    return None
+    if not claimed:
+        _exhaust(row)
+        return None
+    event: DeliveryEvent | None = statements.fetch(row.filter(dispatch_due_at=lease_end))
+    return event
 
 
 def _exhaust(rows: DeliveryEventQuerySet) -> int:
@@ -107,60 +130,50 @@ def _exhaust(rows: DeliveryEventQuerySet) -> int:
     return (
         rows.due()
         .filter(dispatch_attempts__gte=app_settings.dispatch_max_attempts)
-        .update(dispatch_status=_Status.FAILED, dispatch_due_at=None, dispatch_error=_GIVEN_UP)
+        .update(dispatch_status=_Status.EXHAUSTED, dispatch_due_at=None, dispatch_error="The last attempt did not end.")
     )
 
 
-def deliver(pk: Any) -> bool | None:
-    """One attempt now to tell all receivers of an event: what a worker calls.
-
-    Returns True when all of them took it, False when one raised, None when there was nothing to do: another worker
-    has it, it is done, exhausted, deleted, not due yet, or no receiver is connected here, which is logged as an error.
-    """
-    if not has_receivers():
-        logger.error(
-            "No receiver of delivery_recorded is connected in this process: event %s is left for one that has. "
-            "Import your receivers in an AppConfig.ready().",
-            pk,
-        )
-        return None
-    event = _claim(pk)
-    if event is None:
-        return None
-    attempt, lease_end = event.dispatch_attempts, event.dispatch_due_at
-    with savepoint(_events().db):
+def attempt(event: DeliveryEvent) -> Attempt:
+    """Tell all receivers of an event that this process has claimed, and write down how it went."""
+    alias, lease_end = _events().db, event.dispatch_due_at
+    with statements.savepoint(alias):
         results = delivery_recorded.send_robust(sender=DeliveryEvent, event=event)
-    failures = [
-        f"{receiver_name(receiver)}: {type(result).__name__}"
-        for receiver, result in results
-        if isinstance(result, Exception)
-    ]
+    failures = [(receiver, result) for receiver, result in results if isinstance(result, Exception)]
     now = timezone.now()
     changes: dict[str, Any]
     if failures:
-        exhausted = attempt >= app_settings.dispatch_max_attempts
+        is_last = event.dispatch_attempts >= app_settings.dispatch_max_attempts
         changes = {
-            "dispatch_status": _Status.FAILED,
-            "dispatch_due_at": None if exhausted else now + _pause(attempt),
-            "dispatch_error": "\n".join(failures),
+            "dispatch_status": (_Status.EXHAUSTED if is_last else _Status.RETRYING).value,
+            "dispatch_due_at": None if is_last else now + _pause(event, [error for _receiver, error in failures]),
+            "dispatch_error": "\n".join(f"{receiver_name(who)}: {type(error).__name__}" for who, error in failures),
         }
     else:
         changes = {
-            "dispatch_status": _Status.DONE,
+            "dispatch_status": _Status.DONE.value,
             "dispatch_due_at": None,
             "dispatched_at": now,
             "dispatch_error": "",
         }
-    # Where another worker has taken the event over meanwhile, its outcome counts. The number of the attempt alone does
-    # not tell, since redispatch counts from the start. A last attempt that was taken for dead wrongly has its say.
-    still_ours = Q(dispatch_due_at=lease_end) | Q(dispatch_error=_GIVEN_UP)
-    _events().filter(still_ours, pk=pk, dispatch_attempts=attempt).update(**changes)
-    return not failures
+    # Where another worker has taken the event over meanwhile, its outcome counts: the end of the lease tells. But where
+    # the event was given up because this attempt was thought dead, it was not.
+    for condition in (
+        {"dispatch_status": _Status.RUNNING.value, "dispatch_due_at": lease_end},
+        {"dispatch_status": _Status.EXHAUSTED.value, "dispatch_attempts": event.dispatch_attempts},
+    ):
+        if statements.update(DeliveryEvent, alias, changes, {"pk": event.pk, **condition}):
+            for name, value in changes.items():
+                setattr(event, name, value)
+            break
+    return Attempt.FAILED if failures else Attempt.DONE
 
 
-def _pause(attempt: int) -> timedelta:
-    """Before the next attempt: a lease, then twice as long each time."""
-    return min(min(_lease(), _LONGEST_PAUSE) * (1 << min(attempt - 1, 20)), _LONGEST_PAUSE)
+def _pause(event: DeliveryEvent, errors: list[Exception]) -> timedelta:
+    """Before the next attempt: a lease, then twice as long each time; or what all that failed ask for."""
+    if all(isinstance(error, TellAgain) for error in errors):
+        return timedelta(seconds=min(error.seconds for error in errors))  # type: ignore[attr-defined]
+    return min(min(_lease(), _LONGEST_PAUSE) * (1 << min(event.dispatch_attempts - 1, 20)), _LONGEST_PAUSE)
 
 
 @dataclass
@@ -176,117 +189,133 @@ class Sweep:
     failed: int = 0
     #: Found due with no attempt left, and given up.
     exhausted: int = 0
-    #: Still to be taken, by a later sweep.
+    #: Still due: for a later sweep.
     left: int = 0
-
-    def _look_at(self, handed_over: dict[Any, int]) -> None:
-        """Count outcomes. A queue tells none, but a backend that runs at once has them already."""
-        rows = _events().filter(pk__in=list(handed_over)).values_list("pk", "dispatch_status", "dispatch_attempts")
-        for pk, status, attempts in rows:
-            if attempts > handed_over[pk]:
-                self.done += status == _Status.DONE
-                self.failed += status == _Status.FAILED
-        handed_over.clear()
+    #: Waiting for the pause after a failed attempt to end, and when the first of them does.
+    waiting: int = 0
+    next_due_at: datetime | None = None
 
 
-def sweep(*, limit: int | None = None, inline: bool = False, none_since: datetime | None = None) -> Sweep:
-    """Hand what is due to the dispatcher; ``inline`` attempts it here and now instead. At most ``limit`` events.
+def sweep(
+    *, limit: int | None = None, inline: bool = False, now: bool = False, none_since: datetime | None = None
+) -> Sweep:
+    """Hand what is due to the dispatcher, accounts in turns; ``inline`` attempts it here and now instead.
 
-    ``none_since`` also takes what was stored since then while no receiver was connected. Sweeps may overlap: none
-    hands over what another has, nor, for as long again as it has been waiting, what an earlier one has put into a
-    queue. ``inline`` does not wait for the queue: a worker that comes later finds nothing to do.
+    ``now`` also takes what waits for the pause after a failed attempt, ``none_since`` what was stored since then while no
+    receiver was connected. At most ``limit`` events. Sweeps may overlap: none hands over what another has, nor, for as
+    long again as it has been waiting, what an earlier one has put into a queue.
     """
-    swept = Sweep(exhausted=_exhaust_all())
-    due = _events().due() if inline else _events().due().filter(_not_in_a_queue())
+    swept = Sweep()
+    while pks := list(
+        _events().due().filter(dispatch_attempts__gte=app_settings.dispatch_max_attempts).values_list("pk", flat=True)[
+            :_BATCH
+        ]
+    ):
+        swept.exhausted += _exhaust(_events().filter(pk__in=pks))
+    waiting = _events().due()
+    if now:
+        waiting = _events().unfinished().filter(Q(dispatch_due_at__lte=timezone.now()) | _is_retrying())
     unheard = _events().none()
     if none_since is not None:
         unheard = _events().filter(dispatch_status=_Status.NONE, received_at__gte=none_since)
-    handed_over: dict[Any, int] = {}
-    refused_in_a_row = 0
-    for event in chain(_oldest_first(due, "dispatch_due_at"), _oldest_first(unheard, "received_at")):
-        # A dispatcher that is down may take its whole timeout to say so, for each of a million events.
-        if swept.taken == limit or refused_in_a_row == _REFUSALS_IN_A_ROW:
-            break
-        if not _reserve(event, inline=inline):
-            continue
-        if inline:
-            succeeded = deliver(event.pk)
-            swept.taken += succeeded is not None
-            swept.done += succeeded is True
-            swept.failed += succeeded is False
-        elif hand_over(event.pk):
-            swept.taken += 1
-            refused_in_a_row = 0
-            handed_over[event.pk] = event.dispatch_attempts
-            if len(handed_over) == _BATCH:
-                swept._look_at(handed_over)
-        else:
-            swept.refused += 1
-            refused_in_a_row += 1
-            # Where the dispatcher took so long to fail that another sweep has the event, it keeps it.
-            _events().filter(pk=event.pk, dispatch_sweep_after=event.dispatch_sweep_after).update(
-                dispatch_sweep_after=None
-            )
-    swept._look_at(handed_over)
-    swept.left = due.count() + unheard.count()
+    _Sweeper(swept, limit=limit, inline=inline, now=now).take(_in_turns(waiting, unheard))
+    swept.left = _events().due().count() + unheard.count()
+    retrying = _events().unfinished().filter(_is_retrying(), dispatch_due_at__gt=timezone.now())
+    swept.waiting = retrying.count()
+    swept.next_due_at = retrying.aggregate(first=Min("dispatch_due_at"))["first"]
     return swept
 
 
-def _exhaust_all() -> int:
-    total = 0
-    rows = _events().due().filter(dispatch_attempts__gte=app_settings.dispatch_max_attempts)
-    while pks := list(rows.values_list("pk", flat=True)[:_BATCH]):
-        total += _exhaust(_events().filter(pk__in=pks))
-    return total
+def _is_retrying() -> Q:
+    return Q(dispatch_status=_Status.RETRYING)
 
 
-def _not_in_a_queue() -> Q:
-    return Q(dispatch_sweep_after=None) | Q(dispatch_sweep_after__lte=timezone.now())
-
-
-def _oldest_first(events: DeliveryEventQuerySet, field: str) -> Iterator[DeliveryEvent]:
-    """Walk along an index in statements of their own: flat memory, and no cursor that stays open."""
-    rows = events.order_by(field, "pk").only("received_at", "dispatch_due_at", "dispatch_status", "dispatch_attempts")
-    batch = list(rows[:_BATCH])
-    while batch:
-        yield from batch
-        last = getattr(batch[-1], field)
-        batch = list(rows.filter(**{field: last}, pk__gt=batch[-1].pk)[:_BATCH]) or list(
-            rows.filter(**{f"{field}__gt": last})[:_BATCH]
+def _in_turns(waiting: DeliveryEventQuerySet, unheard: DeliveryEventQuerySet) -> Iterator[DeliveryEvent]:
+    """The events of all accounts, oldest first, a batch of one account after a batch of another."""
+    needed = ("received_at", "dispatch_due_at", "dispatch_status", "dispatch_attempts")
+    accounts = {alias for rows in (waiting, unheard) for alias in rows.order_by().values_list("account", flat=True).distinct()}
+    turns = deque(
+        chain(
+            waiting.for_account(alias).only(*needed).in_batches(_TURN, by="dispatch_due_at"),
+            unheard.for_account(alias).only(*needed).in_batches(_TURN, by="received_at"),
         )
+        for alias in sorted(accounts)
+    )
+    while turns:
+        batches = turns.popleft()
+        if batch := next(batches, None):
+            yield from batch
+            turns.append(batches)
 
 
-def _reserve(event: DeliveryEvent, *, inline: bool) -> bool:
-    """Whether this sweep has the event, and no other one."""
-    now = timezone.now()
-    changes: dict[str, Any] = {}
-    row = _events().filter(pk=event.pk)
-    if event.dispatch_status == _Status.NONE:
-        row = row.filter(dispatch_status=_Status.NONE)
-        changes = {"dispatch_status": _Status.PENDING, "dispatch_due_at": now}
-    elif inline:
-        return True  # deliver claims it
-    else:
-        row = row.due().filter(_not_in_a_queue())
-    if not inline:
-        # A queue with hours of backlog is not filled again every minute: each time it gets as long again.
-        waiting = min(now - event.received_at, _LONGEST_SWEEP_PAUSE)
-        event.dispatch_sweep_after = changes["dispatch_sweep_after"] = now + max(_lease(), waiting)
-    return bool(row.update(**changes))
+class _Sweeper:
+    """Takes events one by one and counts what became of them."""
+
+    def __init__(self, swept: Sweep, *, limit: int | None, inline: bool, now: bool) -> None:
+        self.swept, self.limit, self.inline, self.now = swept, limit, inline, now
+        self.handed_over: dict[Any, int] = {}
+
+    def take(self, events: Iterator[DeliveryEvent]) -> None:
+        refused_in_a_row = 0
+        for event in events:
+            # A dispatcher that is down may take its whole timeout to say so, for each of a million events.
+            if self.swept.taken == self.limit or refused_in_a_row == _REFUSALS_IN_A_ROW:
+                break
+            if self.inline:
+                self._attempt(event)
+            elif due_at := self._reserve(event):
+                if hand_over(event.pk):
+                    refused_in_a_row = 0
+                    self.swept.taken += 1
+                    self.handed_over[event.pk] = event.dispatch_attempts
+                    if len(self.handed_over) == _BATCH:
+                        self._count_outcomes()
+                else:
+                    refused_in_a_row += 1
+                    self.swept.refused += 1
+                    _events().filter(pk=event.pk, dispatch_due_at=due_at).update(dispatch_due_at=timezone.now())
+        self._count_outcomes()
+
+    def _attempt(self, event: DeliveryEvent) -> None:
+        if event.dispatch_status == _Status.NONE:
+            _events().filter(pk=event.pk, dispatch_status=_Status.NONE).update(
+                dispatch_status=_Status.PENDING, dispatch_due_at=timezone.now()
+            )
+        outcome = _deliver(event.pk, even_if_waiting=self.now)
+        self.swept.taken += outcome is not Attempt.NOTHING
+        self.swept.done += outcome is Attempt.DONE
+        self.swept.failed += outcome is Attempt.FAILED
+
+    def _reserve(self, event: DeliveryEvent) -> datetime | None:
+        """Make an event pending for a worker; None where another sweep or a worker has it."""
+        now = timezone.now()
+        # A queue with hours of backlog is not filled again every minute: each time the event gets as long again.
+        due_at = now + max(_lease(), min(now - event.received_at, _LONGEST_WAIT_IN_A_QUEUE))
+        row = _events().filter(
+            pk=event.pk, dispatch_status=event.dispatch_status, dispatch_due_at=event.dispatch_due_at
+        )
+        return due_at if row.update(dispatch_status=_Status.PENDING, dispatch_due_at=due_at) else None
+
+    def _count_outcomes(self) -> None:
+        """A queue tells none, but a backend that runs at once has them already."""
+        rows = _events().filter(pk__in=list(self.handed_over)).values_list("pk", "dispatch_status", "dispatch_attempts")
+        for pk, status, attempts in rows:
+            if attempts > self.handed_over[pk]:
+                self.swept.done += status == _Status.DONE
+                self.swept.failed += status in (_Status.RETRYING, _Status.EXHAUSTED)
+        self.handed_over.clear()
 
 
-def redispatch(queryset: DeliveryEventQuerySet) -> int:
-    """Start over with these events, whatever became of them: all but those being tried at this moment.
+def start_over(queryset: DeliveryEventQuerySet) -> int:
+    """Have these events told again, whatever became of them: all but those being tried at this moment.
 
     Returns how many. Those that the dispatcher does not take are due, for the next sweep.
     """
-    alias = router.db_for_write(DeliveryEvent)
-    rows = queryset.using(alias).order_by("pk").values_list("pk", flat=True)
+    events = queryset.for_writing()
     taken = 0
-    pks = list(rows[:_BATCH])
-    while pks:
-        now = timezone.now()
-        being_tried = Q(dispatch_status=_Status.PENDING, dispatch_attempts__gt=0, dispatch_due_at__gt=now)
+    for batch in events.only("pk").in_batches(_BATCH):
+        pks, now = [event.pk for event in batch], timezone.now()
+        being_tried = Q(dispatch_status=_Status.RUNNING, dispatch_due_at__gt=now)
         taken += (
             _events()
             .filter(~being_tried, pk__in=pks)
@@ -294,13 +323,11 @@ def redispatch(queryset: DeliveryEventQuerySet) -> int:
                 dispatch_status=_Status.PENDING,
                 dispatch_attempts=0,
                 dispatch_due_at=now,
-                dispatch_sweep_after=None,
                 dispatched_at=None,
                 dispatch_error="",
             )
         )
-        transaction.on_commit(partial(_hand_over_all, pks), using=alias, robust=True)
-        pks = list(rows.filter(pk__gt=pks[-1])[:_BATCH])
+        transaction.on_commit(partial(_hand_over_all, pks), using=events.db, robust=True)
     return taken
 
 

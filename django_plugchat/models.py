@@ -59,8 +59,8 @@ class DeliveryEventQuerySet(PlugChatQuerySet):
             return self.none()
         # Not a subquery: beside an OR, PostgreSQL would read the whole table.
         delivered = self.order_by().filter(zaap_id__in=usable).exclude(message_id="")
-        message_ids = {*usable, *delivered.values_list("message_id", flat=True)}
-        return self.filter(Q(zaap_id__in=usable) | Q(message_id__in=message_ids))
+        followed = Q(type=provider.MESSAGE_STATUS_CALLBACK, message_id__in=set(delivered.values_list("message_id", flat=True)))
+        return self.filter(Q(zaap_id__in=usable) | Q(message_id__in=usable) | followed)
 
     def progress(self, *ids: str | int | None) -> dict[str, str]:
         """How far each message has come: ``{id: outcome}``, without the ids that nothing is known of.
@@ -73,23 +73,23 @@ class DeliveryEventQuerySet(PlugChatQuerySet):
             return {}
         rows = self.order_by().values_list("zaap_id", "message_id", "outcome")
         of_zaap = rows.filter(zaap_id__in=usable)
-        followed = of_zaap.exclude(message_id="").values("message_id")
+        followed = rows.filter(
+            type=provider.MESSAGE_STATUS_CALLBACK,
+            message_id__in=of_zaap.exclude(message_id="").values("message_id"),
+        )
         # A union, each part of which has its index: PostgreSQL finds none for an OR with a subquery.
-        found = list(of_zaap.union(rows.filter(message_id__in=usable), rows.filter(message_id__in=followed)))
-        message_ids: dict[str, set[str]] = {}
-        for zaap_id, message_id, _outcome in found:
-            if zaap_id and message_id:
-                message_ids.setdefault(zaap_id, set()).add(message_id)
-        by_id: dict[str, set[str]] = {}
+        found = list(of_zaap.union(rows.filter(message_id__in=usable), followed))
+        outcomes: dict[str, set[str]] = {wanted: set() for wanted in usable}
+        statuses: dict[str, set[str]] = {}
         for zaap_id, message_id, outcome in found:
-            for known in filter(None, (zaap_id, message_id)):
-                by_id.setdefault(known, set()).add(outcome)
-        result = {}
-        for wanted in usable:
-            outcomes = set().union(*(by_id.get(known, ()) for known in (wanted, *message_ids.get(wanted, ()))))
-            if outcomes:
-                result[wanted] = max(outcomes, key=_FURTHEST_LAST.index)
-        return result
+            for known in {zaap_id, message_id} & outcomes.keys():
+                outcomes[known].add(outcome)
+            if not zaap_id:
+                statuses.setdefault(message_id, set()).add(outcome)
+        for zaap_id, message_id, _outcome in found:
+            if zaap_id in outcomes:
+                outcomes[zaap_id] |= statuses.get(message_id, set())
+        return {wanted: max(said, key=_FURTHEST_LAST.index) for wanted, said in outcomes.items() if said}
 
     def deliveries(self) -> Self:
         """Delivery callbacks, of which each message has one that was sent or failed: what ratios count."""

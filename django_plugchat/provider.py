@@ -20,6 +20,9 @@ OTHER_CALLBACK_TYPES = frozenset(
     }
 )
 
+#: What the JSON of a conversation holds that has no ``type``: an attendance that began or ended, with its chat.
+CONVERSATION_KEYS = frozenset({"attendance", "chat"})
+
 #: The statuses of a message that this account sent, each with the outcome it is stored as. ``MESSAGE_RECEIVED`` is the
 #: spelling of old pages.
 OUTCOME_BY_STATUS = {

@@ -9,6 +9,17 @@ from django.dispatch import Signal
 logger = logging.getLogger(__name__)
 
 
+class TellAgain(Exception):  # noqa: N818
+    """Raised by a receiver that can't use an event yet: its own row is not saved, another service is away.
+
+    The event is told again, to all receivers, after ``seconds``. It counts as an attempt, and is logged as no error.
+    """
+
+    def __init__(self, seconds: float = 60) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+
 def receiver_name(receiver: Any) -> str:
     """Also of partials and instances, which have no name of their own."""
     named = receiver if hasattr(receiver, "__qualname__") else type(receiver)
@@ -17,8 +28,11 @@ def receiver_name(receiver: Any) -> str:
 
 class _Signal(Signal):
     def _log_robust_failure(self, receiver: Any, err: Exception) -> None:
-        # Django's record would quote the error's text, which may hold the number; and it fails for receivers without
-        # a name, which keeps the others from running.
+        if isinstance(err, TellAgain):
+            logger.info("%s asks to be told again in %s seconds.", receiver_name(receiver), err.seconds)
+            return
+        # Django's record would quote the error's text, which may hold a number; and it fails for receivers without a
+        # name, which keeps the others from running.
         where = "".join(traceback.format_tb(err.__traceback__))
         logger.error("%s raised %s:\n%s", receiver_name(receiver), type(err).__name__, where)
 

@@ -1,4 +1,6 @@
-"""The one place that knows the task framework: ``django.tasks`` on Django 6, its backport where installed on 5.2."""
+"""The default dispatcher, and the one place that knows the task framework: ``django.tasks`` on Django 6, its backport
+where it is installed on Django 5.2.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +13,19 @@ from django_plugchat import dispatch
 framework: Any
 try:
     from django import tasks as framework
+    from django.tasks.backends.immediate import ImmediateBackend
 except ImportError:
     try:
         import django_tasks as framework
+        from django_tasks.backends.immediate import ImmediateBackend
     except ImportError:
-        framework = None
+        framework, ImmediateBackend = None, ()  # type: ignore[assignment,misc]
 
 logger = logging.getLogger(__name__)
+
+
+class ReceiverFailed(Exception):  # noqa: N818
+    """Tells the task framework that a receiver raised. The event says which one, and when it is tried again."""
 
 
 def _as_task(function: Callable[[Any], None]) -> Any:
@@ -33,13 +41,25 @@ def _as_task(function: Callable[[Any], None]) -> Any:
         return function
 
 
-def deliver_event(pk: Any) -> None:
-    dispatch.deliver(pk)
+def tell_receivers(pk: Any) -> None:
+    if dispatch.deliver(pk) is dispatch.Attempt.FAILED:
+        raise ReceiverFailed("A receiver raised: see the event.")
 
 
 if framework is not None:
-    deliver_event = _as_task(deliver_event)
+    tell_receivers = _as_task(tell_receivers)
 
 
-def enqueue_delivery(pk: Any) -> None:
-    getattr(deliver_event, "enqueue", deliver_event)(pk)
+def enqueue(pk: Any) -> None:
+    """The default dispatcher: Django's Tasks framework, or inline where there is none."""
+    if hasattr(tell_receivers, "enqueue"):
+        tell_receivers.enqueue(pk)
+    else:
+        dispatch.deliver(pk)
+
+
+def would_run_at_once() -> bool:
+    """Whether the default dispatcher would run receivers inside the caller, whatever the framework adds to that."""
+    if not dispatch.uses_default_dispatcher():
+        return False
+    return not hasattr(tell_receivers, "enqueue") or isinstance(tell_receivers.get_backend(), ImmediateBackend)

@@ -1,13 +1,34 @@
-from django.urls import path, re_path
+from typing import Any
 
+from django.urls import path, re_path, register_converter
+
+from django_plugchat.conf import Caller, app_settings
 from django_plugchat.views import callback, unlisted_callback
 
 app_name = "plugchat"
 
+
+class SecretConverter:
+    """A webhook secret in a URL, and who calls with it."""
+
+    regex = "[^/]+"
+
+    def to_python(self, value: str) -> Caller:
+        caller = app_settings.index.caller(value)
+        if caller is None:
+            raise ValueError
+        return caller
+
+    def to_url(self, value: Any) -> str:
+        return str(value)
+
+
+register_converter(SecretConverter, "plugchat_secret")
+
 urlpatterns = [
-    path("callback/<str:secret>/", callback, name="callback"),
+    path("callback/<plugchat_secret:secret>/", callback, name="callback"),
     # A redirect to the slash would lose the POST.
-    path("callback/<str:secret>", unlisted_callback),
+    path("callback/<plugchat_secret:secret>", unlisted_callback),
     # Nothing below callback/ is left to APPEND_SLASH, to a project's 404 page or to its log.
     re_path(r"\Acallback(?:/[\s\S]*)?\Z", unlisted_callback),
 ]

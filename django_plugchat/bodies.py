@@ -1,0 +1,149 @@
+"""The bytes of a request, never more than ``MAX_BODY_BYTES`` of them in memory, on any server."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from io import BytesIO
+from tempfile import SpooledTemporaryFile
+from typing import Any
+
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+from rest_framework import status
+from rest_framework.exceptions import APIException, ParseError, UnsupportedMediaType
+
+from django_plugchat.conf import app_settings
+
+#: How much of a refused body is read all the same, so that the connection can be kept.
+MAX_DRAINED = 1024 * 1024
+_CHUNK = 65536
+
+
+class TooLarge(APIException):
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+    default_detail = _("The body is too large.")
+    default_code = "too_large"
+
+
+class LengthRequired(APIException):
+    status_code = status.HTTP_411_LENGTH_REQUIRED
+    default_detail = _("Send a Content-Length.")
+    default_code = "length_required"
+
+
+def read(request: HttpRequest) -> bytes:
+    """The body as it was sent. It can be read again from the request afterwards.
+
+    Raises UnsupportedMediaType, TooLarge, LengthRequired where the server can't hand over a body whose length is not
+    declared, and ParseError when the client goes away.
+    """
+    if request.content_type != "application/json":
+        raise UnsupportedMediaType(request.content_type or "")
+    if coding_of(request) not in {"", "identity", "gzip", "deflate"}:
+        raise UnsupportedMediaType(coding_of(request))
+    limit = app_settings.max_body_bytes
+    declared = _declared_length(request)
+    if declared is not None and declared > limit:
+        raise TooLarge
+    try:
+        body = _read_up_to(limit + 1, request)
+    except Exception:
+        # A client that went away, or broke the chunks: each server has exceptions of its own, which may quote the body.
+        raise ParseError(_("The body ended early.")) from None
+    if body is None or (declared is None and not body):
+        raise LengthRequired
+    if len(body) > limit:
+        raise TooLarge
+    if declared is not None and len(body) < declared:
+        raise ParseError(_("The body ended early."))
+    return body
+
+
+def drain(request: Any) -> None:
+    """Read what is left of a refused body, up to a bound: unread, it would be taken for the connection's next request.
+
+    Its beginning can be read from the request afterwards.
+    """
+    try:
+        stream = _stream(request)
+        _read_up_to(app_settings.max_body_bytes, request)
+        drained = 0
+        # The request's own stream is by now what was read of the body.
+        while stream is not request._stream and drained < MAX_DRAINED and (chunk := stream.read(_CHUNK)):
+            drained += len(chunk)
+    except Exception:  # noqa: S110  # refused in any case
+        pass
+
+
+def coding_of(request: HttpRequest) -> str:
+    return request.headers.get("Content-Encoding", "").strip().lower()
+
+
+def _declared_length(request: HttpRequest) -> int | None:
+    declared = request.META.get("CONTENT_LENGTH") or ""
+    if not re.fullmatch(r"[0-9]+", declared):
+        return None
+    return int(declared[:20])  # more digits than any length, and fewer than Python converts
+
+
+def _stream(request: Any) -> Any:
+    """What to read the body from to its end; None where only the declared length says where that is."""
+    if _declared_length(request) is not None or isinstance(request, ASGIRequest):
+        return request._stream
+    source = request.META.get("wsgi.input")
+    # Django reads nothing where no length is declared. But some servers end the stream themselves, and adapters from
+    # ASGI have the whole body in a file.
+    if request.META.get("wsgi.input_terminated") or isinstance(source, BytesIO | SpooledTemporaryFile):
+        return source
+    return None
+
+
+def _read_up_to(limit: int, request: Any) -> bytes | None:
+    """At most so many bytes; None where their end is not known. Kept as the request's body, for other code."""
+    if hasattr(request, "_body"):  # a middleware has read it
+        body: bytes = request.body
+        return body
+    stream = _stream(request)
+    if stream is None:
+        return None
+    body = b""
+    try:
+        while len(body) < limit and (chunk := stream.read(limit - len(body))):
+            body += chunk
+    finally:
+        request._body, request._stream = body, BytesIO(body)
+    return body
+
+
+def decompressed(body: bytes, coding: str) -> tuple[bytes, bool]:
+    """The body without its Content-Encoding, and whether that was whole; else as far as it goes. Raises TooLarge."""
+    if coding == "gzip":
+        return _inflate(body, 16 + zlib.MAX_WBITS, members=True)
+    if coding == "deflate":
+        # RFC 9110, 8.4.1.2: some send it without zlib's header, whose two bytes are a multiple of 31 (RFC 1950).
+        has_header = body[:1] != b"" and body[0] & 15 == zlib.DEFLATED and int.from_bytes(body[:2], "big") % 31 == 0
+        return _inflate(body, zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS)
+    return body, True
+
+
+def _inflate(body: bytes, window_bits: int, *, members: bool = False) -> tuple[bytes, bool]:
+    limit = app_settings.max_body_bytes
+    content, rest = b"", body
+    while True:
+        inflater = zlib.decompressobj(window_bits)
+        try:
+            content += inflater.decompress(rest, limit + 1 - len(content))
+        except zlib.error:
+            return content or body, False
+        if len(content) > limit:
+            raise TooLarge
+        if not inflater.eof:
+            return content or body, False
+        # A gzip file may have several members, and zero bytes after them.
+        rest = inflater.unused_data.lstrip(b"\0") if members else inflater.unused_data
+        if not rest:
+            return content, True
+        if not members:
+            return content or body, False
