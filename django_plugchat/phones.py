@@ -1,112 +1,346 @@
-"""Phone numbers as Brazil writes them: both forms of the ninth digit, for reading, and masked."""
+"""The one idea of a number: how it is found in a text, told from other digits, compared, shown and hidden.
+
+Masking, searching and erasing use nothing else, so that what one hides the others find. Digits are found first, in
+whatever script and notation, and only then it is decided what they are. No pattern is built from input.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import Any
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from enum import IntEnum
+from functools import lru_cache
+from typing import NamedTuple
+from urllib.parse import unquote
+
+MASK = "****"
+
+#: Fewer digits in a row call nobody.
+SHORTEST_HIDDEN = 7
+_SHORTEST_NUMBER = 8
+_LONGEST_NUMBER = 15  # by E.164
+# With prefixes. It bounds how many groups of digits are read as one number.
+_LONGEST_WRITTEN = 20
+_MAX_STORED = 64
+
+_COUNTRIES_OF_TWO_DIGITS = frozenset(
+    "20 27 30 31 32 33 34 36 39 40 41 43 44 45 46 47 48 49 51 52 53 54 55 56 57 58 60 61 62 63 64 65 66 "
+    "81 82 84 86 90 91 92 93 94 95 98".split()
+)
+# Where a 0 after the country is part of the number, not the prefix of calls within the country.
+_COUNTRIES_WITH_LEADING_ZEROS = frozenset({"39", "225", "226", "229", "241", "242", "378"})
 
 # Mobiles have nine digits, the first a 9; WhatsApp still names many by the eight they once had. Landlines begin 2 to 5
 # and have no other form: 44 93333-4444 without its 9 is somebody else's landline.
 _MOBILE = re.compile(r"(55[1-9]{2})9?([016-9][0-9]{7})", re.ASCII)
 _BRAZILIAN = re.compile(r"55([1-9]{2})([0-9]{4,5})([0-9]{4})", re.ASCII)
-_WRITTEN = re.compile(r"[0-9+().\s-]+")
-_SEPARATOR = r"[\s().-]{0,3}"
+_BRAZILIAN_NATIONAL = re.compile(r"[1-9]{2}(?:9[0-9]{8}|[2-9][0-9]{7})", re.ASCII)
+# Brazil dials 0, the two digits of a carrier, the area and the number.
+_CARRIER = re.compile(r"[1-9][0-9](?=[1-9]{2}(?:9[0-9]{8}|[2-9][0-9]{7})\Z)", re.ASCII)
+# Countries whose numbers are all equally long: where such a number ends needs no separator.
+_OF_FIXED_LENGTH = re.compile(r"55[1-9]{2}[0-9]{8,9}|1[2-9][0-9]{9}", re.ASCII)
 
-# Eight digits or more, on their own or separated as people do; not a part of an id, unless it is a whole Brazilian
-# number, and not milliseconds since the epoch.
-_LIKE_A_PHONE = re.compile(
-    rf"(?<![0-9A-Za-z])(?!1[0-9]{{12}}(?![0-9A-Za-z]))(?:\+{_SEPARATOR})?\(?(?:[0-9]{_SEPARATOR}){{7,}}[0-9](?![0-9A-Za-z])"
-    r"|(?<![0-9])55[1-9]{2}9?[0-9]{8}(?![0-9])"
-)
-# In JSON that does not parse, a digit may be written as an escape.
-_ESCAPED_DIGIT = re.compile(r"\\u003([0-9])")
+_PLAIN_ASCII = r"[\x00-\x5b\x5d-\x7f]+"
+# An escape of JSON, whose backslash may be escaped itself, and the second half of a surrogate pair.
+_ESCAPE = r"\\(?:u005[cC])*u([0-9a-fA-F]{4})(?:\\u([dD][c-fC-F][0-9a-fA-F]{2}))?"
+_UNITS = re.compile(rf"{_PLAIN_ASCII}|{_ESCAPE}|.", re.DOTALL)
+_INVISIBLE_LETTERS = "\u115f\u1160\u3164\uffa0"
+
+_WORDS = re.compile(r"[^\W_]+")
+_DIGITS = re.compile(r"[0-9]+")
+_NOT_DIGITS = re.compile(r"[^0-9]+")
+_HEXADECIMAL = re.compile(r"[0-9A-Fa-f]+")
+# What people write within a number. After anything else another one may begin.
+_WITHIN_A_NUMBER = re.compile(r"[ ()./-]{1,3}")
 
 
-def digits(value: str) -> str:
-    return re.sub(r"[^0-9]", "", value)
+class Group(NamedTuple):
+    """Digits in a row, and where they are in the text as it was read."""
+
+    digits: str
+    start: int
+    end: int
+    #: Within an id of hexadecimal digits, where they mean something else.
+    is_in_id: bool
 
 
-def variants(number: str) -> list[str]:
-    """The digits of a full international number: as given, then in the other form of Brazil's ninth digit."""
-    given = digits(number)
-    mobile = _MOBILE.fullmatch(given)
+class Identity(NamedTuple):
+    """What a ``phone`` of the provider names: a number, a ``group`` or channel, a ``lid`` (an id without a number)."""
+
+    digits: str
+    kind: str
+    is_international: bool  # by its + or 00
+
+
+class Found(IntEnum):
+    NOT = 0
+    #: Without its country: it may be another one's abroad.
+    NATIONAL = 1
+    INTERNATIONAL = 2
+
+
+# Reading: every digit as one of 0 to 9, nothing invisible, escapes resolved
+
+
+@lru_cache(maxsize=4096)
+def _plain(character: str) -> str:
+    category = unicodedata.category(character)
+    if category in {"Cf", "Mn", "Me"} or character in _INVISIBLE_LETTERS:
+        return ""
+    if category == "Zs":
+        return " "
+    if category == "Pd":
+        return "-"
+    compatible = unicodedata.normalize("NFKC", character)
+    digits = [unicodedata.digit(part, None) for part in compatible]
+    if not any(digit is not None for digit in digits):
+        return character
+    return "".join(part if digit is None else str(digit) for part, digit in zip(compatible, digits, strict=True))
+
+
+def _read(text: str) -> tuple[str, Sequence[int]]:
+    """The text as it is read here, and for each of its characters, and its end, where that was."""
+    if text.isascii() and "\\" not in text:
+        return text, range(len(text) + 1)
+    parts: list[str] = []
+    origins: list[int] = []
+    for unit in _UNITS.finditer(text):
+        part = unit[0]
+        if unit[1]:
+            low = int(unit[2], 16) if unit[2] else 0
+            code = int(unit[1], 16)
+            if low and 0xD800 <= code < 0xDC00:
+                code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00)
+            part = _plain(chr(code))
+        elif not part.isascii():
+            part = _plain(part)
+        parts.append(part)
+        if len(part) == unit.end() - unit.start():
+            origins.extend(range(unit.start(), unit.end()))
+        else:
+            origins.extend([unit.start()] * len(part))
+    origins.append(len(text))
+    return "".join(parts), origins
+
+
+def _runs(clean: str) -> Iterator[list[Group]]:
+    """Groups of digits with nothing but separators between them, from a text that ``_read`` gave."""
+    run: list[Group] = []
+    for word in _WORDS.finditer(clean):
+        text, start = word[0], word.start()
+        if text.isdigit():
+            run.append(Group(text, start, word.end(), is_in_id=False))
+            continue
+        is_id = _HEXADECIMAL.fullmatch(text) is not None
+        end = 0
+        for digits in _DIGITS.finditer(text):
+            if digits.start() > end or (end and run):
+                if run:
+                    yield run
+                run = []
+            end = digits.end()
+            run.append(Group(digits[0], start + digits.start(), start + end, is_in_id=is_id))
+        if end < len(text) and run:
+            yield run
+            run = []
+    if run:
+        yield run
+
+
+def _is_after_plus(clean: str, start: int) -> bool:
+    return clean[start - 1 : start] == "+" or clean[max(0, start - 2) : start] in {"+ ", "+("}
+
+
+# Numbers
+
+
+def _country(digits: str) -> str:
+    if digits[0] in "17":
+        return digits[0]
+    return digits[: 2 if digits[:2] in _COUNTRIES_OF_TWO_DIGITS else 3]
+
+
+def _canonical(written: str) -> tuple[str, bool]:
+    """The digits without prefixes, and whether they begin with what may be a country."""
+    digits = written.lstrip("0")
+    zeros = len(written) - len(digits)
+    if zeros == 1 and not _BRAZILIAN.fullmatch(digits):
+        # Called within its country.
+        return _CARRIER.sub("", digits, count=1) if len(digits) > 11 else digits, False
+    if len(digits) >= 11 and "0" in digits[1:4]:
+        country = _country(digits)
+        if digits[len(country)] == "0" and country not in _COUNTRIES_WITH_LEADING_ZEROS:
+            digits = country + digits[len(country) :].lstrip("0")
+    return digits, True
+
+
+def both_forms(digits: str) -> list[str]:
+    """An international number: as given, then in the other form of Brazil's ninth digit."""
+    mobile = _MOBILE.fullmatch(digits)
     if mobile is None:
-        return [given] if given else []
+        return [digits]
     area, local = mobile.groups()
-    return [given, area + local if len(given) == 13 else f"{area}9{local}"]
+    return [digits, area + local if len(digits) == 13 else f"{area}9{local}"]
 
 
-def searched(typed: str, *, whole_only: bool) -> list[str]:
-    """The stored numbers that somebody may mean, however they typed it.
+def _national(international: str) -> str:
+    return international[len(_country(international)) :]
 
-    ``whole_only`` takes no number without its country: nobody who may not see numbers finds one by its parts.
+
+def identify(phone: str) -> Identity:
+    """What a phone names, however it is written. Without digits it names nothing."""
+    if phone.isascii() and phone.isdigit() and phone[0] != "0" and len(phone) <= _LONGEST_NUMBER:
+        return Identity(_canonical(phone)[0], "number", is_international=False)
+    clean = _read(phone)[0]
+    address, _at, server = clean.partition("@")
+    run = max(_runs(address), key=lambda groups: sum(len(group.digits) for group in groups), default=None)
+    if run is None:
+        return Identity("", "number", is_international=False)
+    kind = "number"
+    if len(run) > 1 and len(run[0].digits) >= _SHORTEST_NUMBER and address[run[0].end] in ":._":
+        # The agent and the device of an address (5544999999999.0:12@s.whatsapp.net), or a spreadsheet's .0.
+        if sum(len(group.digits) for group in run[1:]) <= 4:
+            run = run[:1]
+    written = "".join(group.digits for group in run)
+    if server.lower().startswith("lid"):
+        return Identity(written, "lid", is_international=False)
+    if len(written) > _LONGEST_NUMBER + 2 and len(run) > 1 and len(run[-1].digits) == 10:
+        # An old group is named by the number of who created it and the time (5511999999999-1623281429).
+        kind, written = "group", "".join(group.digits for group in run[:-1])
+    elif len(written.lstrip("0")) > _LONGEST_NUMBER or "group" in clean.lower() or server.lower().startswith("g.us"):
+        return Identity(written, "group", is_international=False)
+    is_international = written.startswith("00") or _is_after_plus(clean, run[0].start)
+    digits, has_country = _canonical(written)
+    return Identity(digits, kind if has_country else "national", is_international)
+
+
+def normalise(phone: str) -> str:
+    """What a phone is stored as and found by, at most 64 characters.
+
+    A number is its international digits; a group or channel the digits of its id, which are more than a number has; an
+    old group the number of who created it; a privacy id its digits with ``@lid``.
     """
-    number = digits(typed)
-    if not number or any(character.isalpha() for character in typed):
-        return [typed]
-    numbers = variants(number)
-    if not whole_only and len(national := number.lstrip("0")) in (10, 11):
-        numbers += variants(f"55{national}")
-    return [typed, *numbers, f"{number}-group", f"{number}@lid"]
+    identity = identify(phone)
+    suffix = "@lid" if identity.kind == "lid" else ""
+    return identity.digits[: _MAX_STORED - len(suffix)] + suffix if identity.digits else ""
 
 
-def _brazilian(value: str) -> re.Match[str] | None:
-    return _BRAZILIAN.fullmatch(digits(value)) if _WRITTEN.fullmatch(value) else None
+def searched(typed: str) -> list[str]:
+    """The stored forms of what somebody may mean who typed this: with or without the country, in any notation."""
+    digits, kind, is_international = identify(typed)
+    if kind == "lid":
+        return [normalise(typed)]
+    if len(digits) < _SHORTEST_NUMBER:
+        return [digits] if digits else []
+    forms = [digits]
+    if kind != "group":
+        if not is_international and _BRAZILIAN_NATIONAL.fullmatch(digits):
+            international = both_forms(f"55{digits}")
+        else:
+            international = both_forms(digits)
+        forms += [*international, *(_national(form) for form in international), f"{digits}@lid"]
+    elif len(digits) <= _LONGEST_NUMBER:
+        forms += both_forms(digits)
+    return list(dict.fromkeys(forms))
 
 
-def format_phone(value: str) -> str:
-    """For reading: ``+55 44 99999-9999``. Groups, privacy ids and numbers of other countries stay as they are."""
-    number = _brazilian(value)
-    return "+55 {} {}-{}".format(*number.groups()) if number else value
+# For reading
 
 
-def mask_phone(value: str) -> str:
-    """Enough to tell numbers apart on a page, too little to call one: ``+55 44 ****-9999``."""
-    number = _brazilian(value)
-    if number:
-        return f"+55 {number[1]} ****-{number[3]}"
-    name, kind = re.fullmatch(r"(?s)(.*?)(-group|@[a-z.]{1,20})?", value).groups()  # type: ignore[union-attr]
-    return f"****{name[-4:] if len(name) > 8 else ''}{kind or ''}"
+def format_phone(phone: str) -> str:
+    """``+55 44 99999-9999``. Groups, privacy ids and numbers of other countries stay as they are."""
+    identity = identify(phone)
+    number = _BRAZILIAN.fullmatch(identity.digits) if identity.kind == "number" else None
+    return "+55 {} {}-{}".format(*number.groups()) if number else phone
 
 
-def _forms_of(phone: str) -> re.Pattern[str] | None:
-    """What finds a number in a text: both forms, with and without the country, however its digits are separated."""
-    forms = {number for run in re.findall(r"[0-9]{6,}", phone) for number in variants(run)}
-    if _brazilian(phone):
-        forms |= set(variants(phone))
-    forms |= {form[2:] for form in forms if _BRAZILIAN.fullmatch(form)}
-    if phone.strip():
-        forms.add(phone)
-    longest_first = sorted(forms, key=len, reverse=True)
-    return re.compile("|".join(_SEPARATOR.join(map(re.escape, form)) for form in longest_first)) if forms else None
+def mask_phone(phone: str) -> str:
+    """The country and the last two digits: ``+55 ****99``. What is left are too many numbers to try."""
+    digits, kind, _is_international = identify(phone)
+    suffix = {"group": "-group", "lid": "@lid"}.get(kind, "")
+    if kind == "number" and _SHORTEST_NUMBER <= len(digits):
+        country, rest = _country(digits), _national(digits)
+        return f"+{country} {MASK}{rest[-2:] if len(rest) >= _SHORTEST_NUMBER else ''}"
+    return f"{MASK}{digits[-2:] if len(digits) > _SHORTEST_NUMBER else ''}{suffix}"
 
 
-def mask_number_in(text: str, phone: str) -> str:
-    """The text without that one number; the rest, ids among it, stays as it is."""
-    # A pattern for each row of a long export would be most of its time.
-    known = digits(text)
-    if phone not in text and not any(
-        run[-6:] in known for run in re.findall(r"[0-9]{6,}", digits(phone) + " " + phone)
-    ):
-        return text
-    forms = _forms_of(phone)
-    return forms.sub(lambda match: mask_phone(match[0]), text) if forms else text
+def mask_id(text: str) -> str:
+    """The text with every run of seven or more digits replaced, whatever separates them; the rest as it is."""
+    clean, origins = _read(text)
+    shown: list[str] = []
+    end = 0
+    for run in _runs(clean):
+        if sum(len(group.digits) for group in run) >= SHORTEST_HIDDEN:
+            shown += (text[end : origins[run[0].start]], MASK)
+            end = origins[run[-1].end]
+    return "".join(shown) + text[end:] if shown else text
 
 
-def mask_phones_in(text: str, phone: str = "") -> str:
-    """The text without that number and without anything that looks like one."""
-    text = mask_number_in(_ESCAPED_DIGIT.sub(r"\1", text), phone)
-    return _LIKE_A_PHONE.sub(lambda match: mask_phone(match[0]), text)
+# Finding one number
 
 
-def mask_json(value: Any, phone: str = "", *, ids: frozenset[str] = frozenset(), key: str = "") -> Any:
-    """JSON without phone numbers, keys and integers included. Under the keys ``ids`` only ``phone`` itself goes."""
-    if isinstance(value, dict):
-        return {mask_phones_in(name, phone): mask_json(item, phone, ids=ids, key=name) for name, item in value.items()}
-    if isinstance(value, list):
-        return [mask_json(item, phone, ids=ids, key=key) for item in value]
-    if isinstance(value, str) or (isinstance(value, int | float) and not isinstance(value, bool)):
-        text = str(value)
-        masked = mask_number_in(text, phone) if key in ids else mask_phones_in(text, phone)
-        return value if masked == text else masked
-    return value
+class Wanted:
+    """A number that is looked for in texts, in every notation, in both forms of Brazil's ninth digit."""
+
+    def __init__(self, number: str) -> None:
+        self.international = frozenset(both_forms(number))
+        self.national = frozenset(_national(form) for form in self.international)
+        self._end = number[-6:]
+
+    def found_in(self, texts: Iterable[str]) -> Found:
+        """The most that is found in any of them."""
+        # A word between two texts keeps the digits of one from those of the next.
+        text = "\nz\n".join(texts)
+        found = self._found_in(text)
+        if "%" in text and found is not Found.INTERNATIONAL:
+            found = max(found, self._found_in(unquote(text)))
+        return found
+
+    def _found_in(self, text: str) -> Found:
+        clean = _read(text)[0]
+        if self._end not in _NOT_DIGITS.sub("", clean):
+            return Found.NOT
+        return max((found for run in _runs(clean) for found in self._found_in_run(clean, run)), default=Found.NOT)
+
+    def _found_in_run(self, clean: str, run: list[Group]) -> Iterator[Found]:
+        since_plus = _SHORTEST_NUMBER
+        for first, group in enumerate(run):
+            is_plus = _is_after_plus(clean, group.start)
+            # What begins with + is one number from there on.
+            since_plus = 0 if is_plus or group.digits.startswith("00") else since_plus
+            may_begin = since_plus == 0 or since_plus >= SHORTEST_HIDDEN
+            since_plus += len(group.digits)
+            if may_begin and not _is_fraction(clean, run, first):
+                yield from self._found_from(clean, run, first, is_plus)
+
+    def _found_from(self, clean: str, run: list[Group], first: int, is_plus: bool) -> Iterator[Found]:
+        written = ""
+        for last in range(first, len(run)):
+            group = run[last]
+            written += group.digits
+            if group.is_in_id or len(written) > _LONGEST_WRITTEN:
+                return
+            if written.endswith(self._end) and not clean.startswith("@lid", group.end):
+                yield self._judge(written, is_plus, first == last or _is_apart(clean, run, first, last))
+
+    def _judge(self, written: str, is_plus: bool, is_apart: bool) -> Found:
+        digits, has_country = _canonical(written)
+        if digits in self.international and has_country and (is_apart or _OF_FIXED_LENGTH.fullmatch(digits)):
+            return Found.INTERNATIONAL
+        if digits in self.national and is_apart and not is_plus and not written.startswith("00"):
+            return Found.NATIONAL
+        return Found.NOT
+
+
+def _is_fraction(clean: str, run: list[Group], index: int) -> bool:
+    """Whether a group is what follows the point of a decimal number."""
+    before = run[index - 1] if index else None
+    return before is not None and clean[before.end : run[index].start] == "." and len(before.digits) <= 4
+
+
+def _is_apart(clean: str, run: list[Group], first: int, last: int) -> bool:
+    """Whether several groups are a number of their own, and not the middle of a longer one."""
+    begins = first == 0 or not _WITHIN_A_NUMBER.fullmatch(clean, run[first - 1].end, run[first].start)
+    ends = last + 1 == len(run) or not _WITHIN_A_NUMBER.fullmatch(clean, run[last].end, run[last + 1].start)
+    return begins and ends
