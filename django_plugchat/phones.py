@@ -7,12 +7,13 @@ whatever script and notation, and only then it is decided what they are. No patt
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from enum import IntEnum
-from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote
+
+from django_plugchat.digits import Group, read, readings, runs
+from django_plugchat.payloads import UNSTORABLE_CHARACTERS
 
 MASK = "****"
 
@@ -36,33 +37,16 @@ _COUNTRIES_WITH_LEADING_ZEROS = frozenset({"39", "225", "226", "229", "241", "24
 _MOBILE = re.compile(r"(55[1-9]{2})9?([016-9][0-9]{7})", re.ASCII)
 _BRAZILIAN = re.compile(r"55([1-9]{2})([0-9]{4,5})([0-9]{4})", re.ASCII)
 _BRAZILIAN_NATIONAL = re.compile(r"[1-9]{2}(?:9[0-9]{8}|[2-9][0-9]{7})", re.ASCII)
-# Brazil dials 0, the two digits of a carrier, the area and the number.
-_CARRIER = re.compile(r"[1-9][0-9](?=[1-9]{2}(?:9[0-9]{8}|[2-9][0-9]{7})\Z)", re.ASCII)
 # Countries whose numbers are all equally long: where such a number ends needs no separator.
 _OF_FIXED_LENGTH = re.compile(r"55[1-9]{2}[0-9]{8,9}|1[2-9][0-9]{9}", re.ASCII)
 
-_PLAIN_ASCII = r"[\x00-\x5b\x5d-\x7f]+"
-# An escape of JSON, whose backslash may be escaped itself, and the second half of a surrogate pair.
-_ESCAPE = r"\\(?:u005[cC])*u([0-9a-fA-F]{4})(?:\\u([dD][c-fC-F][0-9a-fA-F]{2}))?"
-_UNITS = re.compile(rf"{_PLAIN_ASCII}|{_ESCAPE}|.", re.DOTALL)
-_INVISIBLE_LETTERS = "\u115f\u1160\u3164\uffa0"
-
-_WORDS = re.compile(r"[^\W_]+")
-_DIGITS = re.compile(r"[0-9]+")
 _NOT_DIGITS = re.compile(r"[^0-9]+")
-_HEXADECIMAL = re.compile(r"[0-9A-Fa-f]+")
+_JSON_TOKENS = re.compile(r'"((?:[^"\\]|\\.)*+)"?(\s*+:)?|[0-9]++', re.DOTALL)
+#: Under which the provider names messages, senders and instances.
+ID_KEYS = frozenset({"zaapId", "customId", "messageId", "ids", "id", "instanceId"})
+_LONGEST_ID = 255
 # What people write within a number. After anything else another one may begin.
 _WITHIN_A_NUMBER = re.compile(r"[ ()./-]{1,3}")
-
-
-class Group(NamedTuple):
-    """Digits in a row, and where they are in the text as it was read."""
-
-    digits: str
-    start: int
-    end: int
-    #: Within an id of hexadecimal digits, where they mean something else.
-    is_in_id: bool
 
 
 class Identity(NamedTuple):
@@ -78,74 +62,6 @@ class Found(IntEnum):
     #: Without its country: it may be another one's abroad.
     NATIONAL = 1
     INTERNATIONAL = 2
-
-
-# Reading: every digit as one of 0 to 9, nothing invisible, escapes resolved
-
-
-@lru_cache(maxsize=4096)
-def _plain(character: str) -> str:
-    category = unicodedata.category(character)
-    if category in {"Cf", "Mn", "Me"} or character in _INVISIBLE_LETTERS:
-        return ""
-    if category == "Zs":
-        return " "
-    if category == "Pd":
-        return "-"
-    compatible = unicodedata.normalize("NFKC", character)
-    digits = [unicodedata.digit(part, None) for part in compatible]
-    if not any(digit is not None for digit in digits):
-        return character
-    return "".join(part if digit is None else str(digit) for part, digit in zip(compatible, digits, strict=True))
-
-
-def _read(text: str) -> tuple[str, Sequence[int]]:
-    """The text as it is read here, and for each of its characters, and its end, where that was."""
-    if text.isascii() and "\\" not in text:
-        return text, range(len(text) + 1)
-    parts: list[str] = []
-    origins: list[int] = []
-    for unit in _UNITS.finditer(text):
-        part = unit[0]
-        if unit[1]:
-            low = int(unit[2], 16) if unit[2] else 0
-            code = int(unit[1], 16)
-            if low and 0xD800 <= code < 0xDC00:
-                code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00)
-            part = _plain(chr(code))
-        elif not part.isascii():
-            part = _plain(part)
-        parts.append(part)
-        if len(part) == unit.end() - unit.start():
-            origins.extend(range(unit.start(), unit.end()))
-        else:
-            origins.extend([unit.start()] * len(part))
-    origins.append(len(text))
-    return "".join(parts), origins
-
-
-def _runs(clean: str) -> Iterator[list[Group]]:
-    """Groups of digits with nothing but separators between them, from a text that ``_read`` gave."""
-    run: list[Group] = []
-    for word in _WORDS.finditer(clean):
-        text, start = word[0], word.start()
-        if text.isdigit():
-            run.append(Group(text, start, word.end(), is_in_id=False))
-            continue
-        is_id = _HEXADECIMAL.fullmatch(text) is not None
-        end = 0
-        for digits in _DIGITS.finditer(text):
-            if digits.start() > end or (end and run):
-                if run:
-                    yield run
-                run = []
-            end = digits.end()
-            run.append(Group(digits[0], start + digits.start(), start + end, is_in_id=is_id))
-        if end < len(text) and run:
-            yield run
-            run = []
-    if run:
-        yield run
 
 
 def _is_after_plus(clean: str, start: int) -> bool:
@@ -166,8 +82,8 @@ def _canonical(written: str) -> tuple[str, bool]:
     digits = written.lstrip("0")
     zeros = len(written) - len(digits)
     if zeros == 1 and not _BRAZILIAN.fullmatch(digits):
-        # Called within its country.
-        return _CARRIER.sub("", digits, count=1) if len(digits) > 11 else digits, False
+        # As it is called within its country. Brazil dials 0, two digits of a carrier, the area and the number.
+        return digits[2:] if _BRAZILIAN_NATIONAL.fullmatch(digits, 2) else digits, False
     if len(digits) >= 11 and "0" in digits[1:4]:
         country = _country(digits)
         if digits[len(country)] == "0" and country not in _COUNTRIES_WITH_LEADING_ZEROS:
@@ -185,16 +101,16 @@ def both_forms(digits: str) -> list[str]:
 
 
 def _national(international: str) -> str:
-    return international[len(_country(international)) :]
+    return international[len(_country(international)) :].lstrip("0")
 
 
 def identify(phone: str) -> Identity:
     """What a phone names, however it is written. Without digits it names nothing."""
     if phone.isascii() and phone.isdigit() and phone[0] != "0" and len(phone) <= _LONGEST_NUMBER:
         return Identity(_canonical(phone)[0], "number", is_international=False)
-    clean = _read(phone)[0]
+    clean = read(phone)[0]
     address, _at, server = clean.partition("@")
-    run = max(_runs(address), key=lambda groups: sum(len(group.digits) for group in groups), default=None)
+    run = max(runs(address), key=lambda groups: sum(len(group.digits) for group in groups), default=None)
     if run is None:
         return Identity("", "number", is_international=False)
     kind = "number"
@@ -245,6 +161,52 @@ def searched(typed: str) -> list[str]:
     return list(dict.fromkeys(forms))
 
 
+def search_terms(body: bytes) -> str:
+    """What a body that was refused is found by: its numbers and ids, one a line, at most as long as the body."""
+    terms: dict[str, None] = {}
+    for text in readings(body):
+        terms |= dict.fromkeys(_ids(text))
+        clean = read(text)[0]
+        for run in runs(clean):
+            terms |= dict.fromkeys(_numbers(clean, run))
+    length = 1
+    kept = []
+    for term in terms:
+        length += len(term) + 1
+        if length > max(len(body), _MAX_STORED):
+            break
+        kept.append(f"{term}\n")
+    return "\n" + "".join(kept) if kept else ""
+
+
+def _ids(text: str) -> Iterator[str]:
+    key = ""
+    for token in _JSON_TOKENS.finditer(text):
+        string, colon = token[1], token[2]
+        if colon:
+            key = string
+        elif key in ID_KEYS:
+            value = token[0] if string is None else string
+            if 0 < len(value) <= _LONGEST_ID:
+                yield UNSTORABLE_CHARACTERS.sub("\ufffd", value).replace("\n", " ")
+
+
+def _numbers(clean: str, run: list[Group]) -> Iterator[str]:
+    together = ""
+    for index, group in enumerate(run):
+        if index and (_is_after_plus(clean, group.start) or not _are_linked(clean, run[index - 1], group)):
+            yield from _number(together)
+            together = ""
+        together += group.digits
+        yield from _number(group.digits)
+    yield from _number(together)
+
+
+def _number(digits: str) -> Iterator[str]:
+    if _SHORTEST_NUMBER <= len(digits) <= _LONGEST_WRITTEN:
+        yield _canonical(digits)[0]
+
+
 # For reading
 
 
@@ -267,10 +229,10 @@ def mask_phone(phone: str) -> str:
 
 def mask_id(text: str) -> str:
     """The text with every run of seven or more digits replaced, whatever separates them; the rest as it is."""
-    clean, origins = _read(text)
+    clean, origins = read(text)
     shown: list[str] = []
     end = 0
-    for run in _runs(clean):
+    for run in runs(clean):
         if sum(len(group.digits) for group in run) >= SHORTEST_HIDDEN:
             shown += (text[end : origins[run[0].start]], MASK)
             end = origins[run[-1].end]
@@ -298,10 +260,10 @@ class Wanted:
         return found
 
     def _found_in(self, text: str) -> Found:
-        clean = _read(text)[0]
+        clean = read(text)[0]
         if self._end not in _NOT_DIGITS.sub("", clean):
             return Found.NOT
-        return max((found for run in _runs(clean) for found in self._found_in_run(clean, run)), default=Found.NOT)
+        return max((found for run in runs(clean) for found in self._found_in_run(clean, run)), default=Found.NOT)
 
     def _found_in_run(self, clean: str, run: list[Group]) -> Iterator[Found]:
         since_plus = _SHORTEST_NUMBER
@@ -339,8 +301,12 @@ def _is_fraction(clean: str, run: list[Group], index: int) -> bool:
     return before is not None and clean[before.end : run[index].start] == "." and len(before.digits) <= 4
 
 
+def _are_linked(clean: str, before: Group, after: Group) -> bool:
+    """Whether what is between two groups is what people write within one number."""
+    return _WITHIN_A_NUMBER.fullmatch(clean, before.end, after.start) is not None
+
+
 def _is_apart(clean: str, run: list[Group], first: int, last: int) -> bool:
     """Whether several groups are a number of their own, and not the middle of a longer one."""
-    begins = first == 0 or not _WITHIN_A_NUMBER.fullmatch(clean, run[first - 1].end, run[first].start)
-    ends = last + 1 == len(run) or not _WITHIN_A_NUMBER.fullmatch(clean, run[last].end, run[last + 1].start)
-    return begins and ends
+    begins = first == 0 or not _are_linked(clean, run[first - 1], run[first])
+    return begins and (last + 1 == len(run) or not _are_linked(clean, run[last], run[last + 1]))

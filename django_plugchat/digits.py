@@ -1,0 +1,118 @@
+"""Reading a text for its digits: in whatever script, escape, encoding, and whatever separates them."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+import zlib
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+_PLAIN_ASCII = r"[\x00-\x5b\x5d-\x7f]+"
+# An escape of JSON, whose backslash may be escaped itself, and the second half of a surrogate pair.
+_ESCAPE = r"\\(?:u005[cC])*u([0-9a-fA-F]{4})(?:\\u([dD][c-fC-F][0-9a-fA-F]{2}))?"
+_UNITS = re.compile(rf"{_PLAIN_ASCII}|{_ESCAPE}|.", re.DOTALL)
+_INVISIBLE_LETTERS = "\u115f\u1160\u3164\uffa0"
+
+_WORDS = re.compile(r"[^\W_]+")
+_DIGITS = re.compile(r"[0-9]+")
+_HEXADECIMAL = re.compile(r"[0-9A-Fa-f]+")
+
+# Each holds a zero byte for each digit. Whichever it is, one of them reads the digits right.
+_WIDE_ENCODINGS = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
+_COMPRESSED = (b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
+_MAX_DECOMPRESSED = 1 << 20
+
+
+class Group(NamedTuple):
+    """Digits in a row, and where they are in the text as it was read."""
+
+    digits: str
+    start: int
+    end: int
+    #: Within an id of hexadecimal digits, where they mean something else.
+    is_in_id: bool
+
+
+@lru_cache(maxsize=4096)
+def _plain(character: str) -> str:
+    category = unicodedata.category(character)
+    if category in {"Cf", "Mn", "Me"} or character in _INVISIBLE_LETTERS:
+        return ""
+    if category == "Zs":
+        return " "
+    if category == "Pd":
+        return "-"
+    compatible = unicodedata.normalize("NFKC", character)
+    digits = [unicodedata.digit(part, None) for part in compatible]
+    if not any(digit is not None for digit in digits):
+        return character
+    return "".join(part if digit is None else str(digit) for part, digit in zip(compatible, digits, strict=True))
+
+
+def read(text: str) -> tuple[str, Sequence[int]]:
+    """The text as it is read here, and for each of its characters, and its end, where that was."""
+    if text.isascii() and "\\" not in text:
+        return text, range(len(text) + 1)
+    parts: list[str] = []
+    origins: list[int] = []
+    for unit in _UNITS.finditer(text):
+        part = unit[0]
+        if unit[1]:
+            low = int(unit[2], 16) if unit[2] else 0
+            code = int(unit[1], 16)
+            if low and 0xD800 <= code < 0xDC00:
+                code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00)
+            part = _plain(chr(code))
+        elif not part.isascii():
+            part = _plain(part)
+        parts.append(part)
+        if len(part) == unit.end() - unit.start():
+            origins.extend(range(unit.start(), unit.end()))
+        else:
+            origins.extend([unit.start()] * len(part))
+    origins.append(len(text))
+    return "".join(parts), origins
+
+
+def runs(clean: str) -> Iterator[list[Group]]:
+    """Groups of digits with nothing but separators between them, from a text that ``read`` gave."""
+    run: list[Group] = []
+    for word in _WORDS.finditer(clean):
+        text, start = word[0], word.start()
+        if text.isdigit():
+            run.append(Group(text, start, word.end(), is_in_id=False))
+            continue
+        is_id = _HEXADECIMAL.fullmatch(text) is not None
+        end = 0
+        for digits in _DIGITS.finditer(text):
+            if digits.start() > end or (end and run):
+                if run:
+                    yield run
+                run = []
+            end = digits.end()
+            run.append(Group(digits[0], start + digits.start(), start + end, is_in_id=is_id))
+        if end < len(text) and run:
+            yield run
+            run = []
+    if run:
+        yield run
+
+
+def readings(body: bytes) -> Iterator[str]:
+    """What the bytes of a callback may say, whichever encoding they are in."""
+    yield from _decodings(body)
+    if body.startswith(_COMPRESSED):
+        try:
+            yield from _decodings(zlib.decompressobj(wbits=47).decompress(body, _MAX_DECOMPRESSED))
+        except zlib.error:
+            return
+
+
+def _decodings(body: bytes) -> Iterator[str]:
+    yield body.decode(errors="replace")
+    if b"\0" in body:
+        for encoding in _WIDE_ENCODINGS:
+            yield body.decode(encoding, errors="replace")
+        yield body.replace(b"\0", b"").decode("latin-1")
