@@ -2,23 +2,32 @@
 
 The rules, by name. They are about the last 24 hours where nothing else is said:
 
+``never_called``
+    A configured account never got a callback.
+``silent_since_registered``
+    No callback since this site registered its URL, more than an hour ago.
 ``silent``
-    No new event for 36 hours, nor for twice the longest pause, in whole days, between the events of the 14 days
-    before the last one. Where all of those were on one day no pause is usual, and the limit is 14 days.
+    No callback for 36 hours, nor for twice the longest pause, in whole days, between the events of the 14 days
+    before the newest one. Where all of those were on one day no pause is usual, and the limit is 14 days.
 ``failures``
-    More than half of at least 20 events say that the message was not sent.
+    More than half of at least 20 delivery callbacks say that the message was not sent.
 ``overdue``
     A dispatch has been due for over two leases: nothing runs ``plugchat_redispatch``, or the workers are behind.
+``waiting``
+    An event that came over an hour ago waits in a queue for its first attempt: the workers stand still.
 ``exhausted``
     A dispatch has failed for the last time, whenever that was.
+``retrying``
+    A receiver raised, and the event waits to be tried again. One that raised TellAgain is no finding.
 ``rejected``
     A callback was rejected.
 ``rejected_full``
     ``MAX_REJECTED`` rejected callbacks are kept: new ones are lost.
 ``retiring_secret``
-    Of the events new in three days: one last came by another secret of the account than its first, the registered.
+    An event came by another secret of the account than its first, the registered one: in 24 hours, or, where there
+    were none, the newest of three days.
 ``unknown_secret``
-    Of the events new in three days: one last came by a secret that the account no longer has.
+    The same by a secret that the account no longer has.
 ``no_receiver``
     An event was stored while no receiver was connected, though one is connected in this process.
 
@@ -27,30 +36,40 @@ An account that is no longer configured is shown for as long as something of it 
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import pairwise
-from typing import Any
+from itertools import chain, pairwise
+from typing import NamedTuple
 
-from django.db import router
-from django.db.models import Count, Max, Q, QuerySet
 from django.utils import timezone
-from django.utils.functional import Promise
-from django.utils.translation import gettext_lazy as _
+from django.utils.functional import cached_property
+from django.utils.translation import gettext, ngettext
 
-from django_plugchat.conf import app_settings, secret_id
-from django_plugchat.dispatch import has_receivers
-from django_plugchat.models import DeliveryEvent, DeliveryEventQuerySet, RejectedCallback, RejectedCallbackQuerySet
+from django_plugchat import dispatch, figures, provider, times
+from django_plugchat.conf import Account, app_settings, secret_id
+from django_plugchat.failures import Failure
+from django_plugchat.figures import DAY, USUAL_DAYS, Figures
+from django_plugchat.models import DeliveryEvent
 
-_DAY = timedelta(days=1)
-_RECENT_SECRETS = timedelta(days=3)
 _SHORTEST_SILENCE = timedelta(hours=36)
-_USUAL_DAYS = 14
+#: Twice the longest pause that the usual days can have: whoever is silent for longer is, whatever was usual.
+_LONGEST_SILENCE = 2 * USUAL_DAYS * DAY
+_JUST_REGISTERED = timedelta(hours=1)
 _FAILURES_OF = 20
 
-_Status = DeliveryEvent.DispatchStatus
+_Dispatch = DeliveryEvent.DispatchStatus
+
+
+class Finding(NamedTuple):
+    """Something that needs a person."""
+
+    #: Of the rule.
+    name: str
+    text: str
+    #: What to run, as it can be pasted into a shell; "" where the admin is the place to go.
+    command: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,161 +82,195 @@ class OtherSecret:
     last_seen: datetime
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class AccountStatus:
-    account: str
-    label: str
-    is_configured: bool
-    last_callback: datetime | None
+    alias: str
+    #: None when the account is no longer configured.
+    configured: Account | None
+    figures: Figures
     is_silent: bool
-    other_secrets: list[OtherSecret]
-    received: int = 0
-    failed: int = 0
-    due: int = 0
-    overdue: int = 0
-    exhausted: int = 0
-    unheard: int = 0
-    unheard_lately: int = 0
-    rejected: int = 0
-    rejected_kept: int = 0
 
     @property
-    def problems(self) -> list[str]:
-        """The names of the rules that say: this needs a person."""
-        return [name for name, (applies, _meaning) in RULES.items() if applies(self)]
+    def label(self) -> str:
+        return str(self.configured.label) if self.configured else self.alias
 
+    @property
+    def name(self) -> str:
+        """For people: the label, and the alias where that is another."""
+        return self.alias if self.label == self.alias else f"{self.label} ({self.alias})"
 
-#: What each rule looks at, and what it says.
-RULES: dict[str, tuple[Callable[[AccountStatus], bool], Promise]] = {
-    "silent": (lambda of: of.is_silent, _("No callback for longer than usual. Is the webhook still registered?")),
-    "failures": (
-        lambda of: of.received >= _FAILURES_OF and of.failed * 2 > of.received,
-        _("More than half of the messages were not sent. Is the WhatsApp account blocked or disconnected?"),
-    ),
-    "overdue": (
-        lambda of: of.overdue > 0,
-        _("Dispatches have been due for long. Does plugchat_redispatch run, and do the workers keep up?"),
-    ),
-    "exhausted": (
-        lambda of: of.exhausted > 0,
-        _("Dispatches have failed for the last time. The events say which receiver raised what."),
-    ),
-    "rejected": (lambda of: of.rejected > 0, _("Callbacks were rejected. Read them in the admin.")),
-    "rejected_full": (
-        lambda of: 0 < app_settings.max_rejected <= of.rejected_kept,
-        _("As many rejected callbacks as MAX_REJECTED are kept: new ones are lost."),
-    ),
-    "retiring_secret": (
-        lambda of: any(secret.is_retiring for secret in of.other_secrets),
-        _("A retiring secret is still in use. Register the first one: plugchat_set_webhook."),
-    ),
-    "unknown_secret": (
-        lambda of: any(not secret.is_retiring for secret in of.other_secrets),
-        _("A secret that is no longer configured was in use: its callbacks are lost now."),
-    ),
-    "no_receiver": (
-        lambda of: of.unheard_lately > 0 and has_receivers(),
-        _(
-            "Events were stored where no receiver is connected. Import your receivers in an AppConfig.ready(), then: "
-            "plugchat_redispatch --include-none."
-        ),
-    ),
-}
+    @property
+    def failures(self) -> list[tuple[str, int]]:
+        """What each kind of failure is called, and how many messages it kept; the commonest first."""
+        return [(str(Failure(kind).label), count) for kind, count in self.figures.failures.most_common()]
+
+    @cached_property
+    def other_secrets(self) -> list[OtherSecret]:
+        known = [secret_id(secret) for secret in self.configured.webhook_secrets] if self.configured else []
+        return [
+            OtherSecret(seen, seen in known, moment)
+            for seen, moment in sorted(self.figures.secrets_seen.items())
+            if seen not in known[:1]
+        ]
+
+    @cached_property
+    def findings(self) -> list[Finding]:
+        return list(chain(_silence(self), _failures(self), _dispatches(self), _rejected(self), _secrets(self)))
 
 
 def statuses() -> list[AccountStatus]:
     """Of every account that is configured or has something stored, the configured ones first."""
-    configured = list(app_settings.accounts)
-    stored = {*_stored_accounts(DeliveryEvent), *_stored_accounts(RejectedCallback)}
     now = timezone.now()
-    counts, secrets = _counts(now), _secrets_seen(now - _RECENT_SECRETS)
-    # Of a collation that ignores case, a group may have another spelling than its account.
-    stored.update(counts, secrets)
+    collected, accounts = figures.collect(now), app_settings.accounts
+    silent = _silent_accounts({alias: collected[alias] for alias in accounts}, now)
     return [
-        _status_of(alias, now, counts[alias], secrets[alias])
-        for alias in [*configured, *sorted(stored.difference(configured))]
+        AccountStatus(alias, accounts.get(alias), collected[alias], alias in silent)
+        for alias in [*accounts, *sorted(collected.keys() - accounts.keys())]
     ]
 
 
-def _events() -> DeliveryEventQuerySet:
-    return DeliveryEvent.objects.using(router.db_for_write(DeliveryEvent))
+def _silent_accounts(collected: dict[str, Figures], now: datetime) -> set[str]:
+    pauses = {alias: now - found.last_callback for alias, found in collected.items() if found.last_callback}
+    long = {alias: pause for alias, pause in pauses.items() if pause > _SHORTEST_SILENCE}
+    unsure = [collected[alias].newest for alias, pause in long.items() if pause <= _LONGEST_SILENCE]
+    days = figures.days_with_events(filter(None, unsure))
+    return {alias for alias, pause in long.items() if pause > _usual_silence(days.get(alias, []))}
 
 
-def _rejected() -> RejectedCallbackQuerySet:
-    return RejectedCallback.objects.using(router.db_for_write(RejectedCallback))
+def _usual_silence(days_with_events: list[int]) -> timedelta:
+    pauses = [later - earlier - 1 for earlier, later in pairwise(days_with_events)]
+    return max(_SHORTEST_SILENCE, 2 * max(pauses) * DAY) if pauses else USUAL_DAYS * DAY
 
 
-def _stored_accounts(model: type[DeliveryEvent | RejectedCallback]) -> Iterator[str]:
-    # From each to the next along the index: DISTINCT would read all of it.
-    rows: Any = model._default_manager.using(router.db_for_write(model)).order_by("account").values_list("account")
-    found = rows.first()
-    while found:
-        yield found[0]
-        found = rows.filter(account__gt=found[0]).first()
+def _command(name: str, *options: str) -> str:
+    return shlex.join(["python", "manage.py", name, *options])
 
 
-def _counts(now: datetime) -> dict[str, dict[str, int]]:
-    """The counts of each account, in one walk for all accounts over what is counted."""
-    two_leases = timedelta(seconds=2 * app_settings.dispatch_lease)
-    walks: list[tuple[QuerySet[Any], dict[str, Q]]] = [
-        (
-            _events().filter(received_at__gt=now - _DAY),
-            {
-                "received": Q(),
-                "failed": Q(outcome=DeliveryEvent.Outcome.FAILED),
-                "unheard_lately": Q(dispatch_status=_Status.NONE),
-            },
-        ),
-        (_events().due(), {"due": Q(), "overdue": Q(dispatch_due_at__lt=now - two_leases)}),
-        (_events().filter(dispatch_status=_Status.FAILED, dispatch_due_at=None), {"exhausted": Q()}),
-        (_events().filter(dispatch_status=_Status.NONE), {"unheard": Q()}),
-        (_rejected(), {"rejected_kept": Q(), "rejected": Q(last_received_at__gt=now - _DAY)}),
-    ]
-    counts: dict[str, dict[str, int]] = defaultdict(dict)
-    for rows, conditions in walks:
-        counted = {name: Count("pk", filter=condition) for name, condition in conditions.items()}
-        for row in rows.values("account").annotate(**counted):
-            counts[row.pop("account")].update(row)
-    return counts
+def _registering(account: AccountStatus, *options: str) -> str:
+    """The command that registers the account's URL again, for those webhooks that were registered last."""
+    webhooks = [registration.webhook for registration in account.figures.registrations]
+    if {provider.MESSAGE_STATUS_WEBHOOK, "messageStatus"}.intersection(webhooks):
+        options = ("--with-status", *options)
+    if webhooks and webhooks[-1] in provider.UPDATE_WEBHOOKS_KEYS:
+        options = ("--api", "update-webhooks", *options)
+    return _command("plugchat_set_webhook", "--account", account.alias, *options)
 
 
-def _status_of(alias: str, now: datetime, counts: dict[str, int], secrets_seen: dict[str, datetime]) -> AccountStatus:
-    account = app_settings.accounts.get(alias)
-    events = _events().for_account(alias)
-    last = events.aggregate(last=Max("received_at"))["last"]
-    return AccountStatus(
-        account=alias,
-        label=str(app_settings.label(alias)),
-        is_configured=account is not None,
-        last_callback=last,
-        is_silent=account is not None and last is not None and _is_silent(events, last, now),
-        other_secrets=_other_secrets(secrets_seen, account.webhook_secrets if account else ()),
-        **counts,
-    )
+def _silence(account: AccountStatus) -> Iterator[Finding]:
+    if account.configured is None:
+        return
+    last, registered = account.figures.last_callback, account.figures.registered_at
+    waiting = _registering(account, "--wait", "60")
+    since = {"when": times.shown(registered)} if registered else {}
+    if last is None and registered:
+        text = gettext("PlugChat has never called this account. Its URL was registered on %(when)s.") % since
+        yield Finding("never_called", text, waiting)
+    elif last is None:
+        text = gettext("PlugChat has never called this account. This site has not registered its URL.")
+        yield Finding("never_called", text, waiting)
+    elif registered and last < registered < timezone.now() - _JUST_REGISTERED:
+        text = gettext("No callback has come since this site registered its URL on %(when)s.") % since
+        yield Finding("silent_since_registered", text, waiting)
+    elif account.is_silent:
+        text = gettext("No callback has come for longer than usual. Is the webhook still registered?")
+        yield Finding("silent", text, waiting)
 
 
-def _is_silent(events: DeliveryEventQuerySet, last: datetime, now: datetime) -> bool:
-    if now - last <= _SHORTEST_SILENCE:
-        return False
-    days_with_any = [
-        day
-        for day in range(_USUAL_DAYS)
-        if events.filter(received_at__gt=last - (day + 1) * _DAY, received_at__lte=last - day * _DAY).exists()
-    ]
-    pauses = [later - earlier - 1 for earlier, later in pairwise(days_with_any)]
-    usual = max(_SHORTEST_SILENCE, 2 * max(pauses) * _DAY) if pauses else _USUAL_DAYS * _DAY
-    return now - last > usual
+def _failures(account: AccountStatus) -> Iterator[Finding]:
+    failed, deliveries = account.figures.failures.total(), account.figures.deliveries
+    if deliveries < _FAILURES_OF or failed * 2 <= deliveries:
+        return
+    text = gettext("%(failed)d of %(deliveries)d messages were not sent.") % {
+        "failed": failed,
+        "deliveries": deliveries,
+    }
+    yield Finding("failures", f"{text} {commonest_failure(account)}")
 
 
-def _secrets_seen(since: datetime) -> dict[str, dict[str, datetime]]:
-    """By account and secret id, when an event last came by it."""
-    seen: dict[str, dict[str, datetime]] = defaultdict(dict)
-    rows = _events().filter(received_at__gt=since).values_list("account", "secret_id")
-    for account, name, last_seen in rows.annotate(last_seen=Max("last_received_at")).order_by("secret_id"):
-        seen[account][name] = last_seen
-    return seen
+def commonest_failure(account: AccountStatus) -> str:
+    """A sentence; "" where nothing failed."""
+    if not account.failures:
+        return ""
+    (kind, count), failed = account.failures[0], account.figures.failures.total()
+    return ngettext(
+        "%(count)d of %(failed)d failure: %(kind)s.", "%(count)d of %(failed)d failures: %(kind)s.", failed
+    ) % {"count": count, "failed": failed, "kind": kind}
 
 
-def _other_secrets(seen: dict[str, datetime], secrets: tuple[str, ...]) -> list[OtherSecret]:
-    known = [secret_id(secret) for secret in secrets]
-    return [OtherSecret(name, name in known, last_seen) for name, last_seen in seen.items() if name not in known[:1]]
+def _dispatches(account: AccountStatus) -> Iterator[Finding]:
+    found = account.figures
+    if found.overdue:
+        text = ngettext(
+            "%(count)d event should have reached your code long ago. Does plugchat_redispatch run every minute?",
+            "%(count)d events should have reached your code long ago. Does plugchat_redispatch run every minute?",
+            found.overdue,
+        )
+        yield Finding("overdue", text % {"count": found.overdue}, _command("plugchat_redispatch"))
+    if found.waiting_long:
+        text = ngettext(
+            "%(count)d event has waited in the queue for over an hour. Do its workers run?",
+            "%(count)d events have waited in the queue for over an hour. Do its workers run?",
+            found.waiting_long,
+        )
+        yield Finding("waiting", text % {"count": found.waiting_long})
+    if exhausted := found.dispatches[_Dispatch.EXHAUSTED]:
+        text = ngettext(
+            "Your code failed for %(count)d event, which was given up. The admin says which receiver raised what; "
+            "dispatch it again there when that is mended.",
+            "Your code failed for %(count)d events, which were given up. The admin says which receiver raised what; "
+            "dispatch them again there when that is mended.",
+            exhausted,
+        )
+        yield Finding("exhausted", text % {"count": exhausted})
+    if found.raised and found.next_retry_at:
+        text = ngettext(
+            "Your code failed for %(count)d event, which is tried again from %(when)s. The admin says which receiver "
+            "raised what. When that is mended, you need not wait.",
+            "Your code failed for %(count)d events, which are tried again from %(when)s. The admin says which receiver "
+            "raised what. When that is mended, you need not wait.",
+            found.raised,
+        )
+        values = {"count": found.raised, "when": times.shown(found.next_retry_at)}
+        yield Finding("retrying", text % values, _command("plugchat_redispatch", "--now"))
+    if found.first_none and dispatch.has_receivers():
+        text = ngettext(
+            "%(count)d event came while none of your receivers was connected. Import them in an AppConfig.ready(), "
+            "then hand over what they missed.",
+            "%(count)d events came while none of your receivers was connected. Import them in an AppConfig.ready(), "
+            "then hand over what they missed.",
+            found.none_lately,
+        )
+        since = times.local(found.first_none).date().isoformat()
+        yield Finding(
+            "no_receiver",
+            text % {"count": found.none_lately},
+            _command("plugchat_redispatch", "--include-none", "--since", since),
+        )
+
+
+def _rejected(account: AccountStatus) -> Iterator[Finding]:
+    found = account.figures
+    if found.rejected_lately:
+        text = ngettext(
+            "%(count)d callback was rejected. The admin says why, and what to do.",
+            "%(count)d callbacks were rejected. The admin says why, and what to do.",
+            found.rejected_lately,
+        )
+        yield Finding("rejected", text % {"count": found.rejected_lately})
+    if 0 < app_settings.max_rejected <= found.rejected_kept:
+        text = gettext(
+            "No more rejected callbacks are kept: there are as many as MAX_REJECTED allows, and new ones are lost. "
+            "Replay or delete them in the admin."
+        )
+        yield Finding("rejected_full", text)
+
+
+def _secrets(account: AccountStatus) -> Iterator[Finding]:
+    if any(secret.is_retiring for secret in account.other_secrets):
+        text = gettext("PlugChat still calls with a retiring secret. Register the first one.")
+        yield Finding("retiring_secret", text, _registering(account))
+    if not all(secret.is_retiring for secret in account.other_secrets):
+        text = gettext(
+            "PlugChat called with a secret that is no longer configured. If it still does, its callbacks are lost."
+        )
+        yield Finding("unknown_secret", text, _registering(account) if account.configured else "")
