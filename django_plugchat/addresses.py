@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import re
-import socket
-from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from urllib.parse import SplitResult, urlsplit
 
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import URLValidator
+from django.http.request import split_domain_port, validate_host
 from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
 
-from django_plugchat.conf import Account, app_settings
+from django_plugchat.conf import Account, app_settings, secret_id
+from django_plugchat.redaction import mask_url
 
-MASK = "****"
 #: What to run and what to write, as the messages tell it.
 GENERATOR = 'python -c "import secrets; print(secrets.token_urlsafe(32))"'
 URLCONF_LINE = 'path("plugchat/", include("django_plugchat.urls"))'
 
 SECRET = re.compile(r"[A-Za-z0-9_-]{1,200}")
-#: A token, and a URL before it is taken apart: urlsplit drops line breaks without a word.
+#: A token, and a URL before it is taken apart: Django's validator takes letters beyond ASCII, and urlsplit drops line
+#: breaks without a word.
 PRINTABLE = re.compile(r"[!-~]+")
 
-_HOST_NAME = re.compile(r"(?=.{1,254}\Z)(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?")
-_BRACKETED = re.compile(r"\[[0-9a-fA-F.]*:[0-9a-fA-F:.]*\](?::[0-9]*)?")
-_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _PRIVATE_DOMAINS = (".localhost", ".local", ".internal")
-#: The only block of IPv6 that is handed out; 6to4 and Teredo in it may stand for a private IPv4 address.
+#: The only block of IPv6 that is handed out; ``is_global`` is true of others as well.
 _PUBLIC_IPV6 = IPv6Network("2000::/3")
-_EMBEDDING_IPV6 = (IPv6Network("2002::/16"), IPv6Network("2001::/32"))
 
 
 class UnusableURLError(ValueError):
@@ -38,17 +38,22 @@ def split_url(url: str, *, allow_loopback_http: bool = False) -> SplitResult:
     """Take apart an absolute HTTPS URL. Raises UnusableURLError."""
     if url and not PRINTABLE.fullmatch(url):
         raise UnusableURLError(_("The URL must be of printable ASCII characters, without spaces."))
-    is_https = url.lower().startswith("https://")
-    try:
-        parts = urlsplit(url)
-        is_valid = parts.port != 0 and _is_host(parts)
-        is_https = is_https or (allow_loopback_http and parts.scheme == "http" and is_valid and is_loopback(parts))
-    except ValueError:
-        is_valid = False
-    if not is_https:
+    scheme = url.lower().partition("://")[0]
+    if scheme != "https" and not (allow_loopback_http and scheme == "http"):
         raise UnusableURLError(_("The URL must start with https://."))
+    try:
+        URLValidator(["https", "http"])(url)
+        parts = urlsplit(url)
+        # The validator looks neither at a port's size nor at what comes before an @.
+        is_valid = parts.port != 0
+    except (ValidationError, ValueError):
+        is_valid = False
     if not is_valid:
-        raise UnusableURLError(_("The URL needs a valid host name after https://."))
+        raise UnusableURLError(
+            _("The URL needs a valid host after https://: a whole name such as example.com, or an IP address.")
+        )
+    if scheme == "http" and not _is_loopback(parts):
+        raise UnusableURLError(_("The URL must start with https://."))
     if "@" in parts.netloc:
         raise UnusableURLError(_("The URL must not contain a user name or a password."))
     if "#" in url:
@@ -64,47 +69,34 @@ def split_base_url(url: str, *, allow_loopback_http: bool = False) -> SplitResul
     return parts
 
 
-def _host(parts: SplitResult) -> str:
-    return parts.hostname or ""
-
-
-def _is_host(parts: SplitResult) -> bool:
-    host = _host(parts)
-    if "[" in parts.netloc:
-        return _BRACKETED.fullmatch(parts.netloc) is not None and _ip(host) is not None
-    return _ip(host) is not None or _HOST_NAME.fullmatch(host) is not None
+def _host_name(parts: SplitResult) -> str:
+    return (parts.hostname or "").rstrip(".")
 
 
 def _ip(host: str) -> IPv4Address | IPv6Address | None:
-    """The address that a host spells out, also as 127.1, 0x7f000001 or 2130706433; None for a name.
-
-    Raises ValueError for what is neither.
-    """
-    if ":" in host:
-        address = IPv6Address(host)
-        return address.ipv4_mapped or address
-    if not _NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2]):
-        return None
+    """The address that a host spells out; None for a name."""
     try:
-        return IPv4Address(socket.inet_aton(host.rstrip(".")))
-    except OSError:
-        raise ValueError from None
+        address = ip_address(host)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
 
 
-def is_loopback(parts: SplitResult) -> bool:
-    host = _host(parts)
+def _is_loopback(parts: SplitResult) -> bool:
+    host = _host_name(parts)
     ip = _ip(host)
-    return ip.is_loopback if ip else f".{host.rstrip('.')}".endswith(".localhost")
+    return ip.is_loopback if ip else f".{host}".endswith(".localhost")
 
 
 def _is_public(host: str) -> bool:
     ip = _ip(host)
     if ip is None:
-        name = host.rstrip(".")
-        return "." in name and not name.endswith(_PRIVATE_DOMAINS)
-    if isinstance(ip, IPv6Address):
-        return ip.is_global and ip in _PUBLIC_IPV6 and not any(ip in network for network in _EMBEDDING_IPV6)
-    return ip.is_global and not (ip.is_multicast or ip.is_reserved)
+        return "." in host and not host.endswith(_PRIVATE_DOMAINS)
+    if isinstance(ip, IPv6Address) and (ip not in _PUBLIC_IPV6 or ip.sixtofour or ip.teredo):
+        # The last two may stand for a private IPv4 address.
+        return False
+    return ip.is_global and not ip.is_multicast
 
 
 def ensure_reachable(url: str) -> None:
@@ -112,7 +104,7 @@ def ensure_reachable(url: str) -> None:
 
     It takes only HTTPS ("Ao enviar", on-message-send). Hosts are judged as they are written, without DNS.
     """
-    host = _host(split_url(url))
+    host = _host_name(split_url(url))
     if not _is_public(host):
         raise UnusableURLError(
             _(
@@ -123,10 +115,19 @@ def ensure_reachable(url: str) -> None:
         )
 
 
-def has_path(url: str) -> bool:
+def is_whole(url: str) -> bool:
     """Whether a URL says more than where the site is."""
     parts = split_url(url)
     return parts.path not in {"", "/"} or "?" in url
+
+
+def is_allowed_host(url: str) -> bool:
+    """Whether Django answers requests to the host of this URL, as ``HttpRequest.get_host`` decides it."""
+    allowed = settings.ALLOWED_HOSTS
+    if settings.DEBUG and not allowed:
+        allowed = [".localhost", "127.0.0.1", "[::1]"]
+    domain, _port = split_domain_port(urlsplit(url).netloc)
+    return validate_host(domain, allowed)
 
 
 def callback_url(account: Account, base: str | None = None) -> str:
@@ -148,13 +149,22 @@ def callback_url(account: Account, base: str | None = None) -> str:
     secret = account.webhook_secrets[0]
     if not SECRET.fullmatch(secret):
         raise UnusableURLError(_("The first secret must be at most 200 of the characters A-Z, a-z, 0-9, _ and -."))
-    path = _callback_path(secret)
+    path = callback_path(secret)
     if path is None:
         raise UnusableURLError(_("The callback has no URL. Add %(line)s to your URLconf.") % {"line": URLCONF_LINE})
+    if repeated := repeated_path(base, path):
+        raise UnusableURLError(
+            _(
+                "PUBLIC_URL ends with %(path)s, and so does the callback's own path begin: it would be there twice. "
+                "Take it out of PUBLIC_URL, or give the whole URL as the argument if it is right."
+            )
+            % {"path": mask_url(repeated)}
+        )
     return base.rstrip("/") + path
 
 
-def _callback_path(secret: str) -> str | None:
+def callback_path(secret: str) -> str | None:
+    """The path of the callback as this site has it, with FORCE_SCRIPT_NAME; None if it has none."""
     # The text of NoReverseMatch quotes the secret: it goes no further than this, not even as a context.
     try:
         return reverse("plugchat:callback", args=[secret])
@@ -162,14 +172,16 @@ def _callback_path(secret: str) -> str | None:
         return None
 
 
-def mask_url(url: str) -> str:
-    """The URL for people to read: without what follows ``callback/``, configured secrets and tokens, and queries."""
-    if "%" in url:
-        # Anything may be spelled with it.
-        scheme, _slashes, rest = url.partition("//")
-        url = f"{scheme}//{rest.partition('/')[0].partition('?')[0]}/{MASK}"
-    url = re.sub(r"\?.*", f"?{MASK}", url, flags=re.DOTALL)
-    url = re.sub(r"(callback/+)[^?]+?(/?)(?=\?|\Z)", rf"\1{MASK}\2", url, flags=re.DOTALL | re.IGNORECASE)
-    for confidential in sorted(app_settings.confidential(), key=len, reverse=True):
-        url = url.replace(confidential, MASK)
-    return url
+def repeated_path(base: str, path: str) -> str:
+    """What a base URL ends with and a path begins with, in whole segments; "" if nothing."""
+    end, beginning = base.rstrip("/").split("/")[3:], path.strip("/").split("/")
+    for length in range(1, len(end) + 1):
+        if end[-length:] == beginning[:length]:
+            return "/" + "/".join(beginning[:length])
+    return ""
+
+
+def secret_id_in(url: str, account: Account) -> str:
+    """Which of the account's secrets the path of a URL holds; "" if none."""
+    segments = urlsplit(url).path.split("/")
+    return next((secret_id(secret) for secret in account.webhook_secrets if secret in segments), "")

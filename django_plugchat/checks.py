@@ -1,4 +1,4 @@
-"""What is wrong with the ``PLUGCHAT`` setting and the URLs. No message quotes a secret, a token or a URL."""
+"""What is wrong with the ``PLUGCHAT`` setting and what surrounds it. No message quotes a secret, a token or a URL."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from difflib import get_close_matches
 from itertools import chain
 from typing import Any, NamedTuple
 
+from django.conf import settings
 from django.core import checks
-from django.urls import NoReverseMatch, reverse
 from django.utils.functional import Promise
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 
-from django_plugchat.addresses import GENERATOR, PRINTABLE, SECRET, URLCONF_LINE, UnusableURLError, split_base_url
+from django_plugchat import addresses
+from django_plugchat.addresses import GENERATOR, PRINTABLE, SECRET, URLCONF_LINE
 from django_plugchat.conf import DEFAULTS, app_settings
 
 SHORTEST_SECRET = 24
@@ -59,6 +60,7 @@ _NUMBERS = {
 def register_checks() -> None:
     checks.register(check_setting, "plugchat")
     checks.register(check_urls, "plugchat", checks.Tags.urls)
+    checks.register(check_connections, "plugchat", deploy=True)
 
 
 def check_setting(**kwargs: Any) -> list[checks.CheckMessage]:
@@ -79,39 +81,57 @@ def check_setting(**kwargs: Any) -> list[checks.CheckMessage]:
 
 def check_urls(**kwargs: Any) -> list[checks.CheckMessage]:
     try:
-        reverse("plugchat:callback", args=["secret"])
-    except NoReverseMatch:
-        return [
-            checks.Warning(
-                _("The callback has no URL, so PlugChat can't deliver anything."),
-                hint=_("Add %(line)s to your URLconf.") % {"line": URLCONF_LINE},
-                id="django_plugchat.W004",
-            )
-        ]
+        path = addresses.callback_path("secret")
     except Exception:
         # A URLconf that does not load is for Django's own checks to report.
         return []
+    if path is None:
+        text, hint = (
+            _("The callback has no URL, so PlugChat can't deliver anything."),
+            _("Add %(line)s to your URLconf."),
+        )
+        return [_warning("W004", text, hint, line=URLCONF_LINE)]
+    public_url = app_settings.public_url
+    if isinstance(public_url, str) and (repeated := addresses.repeated_path(public_url, path)):
+        text = _("PLUGCHAT['PUBLIC_URL'] ends with %(path)s, and the path of the callback begins with it.")
+        hint = _("Take it out of PUBLIC_URL: what plugchat_set_webhook registers would have it twice.")
+        return [_warning("W006", text, hint, path=repeated)]
     return []
 
 
-def _wrong_type(name: str, expected: str, value: Any) -> checks.Error:
-    return checks.Error(
-        _("%(name)s has the wrong type: %(type)s.") % {"name": name, "type": type(value).__name__},
-        hint=_("It must be %(expected)s.") % {"expected": expected},
-        id="django_plugchat.E001",
+def check_connections(**kwargs: Any) -> list[checks.CheckMessage]:
+    """Of the servers, settings tell ASGI alone, and that by ``ASGI_APPLICATION``, which Channels and Daphne need."""
+    kept = [alias for alias, database in settings.DATABASES.items() if database.get("CONN_MAX_AGE", 0) != 0]
+    if not kept or not getattr(settings, "ASGI_APPLICATION", None):
+        return []
+    text = _("CONN_MAX_AGE keeps database connections open under ASGI (%(aliases)s).")
+    hint = _(
+        "Requests run in ever new threads there, so that connections pile up and the database refuses further ones. "
+        "Set CONN_MAX_AGE to 0, or use a pool."
     )
+    return [_warning("W007", text, hint, aliases=", ".join(kept))]
+
+
+def _error(number: str, text: str, hint: str, **values: Any) -> checks.Error:
+    return checks.Error(text % values, hint=hint % values, id=f"django_plugchat.{number}")
+
+
+def _warning(number: str, text: str, hint: str, **values: Any) -> checks.Warning:
+    return checks.Warning(text % values, hint=hint % values, id=f"django_plugchat.{number}")
+
+
+def _wrong_type(name: str, expected: str, value: Any) -> checks.Error:
+    text, hint = _("%(name)s has the wrong type: %(type)s."), _("It must be %(expected)s.")
+    return _error("E001", text, hint, name=name, type=type(value).__name__, expected=expected)
 
 
 def _check_keys(name: str, options: dict[Any, Any], known: Iterable[str]) -> Iterator[checks.CheckMessage]:
     for key in options:
         if key not in known:
-            nearest = get_close_matches(str(key).upper(), known, n=1, cutoff=0)[0]
-            yield checks.Error(
-                _("%(name)s has an unknown key: %(key)r.") % {"name": name, "key": key},
-                hint=_("Did you mean %(nearest)s? Known are: %(known)s.")
-                % {"nearest": nearest, "known": ", ".join(known)},
-                id="django_plugchat.E002",
-            )
+            near = get_close_matches(str(key).upper(), known, n=1)
+            hint = _("Did you mean %(near)s? Known are: %(known)s.") if near else _("Known are: %(known)s.")
+            text = _("%(name)s has an unknown key: %(key)r.")
+            yield _error("E002", text, hint, name=name, key=key, near="".join(near), known=", ".join(known))
 
 
 def _check_accounts(accounts: Any) -> Iterator[checks.CheckMessage]:
@@ -119,11 +139,9 @@ def _check_accounts(accounts: Any) -> Iterator[checks.CheckMessage]:
         yield _wrong_type("PLUGCHAT['ACCOUNTS']", _("a dictionary of accounts by their names"), accounts)
         return
     if not accounts:
-        yield checks.Warning(
-            _("PLUGCHAT['ACCOUNTS'] has no account, so every callback is answered with 404."),
-            hint=_("Add an account with WEBHOOK_SECRETS. Make a secret with %(command)s.") % {"command": GENERATOR},
-            id="django_plugchat.W001",
-        )
+        text = _("PLUGCHAT['ACCOUNTS'] has no account, so every callback is answered with 404.")
+        hint = _("Add an account with WEBHOOK_SECRETS. Make a secret with %(command)s.")
+        yield _warning("W001", text, hint, command=GENERATOR)
     for alias, options in accounts.items():
         yield from _check_account(alias, options)
     yield from _check_uniqueness({alias: options for alias, options in accounts.items() if isinstance(options, dict)})
@@ -132,12 +150,9 @@ def _check_accounts(accounts: Any) -> Iterator[checks.CheckMessage]:
 def _check_account(alias: Any, options: Any) -> Iterator[checks.CheckMessage]:
     name = f"PLUGCHAT['ACCOUNTS'][{alias!r}]"
     if not isinstance(alias, str) or not 0 < len(alias) <= LONGEST_ALIAS:
-        yield checks.Error(
-            _("PLUGCHAT['ACCOUNTS'] has an unusable account name: %(alias)r.") % {"alias": alias},
-            hint=_("The name of an account must be a string of 1 to %(longest)d characters.")
-            % {"longest": LONGEST_ALIAS},
-            id="django_plugchat.E003",
-        )
+        text = _("PLUGCHAT['ACCOUNTS'] has an unusable account name: %(alias)r.")
+        hint = _("The name of an account must be a string of 1 to %(longest)d characters.")
+        yield _error("E003", text, hint, alias=alias, longest=LONGEST_ALIAS)
     if not isinstance(options, dict):
         yield _wrong_type(name, _("a dictionary"), options)
         return
@@ -149,11 +164,9 @@ def _check_account(alias: Any, options: Any) -> Iterator[checks.CheckMessage]:
     if not isinstance(token, str | None):
         yield _wrong_type(f"{name}['TOKEN']", _("a string"), token)
     elif token and not PRINTABLE.fullmatch(token):
-        yield checks.Error(
-            _("%(name)s has a character that no token has.") % {"name": f"{name}['TOKEN']"},
-            hint=_("A token is of printable ASCII characters without spaces. Look for a line break at its end."),
-            id="django_plugchat.E006",
-        )
+        text = _("%(name)s has a character that no token has.")
+        hint = _("A token is of printable ASCII characters without spaces. Look for a line break at its end.")
+        yield _error("E006", text, hint, name=f"{name}['TOKEN']")
     yield from _check_secrets(f"{name}['WEBHOOK_SECRETS']", options.get("WEBHOOK_SECRETS"))
 
 
@@ -162,29 +175,20 @@ def _check_secrets(name: str, secrets: Any) -> Iterator[checks.CheckMessage]:
         yield _wrong_type(name, _("a list of strings"), secrets)
         return
     if not any(secrets or ()):
-        yield checks.Warning(
-            _("%(name)s has no secret, so no callback of this account is accepted.") % {"name": name},
-            hint=_("Make one with %(command)s.") % {"command": GENERATOR},
-            id="django_plugchat.W001",
-        )
+        text = _("%(name)s has no secret, so no callback of this account is accepted.")
+        yield _warning("W001", text, _("Make one with %(command)s."), name=name, command=GENERATOR)
     for position, secret in enumerate(secrets or ()):
         item = f"{name}[{position}]"
         if not isinstance(secret, str | None):
             yield _wrong_type(item, _("a string"), secret)
         elif secret and not SECRET.fullmatch(secret):
-            yield checks.Error(
-                _("%(name)s is not usable as a part of a URL.") % {"name": item},
-                hint=_("A secret is at most 200 of the characters A-Z, a-z, 0-9, _ and -. Make one with %(command)s.")
-                % {"command": GENERATOR},
-                id="django_plugchat.E005",
-            )
+            text = _("%(name)s is not usable as a part of a URL.")
+            hint = _("A secret is at most 200 of the characters A-Z, a-z, 0-9, _ and -. Make one with %(command)s.")
+            yield _error("E005", text, hint, name=item, command=GENERATOR)
         elif secret and len(secret) < SHORTEST_SECRET:
-            yield checks.Warning(
-                _("%(name)s is shorter than %(shortest)d characters, so it could be guessed.")
-                % {"name": item, "shortest": SHORTEST_SECRET},
-                hint=_("Make a longer one with %(command)s.") % {"command": GENERATOR},
-                id="django_plugchat.W002",
-            )
+            text = _("%(name)s is shorter than %(shortest)d characters, so it could be guessed.")
+            hint = _("Make a longer one with %(command)s.")
+            yield _warning("W002", text, hint, name=item, shortest=SHORTEST_SECRET, command=GENERATOR)
 
 
 def _check_uniqueness(accounts: dict[Any, dict[Any, Any]]) -> Iterator[checks.CheckMessage]:
@@ -199,21 +203,13 @@ def _check_uniqueness(accounts: dict[Any, dict[Any, Any]]) -> Iterator[checks.Ch
             # Twice in one account does no harm.
             other = users.setdefault(secret, alias)
             if other != alias:
-                yield checks.Error(
-                    _("%(name)s is a secret of account %(other)r too.") % {"name": name, "other": other},
-                    hint=_("The secret says which account calls. Make another with %(command)s.")
-                    % {"command": GENERATOR},
-                    id="django_plugchat.E007",
-                )
+                text = _("%(name)s is a secret of account %(other)r too.")
+                hint = _("The secret says which account calls. Make another with %(command)s.")
+                yield _error("E007", text, hint, name=name, other=other, command=GENERATOR)
             if secret in tokens:
-                yield checks.Error(
-                    _("%(name)s is also a token.") % {"name": name},
-                    hint=_(
-                        "URLs end up in logs, and a token lets people send messages. Make a secret with %(command)s."
-                    )
-                    % {"command": GENERATOR},
-                    id="django_plugchat.E008",
-                )
+                text = _("%(name)s is also a token.")
+                hint = _("URLs end up in logs, and a token can send messages. Make a secret with %(command)s.")
+                yield _error("E008", text, hint, name=name, command=GENERATOR)
 
 
 def _check_numbers(setting: dict[Any, Any]) -> Iterator[checks.CheckMessage]:
@@ -224,53 +220,43 @@ def _check_numbers(setting: dict[Any, Any]) -> Iterator[checks.CheckMessage]:
         if isinstance(value, bool) or not isinstance(value, int | float | None):
             yield _wrong_type(name, str(allowed), value)
         elif not allowed.holds(value):
-            yield checks.Error(
-                _("%(name)s is out of range.") % {"name": name},
-                hint=_("It must be %(expected)s.") % {"expected": allowed},
-                id="django_plugchat.E004",
-            )
+            text, hint = _("%(name)s is out of range."), _("It must be %(expected)s.")
+            yield _error("E004", text, hint, name=name, expected=allowed)
 
 
 def _check_public_url(url: Any) -> Iterator[checks.CheckMessage]:
-    name = "PLUGCHAT['PUBLIC_URL']"
+    hint = _('Set it to where the provider reaches this site, such as "https://example.com".')
     if not isinstance(url, str | None):
-        yield _wrong_type(name, _("a string"), url)
-    elif not url:
-        yield checks.Warning(
-            _("PLUGCHAT has no PUBLIC_URL, so plugchat_set_webhook does not know what to register."),
-            hint=_('Set it to where the provider reaches this site, such as "https://example.com".'),
-            id="django_plugchat.W003",
-        )
-    else:
-        try:
-            split_base_url(url)
-        except UnusableURLError as problem:
-            yield checks.Error(
-                _("%(name)s is not usable: %(problem)s") % {"name": name, "problem": problem},
-                hint=_('Set it to where the provider reaches this site, such as "https://example.com".'),
-                id="django_plugchat.E009",
-            )
+        yield _wrong_type("PLUGCHAT['PUBLIC_URL']", _("a string"), url)
+        return
+    if not url:
+        text = _("PLUGCHAT has no PUBLIC_URL, so plugchat_set_webhook does not know what to register.")
+        yield _warning("W003", text, hint)
+        return
+    try:
+        host = addresses.split_base_url(url).hostname
+    except addresses.UnusableURLError as problem:
+        yield _error("E009", _("PLUGCHAT['PUBLIC_URL'] is not usable: %(problem)s"), hint, problem=problem)
+        return
+    if not addresses.is_allowed_host(url):
+        text = _("ALLOWED_HOSTS does not have the host of PLUGCHAT['PUBLIC_URL'], so callbacks are answered with 400.")
+        yield _warning("W005", text, _("Add %(host)r to ALLOWED_HOSTS."), host=host)
 
 
 def _check_api_url(url: Any) -> Iterator[checks.CheckMessage]:
-    name = "PLUGCHAT['API_URL']"
     if not isinstance(url, str):
-        yield _wrong_type(name, _("a string"), url)
+        yield _wrong_type("PLUGCHAT['API_URL']", _("a string"), url)
         return
     try:
-        split_base_url(url, allow_loopback_http=True)
-    except UnusableURLError as problem:
-        yield checks.Error(
-            _("%(name)s is not usable: %(problem)s") % {"name": name, "problem": problem},
-            hint=_("Leave it out for the default, %(default)s.") % {"default": DEFAULTS["API_URL"]},
-            id="django_plugchat.E010",
-        )
+        addresses.split_base_url(url, allow_loopback_http=True)
+    except addresses.UnusableURLError as problem:
+        text, hint = _("PLUGCHAT['API_URL'] is not usable: %(problem)s"), _("The default is %(default)s.")
+        yield _error("E010", text, hint, problem=problem, default=DEFAULTS["API_URL"])
 
 
 def _check_dispatcher(path: Any) -> Iterator[checks.CheckMessage]:
-    name = "PLUGCHAT['DISPATCHER']"
     if not isinstance(path, str):
-        yield _wrong_type(name, _("the dotted path of a function, as a string"), path)
+        yield _wrong_type("PLUGCHAT['DISPATCHER']", _("the dotted path of a function, as a string"), path)
         return
     try:
         problem = "" if callable(import_string(path)) else _("it is not callable")
@@ -278,8 +264,6 @@ def _check_dispatcher(path: Any) -> Iterator[checks.CheckMessage]:
         # Any code may run on import; only the text of an ImportError is sure to be about names.
         problem = f"{type(error).__name__}: {error}" if isinstance(error, ImportError) else type(error).__name__
     if problem:
-        yield checks.Error(
-            _("%(name)s can't be used (%(problem)s).") % {"name": name, "problem": problem},
-            hint=_("Set it to the dotted path of a function that takes an event's primary key, or leave it out."),
-            id="django_plugchat.E011",
-        )
+        text = _("PLUGCHAT['DISPATCHER'] can't be used (%(problem)s).")
+        hint = _("Set it to the dotted path of a function that takes an event's primary key, or leave it out.")
+        yield _error("E011", text, hint, problem=problem)
