@@ -7,13 +7,14 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
 
 SERVER = os.environ.get("POSTGRESQL_URL", "postgres://postgres@127.0.0.1:5432/postgres")
+MARIADB_SERVER = os.environ.get("MARIADB_URL", "mysql://root@127.0.0.1:3306/test")
 
 
 class Chosen:
@@ -46,6 +47,23 @@ def temporary_postgresql() -> Iterator[str]:
             server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@contextmanager
+def temporary_mariadb() -> Iterator[str]:
+    import MySQLdb
+
+    parts = urlsplit(MARIADB_SERVER)
+    name = f"plugchat_benchmark_{secrets.token_hex(4)}"
+    server = MySQLdb.connect(
+        host=parts.hostname, port=parts.port or 3306, user=parts.username, password=parts.password or ""
+    )
+    with closing(server):
+        server.cursor().execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+        try:
+            yield parts._replace(path=f"/{name}").geturl()
+        finally:
+            server.cursor().execute(f"DROP DATABASE {name}")
+
+
 def environment(url: str, **others: str) -> dict[str, str]:
     return os.environ | {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "benchmarks.settings"} | others
 
@@ -58,4 +76,4 @@ def run(environ: dict[str, str], *arguments: str) -> str:
 
 
 def migrate(environ: dict[str, str], alias: str = "default") -> None:
-    run(environ, "django", "migrate", "--run-syncdb", "--verbosity", "0", "--database", alias)
+    run(environ, "django", "migrate", "--run-syncdb", "--skip-checks", "--verbosity", "0", "--database", alias)

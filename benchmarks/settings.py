@@ -84,4 +84,9 @@ PLUGCHAT = {
     },
     "PUBLIC_URL": "https://example.com",
 }
+#: In place of PLUGCHAT for some of the measurements.
+PLUGCHAT_WITH_MANY_ACCOUNTS = PLUGCHAT | {
+    "ACCOUNTS": PLUGCHAT["ACCOUNTS"]  # type: ignore[operator]
+    | {f"account-{n}": {"WEBHOOK_SECRETS": [f"secret-number-{n:04}-of-an-account"]} for n in range(998)}
+}
 ANYMAIL = {"WEBHOOK_SECRET": "anymail:first-secret-of-anymail"}

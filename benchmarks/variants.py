@@ -31,8 +31,14 @@ def delivery(unique: str) -> str:
     )
 
 
+def statuses(unique: str) -> str:
+    """A callback about ten messages, each of which makes an event."""
+    ids = [f"{unique}{number}" for number in range(10)]
+    return json.dumps({"type": "MessageStatusCallback", "status": "READ", "ids": ids, "phone": "5511999999999"})
+
+
 def other_type(unique: str) -> str:
-    return json.dumps({"type": "MessageStatusCallback", "status": "READ", "ids": [unique], "phone": "5511999999999"})
+    return json.dumps({"type": "ReceivedCallback", "messageId": unique, "phone": "5511999999999"})
 
 
 def postmark(unique: str) -> str:
@@ -63,24 +69,37 @@ class Variant:
     receiver: bool = False
     authorization: str = ""
     status: int = 200
+    #: Sent with ``Content-Encoding: gzip``.
+    compressed: bool = False
+    #: 1,000 accounts are configured.
+    many_accounts: bool = False
 
 
 _ANYMAIL = "Basic " + base64.b64encode(b"anymail:first-secret-of-anymail").decode()
 
-FLOOR = Variant("floor: a plain view, json.loads, save", "/floor/")
+#: What no Python can do without: a Django request that does nothing, and the driver's INSERT of the same row.
+LIMIT = Variant("the limit: a request that does nothing, and the INSERT", "/nothing/")
+FLOOR = Variant("a plain view: json.loads, save", "/floor/")
 OURS = Variant("django-plugchat, no receiver", CALLBACK)
 WITH_RECEIVER = Variant("django-plugchat, one receiver", CALLBACK, receiver=True)
 GET_OR_CREATE = Variant("DRF serializer, get_or_create", "/get-or-create/")
 TUTORIAL = Variant("DRF ModelSerializer, update_or_create", "/tutorial/")
 ANYMAIL = Variant("django-anymail, get_or_create", "/anymail/postmark/tracking/", postmark, authorization=_ANYMAIL)
 
+MANY_ACCOUNTS = Variant("django-plugchat, 1,000 accounts", CALLBACK, many_accounts=True)
+COMPRESSED = Variant("django-plugchat, gzip", CALLBACK, compressed=True)
+STATUSES = Variant("django-plugchat, a status of ten messages", CALLBACK, statuses)
 REPEATED = Variant("django-plugchat, repeated", CALLBACK, repeated=True)
 WRONG = Variant("django-plugchat, wrong secret", "/plugchat/callback/a-secret-that-nobody-configured/", status=404)
 IGNORED = Variant("django-plugchat, ignored type", CALLBACK, other_type)
 
+#: What is put under load over HTTP as well.
 NEW = [FLOOR, OURS, WITH_RECEIVER, GET_OR_CREATE, TUTORIAL, ANYMAIL]
 OTHER_CASES = [
     REPEATED,
+    MANY_ACCOUNTS,
+    COMPRESSED,
+    STATUSES,
     replace(GET_OR_CREATE, name=f"{GET_OR_CREATE.name}, repeated", repeated=True),
     replace(TUTORIAL, name=f"{TUTORIAL.name}, repeated", repeated=True),
     replace(ANYMAIL, name=f"{ANYMAIL.name}, repeated", repeated=True),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import time
 from io import BytesIO
 from typing import Any
@@ -10,7 +11,7 @@ from benchmarks.variants import Variant
 
 
 def environ(variant: Variant, body: str) -> dict[str, Any]:
-    content = body.encode()
+    content = gzip.compress(body.encode()) if variant.compressed else body.encode()
     given = {
         "REQUEST_METHOD": "POST",
         "SCRIPT_NAME": "",
@@ -33,6 +34,8 @@ def environ(variant: Variant, body: str) -> dict[str, Any]:
         "wsgi.multiprocess": True,
         "wsgi.run_once": False,
     }
+    if variant.compressed:
+        given["HTTP_CONTENT_ENCODING"] = "gzip"
     if variant.authorization:
         given["HTTP_AUTHORIZATION"] = variant.authorization
     return given

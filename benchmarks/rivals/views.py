@@ -7,7 +7,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework import serializers
@@ -16,6 +16,11 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from benchmarks.rivals.models import FloorEvent, GetOrCreateDelivery, TutorialDelivery
+
+
+@csrf_exempt
+def nothing(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(b"{}", content_type="application/json")
 
 
 @csrf_exempt
