@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -7,17 +9,9 @@ from django.db import connection
 from django.test import Client
 from django.utils import translation
 
-SECRET = "first-secret-of-the-default-account"
-URL = f"/plugchat/callback/{SECRET}/"
+from .payloads import EXAMPLE, SECRET, URL
 
-#: The provider's own example.
-EXAMPLE = {
-    "phone": "554499999999",
-    "customId": "123",
-    "zaapId": "A20DA9C0183A2D35A260F53F5D2B9244",
-    "messageId": "A20DA9C0183A2D35A260F53F5D2B9244",
-    "type": "DeliveryCallback",
-}
+__all__ = ["EXAMPLE", "SECRET", "URL"]  # until all tests import them from where they are
 
 
 @pytest.fixture(scope="session")
@@ -28,14 +22,14 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix, t
 
 
 @pytest.fixture(autouse=True)
-def english():
+def english() -> Iterator[None]:
     """Whatever language a request of the test before was in."""
     with translation.override("en"):
         yield
 
 
 @pytest.fixture
-def plugchat(settings):
+def plugchat(settings: Any) -> Callable[..., None]:
     """Change keys of the PLUGCHAT setting for one test."""
 
     def change(**changes: Any) -> None:
@@ -45,10 +39,12 @@ def plugchat(settings):
 
 
 @pytest.fixture
-def post():
+def post() -> Callable[..., Any]:
+    """Post a callback: bytes and texts as they are, all else as JSON."""
     client = Client(enforce_csrf_checks=True)
 
     def post(body: Any, url: str = URL, **extra: Any) -> Any:
-        return client.post(url, body, content_type=extra.pop("content_type", "application/json"), **extra)
+        content = body if isinstance(body, bytes | str) else json.dumps(body)
+        return client.post(url, content, content_type=extra.pop("content_type", "application/json"), **extra)
 
     return post
