@@ -15,6 +15,29 @@ from urllib.parse import quote
 
 from django.db import connection
 
+_WSGI, _ASGI = "tests.stacks.wsgi:application", "tests.stacks.asgi:application"
+_GUNICORN = ["gunicorn", "--bind", "127.0.0.1:{port}", "--workers", "1", "--access-logfile", "-"]
+_GUNICORN += [_WSGI, "--config"]
+_HYPERCORN = ["hypercorn", "--bind", "127.0.0.1:{port}"]
+_GRANIAN = ["granian", "--host", "127.0.0.1", "--port", "{port}", "--interface"]
+
+#: Servers as the page "Servers" has them, as modules with their arguments. None of them shows the secret.
+SERVERS = {
+    "gunicorn sync": [*_GUNICORN, "tests/gunicorn_conf.py", "--worker-class", "sync"],
+    "gunicorn gthread": [*_GUNICORN, "tests/gunicorn_conf.py", "--worker-class", "gthread", "--threads", "4"],
+    "gunicorn gevent": [*_GUNICORN, "tests/stacks/gunicorn_gevent.py", "--worker-class", "gevent"],
+    "waitress": ["waitress", "--listen", "127.0.0.1:{port}", _WSGI],
+    "uwsgi": ["-c", "import pyuwsgi; pyuwsgi.run()", "--http-socket", "127.0.0.1:{port}", "--wsgi", _WSGI]
+    + ["--enable-threads", "--die-on-term", "--disable-logging", "--add-header", "Connection: close"],
+    "granian, WSGI": [*_GRANIAN, "wsgi", _WSGI],
+    "hypercorn, WSGI": [*_HYPERCORN, f"wsgi:{_WSGI}"],
+    "uvicorn, a2wsgi": ["uvicorn", "--port", "{port}", "--no-access-log", "tests.stacks.wsgi_as_asgi:application"],
+    "uvicorn": ["uvicorn", "--port", "{port}", "--no-access-log", _ASGI],
+    "daphne": ["daphne", "--bind", "127.0.0.1", "--port", "{port}", "--verbosity", "0", _ASGI],
+    "hypercorn": [*_HYPERCORN, _ASGI],
+    "granian": [*_GRANIAN, "asgi", _ASGI],
+}
+
 
 def free_port() -> int:
     with socket.socket() as listener:
@@ -49,10 +72,11 @@ def wait_for_port(port: int, child: subprocess.Popen[Any]) -> None:
 
 @contextmanager
 def process(*arguments: str, log: Path, **environ: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a Python module as a process until the block ends. What it prints goes to the file ``log``."""
+    """Run a Python module, or code after ``-c``, as a process until the block ends. ``log`` gets what it prints."""
+    module = [] if arguments[0] == "-c" else ["-m"]
     with log.open("ab") as output:
         child = subprocess.Popen(
-            [sys.executable, "-m", *arguments],
+            [sys.executable, *module, *arguments],
             env=os.environ
             | {"DATABASE_URL": test_database_url(), "DJANGO_SETTINGS_MODULE": "tests.settings", "PYTHONUNBUFFERED": "1"}
             | environ,
@@ -72,6 +96,14 @@ def running(*arguments: str, port: int, log: Path, **environ: str) -> Iterator[s
     with process(*arguments, log=log, **environ) as child:
         wait_for_port(port, child)
         yield child
+
+
+@contextmanager
+def serving(arguments: list[str], log: Path, **environ: str) -> Iterator[str]:
+    """Run one of SERVERS, or the like; yields where it listens."""
+    port = free_port()
+    with running(*(argument.replace("{port}", str(port)) for argument in arguments), port=port, log=log, **environ):
+        yield f"http://127.0.0.1:{port}"
 
 
 @contextmanager

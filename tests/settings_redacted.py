@@ -4,7 +4,7 @@ from tests.settings import *  # noqa: F403
 
 LOGGING = {
     "version": 1,
-    "filters": {"redact": {"()": "django_plugchat.log.RedactingFilter"}},
+    "filters": {"redact": {"()": "django_plugchat.redaction.RedactingFilter"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "filters": ["redact"]}},
     "loggers": {"django.server": {"handlers": ["console"], "level": "INFO", "propagate": False}},
 }

@@ -1,4 +1,4 @@
-"""Through the servers that people use: chunked bodies, large ones, and what their access logs show."""
+"""Through the servers that people use, with a middleware that reads each body after the view."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import http.client
 import json
 import socket
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
@@ -16,11 +17,39 @@ import requests
 from django_plugchat.models import DeliveryEvent, RejectedCallback
 
 from .conftest import EXAMPLE, SECRET, URL
-from .servers import gunicorn, runserver
+from .servers import SERVERS, gunicorn, runserver, serving
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 JSON = {"Content-Type": "application/json"}
+BODY = json.dumps(EXAMPLE).encode()
+WRONG_URL = "/plugchat/callback/some-wrong-secret-of-nobody/"
+
+#: What tests without services and their packages try as well.
+_ALWAYS = {"gunicorn sync", "gunicorn gthread"}
+#: These give an application no way to tell where a body ends whose length is not declared.
+WITHOUT_END = {"uwsgi", "uvicorn, a2wsgi"}
+#: These hand over what came of such a body before the client went away as if it were all of it.
+WITHOUT_BREAK = {"granian, WSGI", "hypercorn, WSGI"}
+
+
+class Server(NamedTuple):
+    name: str
+    base: str
+    log: Path
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=[] if name in _ALWAYS else pytest.mark.services) for name in SERVERS],
+)
+def server(request, tmp_path_factory, django_db_setup, django_db_blocker) -> Iterator[Server]:
+    log = tmp_path_factory.mktemp("server") / "log"
+    with (
+        django_db_blocker.unblock(),
+        serving(SERVERS[request.param], log, DJANGO_SETTINGS_MODULE="tests.settings_servers") as base,
+    ):
+        yield Server(request.param, base, log)
 
 
 def in_pieces(body: bytes) -> Iterator[bytes]:
@@ -28,17 +57,103 @@ def in_pieces(body: bytes) -> Iterator[bytes]:
         yield body[start : start + 1000]
 
 
+def said_until_closed(base: str, head: str, rest: bytes) -> bytes:
+    """What a server answers to a client that sends no more; it may also just close the connection."""
+    host, port = urlsplit(base).netloc.split(":")
+    said = b""
+    with socket.create_connection((host, int(port)), timeout=30) as client:
+        client.sendall(f"POST {URL} HTTP/1.1\r\nHost: 127.0.0.1\r\n{head}\r\n\r\n".encode() + rest)
+        client.shutdown(socket.SHUT_WR)
+        with suppress(ConnectionResetError):
+            while piece := client.recv(65536):
+                said += piece
+    return said
+
+
+def test_recorded_repeated_and_refused(server):
+    with requests.Session() as session:
+        answers = [session.post(server.base + URL, body, headers=JSON) for body in (BODY, BODY, b"[" * 1000)]
+    assert [answer.json() for answer in answers[:2]] == [{"status": "recorded"}, {"status": "duplicate"}]
+    assert answers[2].status_code == 400
+    assert [answer.headers["X-Length-Of-Body"] for answer in answers] == [str(len(BODY)), str(len(BODY)), "1000"]
+    assert DeliveryEvent.objects.get().times_received == 2
+    assert RejectedCallback.objects.get().body_text == "[" * 1000
+
+
+def test_a_body_without_a_declared_length(server):
+    answer = requests.post(server.base + URL, in_pieces(BODY), headers=JSON)
+    if server.name in WITHOUT_END:
+        assert answer.status_code == 411
+    else:
+        assert answer.json() == {"status": "recorded"}
+    assert DeliveryEvent.objects.count() == (server.name not in WITHOUT_END)
+    assert not RejectedCallback.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("framing", "rest"),
+    [
+        (f"Content-Length: {len(BODY)}", BODY[:20]),
+        (f"Content-Length: {len(BODY)}", b""),
+        ("Transfer-Encoding: chunked", b"14\r\n" + BODY[:20]),
+        ("Transfer-Encoding: chunked", b"14\r\n" + BODY[:20] + b"\r\n"),
+        ("Transfer-Encoding: chunked", b"zz\r\n" + BODY[:20] + b"\r\n0\r\n\r\n"),
+    ],
+    ids=["in the body", "before the body", "in a chunk", "between chunks", "after a broken chunk"],
+)
+def test_a_client_that_goes_away(server, framing, rest):
+    said = said_until_closed(server.base, f"Content-Type: application/json\r\n{framing}", rest)
+    # Some servers say 500 by themselves, to nobody.
+    assert said[9:12] in {b"", b"400", b"411", b"500"}
+    assert requests.post(server.base + URL, BODY, headers=JSON).json() == {"status": "recorded"}
+    if "chunked" not in framing or server.name not in WITHOUT_BREAK:
+        assert not RejectedCallback.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "size", "status"), [(WRONG_URL, 300_000, 404), (URL, 300_000, 413)], ids=["wrong secret", "too large"]
+)
+def test_a_callback_on_the_connection_of_a_refused_one(server, url, size, status):
+    with closing(http.client.HTTPConnection(urlsplit(server.base).netloc, timeout=30)) as connection:
+        connection.request("POST", url, b"[" * size, JSON)
+        refused = connection.getresponse()
+        refused.read()
+        # Opens a new connection where the server has said that it closes this one.
+        connection.request("POST", URL, BODY, JSON)
+        taken = connection.getresponse()
+        assert (refused.status, taken.status) == (status, 200)
+
+
+def test_the_secret_is_not_printed(server):
+    for url, body in [(URL, BODY), (URL, b"[" * 1000), (WRONG_URL, BODY)]:
+        requests.post(server.base + url, body, headers=JSON)
+    assert requests.get(server.base + URL).status_code == 405
+    shown = server.log.read_text()
+    assert SECRET not in shown
+    assert "some-wrong-secret" not in shown
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("name", ["daphne", "uwsgi", "uvicorn"])
+def test_who_prints_the_secret_without_the_switch(tmp_path, name):
+    switches = {"--verbosity", "0", "--disable-logging", "--no-access-log"}
+    arguments = [argument for argument in SERVERS[name] if argument not in switches]
+    with serving(arguments, tmp_path / "log") as base:
+        requests.post(base + URL, BODY, headers=JSON)
+    assert SECRET in (tmp_path / "log").read_text()
+
+
 def resident_megabytes(pid: int) -> float:
     (line,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM")]
     return int(line.split()[1]) / 1024
 
 
-def status_of_large_body(base: str, headers: dict[str, str], size: int) -> int:
+def status_of_large_body(base: str, size: int) -> int:
     """0 where the server closed the connection on what it did not want to read, before its answer could be read."""
     connection = http.client.HTTPConnection(urlsplit(base).netloc, timeout=60)
     connection.putrequest("POST", URL)
-    for name, value in (JSON | headers).items():
-        connection.putheader(name, value)
+    connection.putheader("Content-Type", "application/json")
+    connection.putheader("Transfer-Encoding", "chunked")
     connection.endheaders()
     piece = b"[" * 65536
     chunk = b"%x\r\n%s\r\n" % (len(piece), piece)
@@ -51,49 +166,29 @@ def status_of_large_body(base: str, headers: dict[str, str], size: int) -> int:
     return status
 
 
-def test_gunicorn(tmp_path):
-    log = tmp_path / "log"
-    with gunicorn(log, "--workers", "1", "--config", "tests/gunicorn_conf.py") as (base, process):
-        body = json.dumps(EXAMPLE).encode()
-        assert requests.post(base + URL, in_pieces(body), headers=JSON).json() == {"status": "recorded"}
-        assert requests.post(base + URL, body, headers=JSON).json() == {"status": "duplicate"}
-        assert requests.post(base + URL, b"[" * 60_000, headers=JSON).status_code == 400
-        assert requests.post(f"{base}/plugchat/callback/some-wrong-secret/", body, headers=JSON).status_code == 404
+def test_a_large_body_is_not_held_in_memory(tmp_path):
+    with gunicorn(tmp_path / "log", "--workers", "1") as (base, process):
+        assert requests.post(base + URL, BODY, headers=JSON).json() == {"status": "recorded"}
         (worker,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         before = resident_megabytes(int(worker))
-        assert status_of_large_body(base, {"Transfer-Encoding": "chunked"}, 50_000_000) in {413, 0}
+        assert status_of_large_body(base, 50_000_000) in {413, 0}
         assert resident_megabytes(int(worker)) - before < 10
-        assert requests.post(base + URL, body, headers=JSON).json() == {"status": "duplicate"}
-    assert DeliveryEvent.objects.get().times_received == 3
-    assert RejectedCallback.objects.get().body_text == "[" * 60_000
-    shown = log.read_text()
-    assert shown.count("POST /plugchat/callback/[redacted]/ HTTP/1.1") >= 5
-    assert SECRET not in shown
-    assert "some-wrong-secret" not in shown
+        assert requests.post(base + URL, BODY, headers=JSON).json() == {"status": "duplicate"}
 
 
-@pytest.mark.parametrize("worker", ["sync", "gthread"])
-@pytest.mark.parametrize(
-    "rest", [b"zz\r\nabc\r\n", b"3\r\nabcXX0\r\n\r\n", b"3\r\nabc", b"3\r\nabc\r\n0\r\nBad Trailer\r\n\r\n"]
-)
-def test_broken_chunks(tmp_path, worker, rest):
-    with gunicorn(tmp_path / "log", "--worker-class", worker) as (base, _process):
-        host, port = urlsplit(base).netloc.split(":")
-        with socket.create_connection((host, int(port)), timeout=30) as client:
-            head = f"POST {URL} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-            client.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + rest)
-            client.shutdown(socket.SHUT_WR)
-            assert client.recv(100).startswith(b"HTTP/1.1 400")
-    assert not DeliveryEvent.objects.exists()
+def test_the_access_log_of_gunicorn(tmp_path):
+    log = tmp_path / "log"
+    with gunicorn(log, "--config", "tests/gunicorn_conf.py") as (base, _process):
+        requests.post(base + URL, BODY, headers=JSON)
+    assert "POST /plugchat/callback/[redacted]/ HTTP/1.1" in log.read_text()
 
 
 def test_runserver(tmp_path):
     log = tmp_path / "log"
     with runserver(log, DJANGO_SETTINGS_MODULE="tests.settings_redacted") as (base, _process):
-        body = json.dumps(EXAMPLE).encode()
-        assert requests.post(base + URL, body, headers=JSON).json() == {"status": "recorded"}
-        assert requests.post(base + URL, in_pieces(body), headers=JSON).status_code == 411
-        assert requests.post(f"{base}/plugchat/callback/some-wrong-secret/", body, headers=JSON).status_code == 404
+        assert requests.post(base + URL, BODY, headers=JSON).json() == {"status": "recorded"}
+        assert requests.post(base + URL, in_pieces(BODY), headers=JSON).status_code == 411
+        assert requests.post(base + WRONG_URL, BODY, headers=JSON).status_code == 404
     assert DeliveryEvent.objects.get().times_received == 1
     shown = log.read_text()
     assert '"POST /plugchat/callback/[redacted]/ HTTP/1.1" 200' in shown
