@@ -28,7 +28,10 @@ class ReceiverFailed(Exception):  # noqa: N818
     """Tells the task framework that a receiver raised. The event says which one, and when it is tried again."""
 
 
-def _as_task(function: Callable[[Any], None]) -> Any:
+def as_task(function: Callable[[Any], None]) -> Any:
+    """The function as a task of the framework, if it can carry it; else as it is."""
+    if framework is None:
+        return function
     # The decorator refuses a queue that TASKS does not configure, and "default" need not be.
     try:
         backends = framework.task_backends
@@ -46,8 +49,7 @@ def tell_receivers(pk: Any) -> None:
         raise ReceiverFailed("A receiver raised: see the event.")
 
 
-if framework is not None:
-    tell_receivers = _as_task(tell_receivers)
+tell_receivers = as_task(tell_receivers)
 
 
 def enqueue(pk: Any) -> None:
@@ -58,8 +60,11 @@ def enqueue(pk: Any) -> None:
         dispatch.deliver(pk)
 
 
+def runs_in_caller(task: Any) -> bool:
+    """Whether what ``as_task`` made would run inside whoever enqueues it."""
+    return not hasattr(task, "enqueue") or isinstance(task.get_backend(), ImmediateBackend)
+
+
 def would_run_at_once() -> bool:
     """Whether the default dispatcher would run receivers inside the caller, whatever the framework adds to that."""
-    if not dispatch.uses_default_dispatcher():
-        return False
-    return not hasattr(tell_receivers, "enqueue") or isinstance(tell_receivers.get_backend(), ImmediateBackend)
+    return dispatch.uses_default_dispatcher() and runs_in_caller(tell_receivers)
