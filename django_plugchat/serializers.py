@@ -159,7 +159,11 @@ class DeliveryCallbackSerializer(serializers.Serializer[Any]):
 class MessageStatusCallbackSerializer(serializers.Serializer[Any]):
     """Validates one ``MessageStatusCallback``. Source: Z-API's documentation; its old page names ``id`` for ``ids``."""
 
-    status = serializers.ChoiceField(choices=list(provider.OUTCOME_BY_STATUS))
+    status = serializers.ChoiceField(
+        choices=list(provider.OUTCOME_BY_STATUS),
+        # DRF's own message would quote the value.
+        error_messages={"invalid_choice": _("Not the name of a status.")},
+    )
     ids = MessageIdsField()
     phone = TextOrIntegerField(max_length=64, default="")
     participant = TextOrIntegerField(max_length=64, default="")
