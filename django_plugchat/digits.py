@@ -18,6 +18,8 @@ _INVISIBLE_LETTERS = "\u115f\u1160\u3164\uffa0"
 _WORDS = re.compile(r"[^\W_]+")
 _DIGITS = re.compile(r"[0-9]+")
 _HEXADECIMAL = re.compile(r"[0-9A-Fa-f]+")
+# What people write within a number. After anything else another one may begin.
+_WITHIN_A_NUMBER = re.compile(r"[ ()./-]{1,3}")
 
 # Each holds a zero byte for each digit. Whichever it is, one of them reads the digits right.
 _WIDE_ENCODINGS = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
@@ -98,6 +100,15 @@ def runs(clean: str) -> Iterator[list[Group]]:
             run = []
     if run:
         yield run
+
+
+def is_after_plus(clean: str, start: int) -> bool:
+    return clean[start - 1 : start] == "+" or clean[max(0, start - 2) : start] in {"+ ", "+("}
+
+
+def are_linked(clean: str, before: Group, after: Group) -> bool:
+    """Whether what is between two groups is what people write within one number."""
+    return _WITHIN_A_NUMBER.fullmatch(clean, before.end, after.start) is not None
 
 
 def readings(body: bytes) -> Iterator[str]:

@@ -6,13 +6,14 @@ whatever script and notation, and only then it is decided what they are. No patt
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator
 from enum import IntEnum
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from django_plugchat.digits import Group, read, readings, runs
+from django_plugchat.digits import Group, are_linked, is_after_plus, read, readings, runs
 from django_plugchat.payloads import UNSTORABLE_CHARACTERS
 
 MASK = "****"
@@ -25,10 +26,8 @@ _LONGEST_NUMBER = 15  # by E.164
 _LONGEST_WRITTEN = 20
 _MAX_STORED = 64
 
-_COUNTRIES_OF_TWO_DIGITS = frozenset(
-    "20 27 30 31 32 33 34 36 39 40 41 43 44 45 46 47 48 49 51 52 53 54 55 56 57 58 60 61 62 63 64 65 66 "
-    "81 82 84 86 90 91 92 93 94 95 98".split()
-)
+# The calling codes: 1 and 7, these of two digits, and all others of three.
+_CODES_OF_TWO_DIGITS = re.compile(r"2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]", re.ASCII)
 # Where a 0 after the country is part of the number, not the prefix of calls within the country.
 _COUNTRIES_WITH_LEADING_ZEROS = frozenset({"39", "225", "226", "229", "241", "242", "378"})
 
@@ -41,12 +40,12 @@ _BRAZILIAN_NATIONAL = re.compile(r"[1-9]{2}(?:9[0-9]{8}|[2-9][0-9]{7})", re.ASCI
 _OF_FIXED_LENGTH = re.compile(r"55[1-9]{2}[0-9]{8,9}|1[2-9][0-9]{9}", re.ASCII)
 
 _NOT_DIGITS = re.compile(r"[^0-9]+")
+# Of an address (5544999999999.0:12@s.whatsapp.net); or a spreadsheet's .0.
+_AGENT_AND_DEVICE = re.compile(r"(?:[._][0-9]{1,2})?(?::[0-9]{1,3})?\Z", re.ASCII)
 _JSON_TOKENS = re.compile(r'"((?:[^"\\]|\\.)*+)"?(\s*+:)?|[0-9]++', re.DOTALL)
 #: Under which the provider names messages, senders and instances.
 ID_KEYS = frozenset({"zaapId", "customId", "messageId", "ids", "id", "instanceId"})
 _LONGEST_ID = 255
-# What people write within a number. After anything else another one may begin.
-_WITHIN_A_NUMBER = re.compile(r"[ ()./-]{1,3}")
 
 
 class Identity(NamedTuple):
@@ -64,17 +63,13 @@ class Found(IntEnum):
     INTERNATIONAL = 2
 
 
-def _is_after_plus(clean: str, start: int) -> bool:
-    return clean[start - 1 : start] == "+" or clean[max(0, start - 2) : start] in {"+ ", "+("}
-
-
 # Numbers
 
 
 def _country(digits: str) -> str:
     if digits[0] in "17":
         return digits[0]
-    return digits[: 2 if digits[:2] in _COUNTRIES_OF_TWO_DIGITS else 3]
+    return digits[: 2 if _CODES_OF_TWO_DIGITS.match(digits) else 3]
 
 
 def _canonical(written: str) -> tuple[str, bool]:
@@ -114,10 +109,8 @@ def identify(phone: str) -> Identity:
     if run is None:
         return Identity("", "number", is_international=False)
     kind = "number"
-    if len(run) > 1 and len(run[0].digits) >= _SHORTEST_NUMBER and address[run[0].end] in ":._":
-        # The agent and the device of an address (5544999999999.0:12@s.whatsapp.net), or a spreadsheet's .0.
-        if sum(len(group.digits) for group in run[1:]) <= 4:
-            run = run[:1]
+    if len(run[0].digits) >= _SHORTEST_NUMBER and _AGENT_AND_DEVICE.match(address, run[0].end):
+        run = run[:1]
     written = "".join(group.digits for group in run)
     if server.lower().startswith("lid"):
         return Identity(written, "lid", is_international=False)
@@ -126,7 +119,7 @@ def identify(phone: str) -> Identity:
         kind, written = "group", "".join(group.digits for group in run[:-1])
     elif len(written.lstrip("0")) > _LONGEST_NUMBER or "group" in clean.lower() or server.lower().startswith("g.us"):
         return Identity(written, "group", is_international=False)
-    is_international = written.startswith("00") or _is_after_plus(clean, run[0].start)
+    is_international = written.startswith("00") or is_after_plus(clean, run[0].start)
     digits, has_country = _canonical(written)
     return Identity(digits, kind if has_country else "national", is_international)
 
@@ -186,15 +179,22 @@ def _ids(text: str) -> Iterator[str]:
         if colon:
             key = string
         elif key in ID_KEYS:
-            value = token[0] if string is None else string
+            value = token[0] if string is None else _unescaped(string)
             if 0 < len(value) <= _LONGEST_ID:
                 yield UNSTORABLE_CHARACTERS.sub("\ufffd", value).replace("\n", " ")
+
+
+def _unescaped(string: str) -> str:
+    try:
+        return str(json.loads(f'"{string}"')) if "\\" in string else string
+    except ValueError:
+        return string
 
 
 def _numbers(clean: str, run: list[Group]) -> Iterator[str]:
     together = ""
     for index, group in enumerate(run):
-        if index and (_is_after_plus(clean, group.start) or not _are_linked(clean, run[index - 1], group)):
+        if index and (is_after_plus(clean, group.start) or not are_linked(clean, run[index - 1], group)):
             yield from _number(together)
             together = ""
         together += group.digits
@@ -221,7 +221,7 @@ def mask_phone(phone: str) -> str:
     """The country and the last two digits: ``+55 ****99``. What is left are too many numbers to try."""
     digits, kind, _is_international = identify(phone)
     suffix = {"group": "-group", "lid": "@lid"}.get(kind, "")
-    if kind == "number" and _SHORTEST_NUMBER <= len(digits):
+    if kind == "number" and len(digits) >= _SHORTEST_NUMBER:
         country, rest = _country(digits), _national(digits)
         return f"+{country} {MASK}{rest[-2:] if len(rest) >= _SHORTEST_NUMBER else ''}"
     return f"{MASK}{digits[-2:] if len(digits) > _SHORTEST_NUMBER else ''}{suffix}"
@@ -268,7 +268,7 @@ class Wanted:
     def _found_in_run(self, clean: str, run: list[Group]) -> Iterator[Found]:
         since_plus = _SHORTEST_NUMBER
         for first, group in enumerate(run):
-            is_plus = _is_after_plus(clean, group.start)
+            is_plus = is_after_plus(clean, group.start)
             # What begins with + is one number from there on.
             since_plus = 0 if is_plus or group.digits.startswith("00") else since_plus
             may_begin = since_plus == 0 or since_plus >= SHORTEST_HIDDEN
@@ -281,7 +281,11 @@ class Wanted:
         for last in range(first, len(run)):
             group = run[last]
             written += group.digits
-            if group.is_in_id or len(written) > _LONGEST_WRITTEN:
+            if (
+                group.is_in_id
+                or len(written) > _LONGEST_WRITTEN
+                or (written == "0" and _is_fraction(clean, run, last + 1))
+            ):
                 return
             if written.endswith(self._end) and not clean.startswith("@lid", group.end):
                 yield self._judge(written, is_plus, first == last or _is_apart(clean, run, first, last))
@@ -297,16 +301,13 @@ class Wanted:
 
 def _is_fraction(clean: str, run: list[Group], index: int) -> bool:
     """Whether a group is what follows the point of a decimal number."""
-    before = run[index - 1] if index else None
-    return before is not None and clean[before.end : run[index].start] == "." and len(before.digits) <= 4
-
-
-def _are_linked(clean: str, before: Group, after: Group) -> bool:
-    """Whether what is between two groups is what people write within one number."""
-    return _WITHIN_A_NUMBER.fullmatch(clean, before.end, after.start) is not None
+    if not 0 < index < len(run):
+        return False
+    before = run[index - 1]
+    return clean[before.end : run[index].start] == "." and len(before.digits) <= 4
 
 
 def _is_apart(clean: str, run: list[Group], first: int, last: int) -> bool:
     """Whether several groups are a number of their own, and not the middle of a longer one."""
-    begins = first == 0 or not _are_linked(clean, run[first - 1], run[first])
-    return begins and (last + 1 == len(run) or not _are_linked(clean, run[last], run[last + 1]))
+    begins = first == 0 or not are_linked(clean, run[first - 1], run[first])
+    return begins and (last + 1 == len(run) or not are_linked(clean, run[last], run[last + 1]))

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import re
+
+from django.http import HttpRequest
+from django.urls import Resolver404, resolve
+
+from django_plugchat.phones import MASK
+
+#: The provider sends it with each callback: a credential that can send messages.
+CREDENTIAL = "HTTP_Z_API_TOKEN"
+_CREDENTIAL_HEADER = b"z-api-token"
+
+_CALLBACK_SEGMENT = re.compile(r"(?:\A|/)callback(?=/|\Z)")
+_PATH_KEYS = ("RAW_URI", "REQUEST_URI")
+
+
+def hidden_path(path: str) -> str:
+    """The path of a callback without the secret."""
+    segment = _CALLBACK_SEGMENT.search(path)
+    # With a slash at its end, so that APPEND_SLASH leaves it alone.
+    return f"{path[: segment.end()] if segment else ''}/{MASK}/"
+
+
+def hide_secret(request: HttpRequest) -> None:
+    """Replace the path of a callback, and drop the provider's token, once the secret has been read.
+
+    Then middleware, error mails, trackers and the server's access log have nothing left to show. Who called is in
+    ``resolver_match``, which names the account.
+    """
+    written = request.path.rstrip("/")
+    request.path = hidden_path(request.path)
+    request.path_info = hidden_path(request.path_info)
+    meta = request.META
+    if not written.endswith("/callback"):
+        # Proxies repeat the path in headers of their own.
+        for key in [key for key, value in meta.items() if isinstance(value, str) and written in value]:
+            meta[key] = request.path
+    meta |= {key: request.path for key in _PATH_KEYS if key in meta}
+    meta["PATH_INFO"] = request.path_info
+    meta.pop(CREDENTIAL, None)
+    # Read from META when somebody asks for them again.
+    request.__dict__.pop("headers", None)
+    scope = getattr(request, "scope", None)
+    if scope is not None:
+        scope["path"], scope["raw_path"] = request.path, request.path.encode()
+        scope["headers"] = [header for header in scope["headers"] if header[0].lower() != _CREDENTIAL_HEADER]
+
+
+def is_callback(request: HttpRequest) -> bool:
+    """Whether it is below this app's ``callback/``. Raises whatever a project's URLs raise."""
+    try:
+        match = request.resolver_match or resolve(request.path_info, getattr(request, "urlconf", None))
+    except Resolver404:
+        return False
+    return "plugchat" in match.app_names

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import traceback
+from collections.abc import Callable
+from copy import copy
+from typing import Any
+
+from django.http import HttpRequest
+
+from django_plugchat.phones import MASK
+from django_plugchat.redaction.paths import CREDENTIAL, hidden_path, is_callback
+from django_plugchat.redaction.texts import redact, redact_configured
+
+_OWN_TABLE = re.compile(r"\bdjango_plugchat_\w+")
+_MAX_DEPTH = 20
+_STANDARD_ATTRIBUTES = frozenset({*logging.makeLogRecord({}).__dict__, "message", "asctime"})
+_DJANGO_LOGGERS = ("django.request", "django.security", "django.server")
+
+
+class RedactingFilter(logging.Filter):
+    """For handlers: of access and error logs, of ``django.server``, of ``django.db.backends``. Lets every record pass.
+
+    Takes out what ``redact`` does, and of an SQL statement on this app's tables everything but the table's name: the
+    rest holds numbers and payloads. Structured records keep their shape.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if hasattr(record, "sql"):
+            _hide_statement(record)
+        _rewrite(record, redact)
+        return True
+
+
+def _hide_statement(record: Any) -> None:
+    table = _OWN_TABLE.search(str(record.sql))
+    if table:
+        record.sql, record.params = f"{MASK} statement on {table[0]}", None
+        record.msg, record.args = record.sql, ()
+
+
+def _rewrite(record: logging.LogRecord, rewrite: Callable[[str], str]) -> None:
+    for key in record.__dict__.keys() - _STANDARD_ATTRIBUTES | {"args", "stack_info"}:
+        record.__dict__[key] = _rewritten(record.__dict__[key], rewrite)
+    if record.exc_info and (shown := _traceback(record.exc_info)):
+        rewritten = rewrite(shown)
+        if rewritten != shown:
+            record.exc_info, record.exc_text = None, rewritten
+    if isinstance(record.msg, dict | list | tuple):
+        record.msg = _rewritten(record.msg, rewrite)
+        return
+    try:
+        message = record.getMessage()
+    except Exception:
+        # A wrong call, which logging shows without raising: so does this.
+        message = f"{record.msg} {record.args}"
+    # Once more as a whole, where the message puts together what its arguments hold.
+    rewritten = rewrite(message)
+    if rewritten != message:
+        record.msg, record.args = rewritten, ()
+
+
+def _rewritten(value: Any, rewrite: Callable[[str], str], depth: int = _MAX_DEPTH) -> Any:
+    """The same value in the same shape, with its texts rewritten."""
+    if value is None or isinstance(value, int | float):
+        return value
+    if isinstance(value, str):
+        return rewrite(value)
+    if depth and isinstance(value, dict):
+        # A copy of the same class: the formats of some servers rely on what theirs gives beside its keys.
+        result = copy(value)
+        for key, item in value.items():
+            result[key] = _rewritten(item, rewrite, depth - 1) if key != "exc_info" else item
+        _rewrite_error(result, rewrite)
+        return result
+    if depth and type(value) in (list, tuple):
+        return type(value)(_rewritten(item, rewrite, depth - 1) for item in value)
+    shown = str(value)
+    rewritten = rewrite(shown)
+    return value if rewritten == shown else rewritten
+
+
+def _rewrite_error(structured: Any, rewrite: Callable[[str], str]) -> None:
+    # Under this name structlog passes an error, to be formatted after this.
+    shown = _traceback(structured["exc_info"]) if structured.get("exc_info") else ""
+    rewritten = rewrite(shown)
+    if rewritten != shown:
+        del structured["exc_info"]
+        structured["exception"] = rewritten
+
+
+def _traceback(exc_info: Any) -> str:
+    error = exc_info
+    if isinstance(exc_info, tuple):
+        error = exc_info[1]
+    elif not isinstance(exc_info, BaseException):
+        error = sys.exc_info()[1]
+    return "".join(traceback.format_exception(error)).rstrip("\n") if isinstance(error, BaseException) else ""
+
+
+class _Protection(logging.Handler):
+    """Rewrites Django's own records of callbacks before the handlers after it see them.
+
+    A handler, since a logger's filter does not see the records of the loggers below it, and some of those come to be
+    only when a project first raises its own SuspiciousOperation.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        request = getattr(record, "request", None)
+        if isinstance(request, HttpRequest):
+            _hide_request(record, request)
+        else:
+            _rewrite(record, redact)
+        logger: logging.Logger | None = logging.getLogger(record.name)
+        while logger is not None:
+            if any(not isinstance(handler, _Protection) for handler in logger.handlers):
+                return
+            logger = logger.parent if logger.propagate else None
+        # Only where there is no handler at all does logging turn to this one.
+        if logging.lastResort and record.levelno >= logging.lastResort.level:
+            logging.lastResort.handle(record)
+
+
+def _hide_request(record: logging.LogRecord, request: HttpRequest) -> None:
+    path = request.path
+    try:
+        ours = is_callback(request)
+        rewrite = redact if ours else redact_configured
+    except Exception:
+        # Whatever a project's URLs raise, the record is about that.
+        ours, rewrite = False, redact
+    if ours or CREDENTIAL in request.META or rewrite(request.get_full_path()) != request.get_full_path():
+        # With it AdminEmailHandler and others would show the path again, the provider's token, and the body.
+        del record.__dict__["request"]
+    if ours:
+        # As Django writes it.
+        escaped, hidden = path.encode("unicode_escape").decode("ascii"), hidden_path(path)
+        _rewrite(record, lambda text: text.replace(escaped, hidden).replace(path, hidden))
+    _rewrite(record, rewrite)
+
+
+def protect_django_logs() -> None:
+    """Django logs the path of every answer from 400 on; what middleware answers never reaches the view."""
+    names = tuple(f"{name}." for name in _DJANGO_LOGGERS)
+    below = [
+        logger
+        for name, logger in logging.root.manager.loggerDict.items()
+        if name.startswith(names) and isinstance(logger, logging.Logger) and logger.handlers
+    ]
+    for logger in [*map(logging.getLogger, _DJANGO_LOGGERS), *below]:
+        if not any(isinstance(handler, _Protection) for handler in logger.handlers):
+            # Handlers are called in their order, those of a logger before its parent's.
+            logger.handlers.insert(0, _Protection())
