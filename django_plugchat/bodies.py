@@ -78,7 +78,8 @@ def drain(request: Any) -> None:
 
 
 def coding_of(request: HttpRequest) -> str:
-    return request.headers.get("Content-Encoding", "").strip().lower()
+    coding: str = request.META.get("HTTP_CONTENT_ENCODING", "").strip().lower()
+    return coding
 
 
 def _declared_length(request: HttpRequest) -> int | None:

@@ -71,14 +71,14 @@ def record(callbacks: Iterable[Callback], receipt: Receipt) -> list[DeliveryEven
         raise
     for event in new:
         if event.dispatch_status == _Status.RUNNING:
-            dispatch.attempt(event)
+            dispatch.attempt_at_once(event)
         elif event.dispatch_status == _Status.PENDING:
             transaction.on_commit(partial(dispatch.hand_over, event.pk), using=alias, robust=True)
     return new
 
 
 def _event(callback: Callback, receipt: Receipt, state: dict[str, Any]) -> DeliveryEvent:
-    return DeliveryEvent(
+    return statements.new_event(
         account=receipt.account,
         secret_id=receipt.secret_id,
         zaap_id=callback.zaap_id,

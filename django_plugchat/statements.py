@@ -35,6 +35,12 @@ class _Insert(NamedTuple):
 _compiled: dict[Any, _Insert] = {}
 
 
+def new_event(**values: Any) -> DeliveryEvent:
+    """An event not stored yet, of a value for each field but its key. By position: by name takes twice as long."""
+    values[DeliveryEvent._meta.pk.attname] = None
+    return DeliveryEvent(*[values[field.attname] for field in DeliveryEvent._meta.concrete_fields])
+
+
 def insert_unless_known(event: DeliveryEvent, alias: str) -> bool:
     """Insert a new event and set its key. Returns False when no row was inserted: its fingerprint is probably known.
 
