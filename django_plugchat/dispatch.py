@@ -79,12 +79,23 @@ def hand_over(pk: Any) -> bool:
     try:
         import_string(app_settings.dispatcher)(pk)
     except (Exception, SystemExit) as error:
-        # The class alone: the text of somebody else's exception may hold anything.
-        logger.error(
-            "The dispatcher failed with %s; plugchat_redispatch takes event %s later.", type(error).__name__, pk
-        )
+        _leave_to_the_sweep(pk, "The dispatcher", error)
         return False
     return True
+
+
+def _leave_to_the_sweep(pk: Any, what_failed: str, error: BaseException) -> None:
+    # The class alone: the text of somebody else's exception may hold anything.
+    logger.error("%s failed with %s; plugchat_redispatch takes event %s later.", what_failed, type(error).__name__, pk)
+
+
+def attempt_at_once(event: DeliveryEvent) -> None:
+    """Attempt an event that was stored as claimed. Whatever fails changes nothing for who stored it."""
+    pk = event.pk
+    try:
+        _attempt(event)
+    except (Exception, SystemExit) as error:
+        _leave_to_the_sweep(pk, "The attempt", error)
 
 
 def deliver(pk: Any) -> Attempt:
@@ -101,7 +112,7 @@ def _deliver(pk: Any, *, even_if_waiting: bool) -> Attempt:
         )
         return Attempt.NOTHING
     event = _claim(pk, even_if_waiting=even_if_waiting)
-    return attempt(event) if event else Attempt.NOTHING
+    return _attempt(event) if event else Attempt.NOTHING
 
 
 def _claim(pk: Any, *, even_if_waiting: bool) -> DeliveryEvent | None:
@@ -134,19 +145,21 @@ def _exhaust(rows: DeliveryEventQuerySet) -> int:
     )
 
 
-def attempt(event: DeliveryEvent) -> Attempt:
+def _attempt(event: DeliveryEvent) -> Attempt:
     """Tell all receivers of an event that this process has claimed, and write down how it went."""
-    alias, lease_end = _events().db, event.dispatch_due_at
+    alias = _events().db
+    # Receivers may change the object.
+    pk, number, lease_end = event.pk, event.dispatch_attempts, event.dispatch_due_at
     with statements.savepoint(alias):
         results = delivery_recorded.send_robust(sender=DeliveryEvent, event=event)
     failures = [(receiver, result) for receiver, result in results if isinstance(result, Exception)]
     now = timezone.now()
     changes: dict[str, Any]
     if failures:
-        is_last = event.dispatch_attempts >= app_settings.dispatch_max_attempts
+        is_last = number >= app_settings.dispatch_max_attempts
         changes = {
             "dispatch_status": (_Status.EXHAUSTED if is_last else _Status.RETRYING).value,
-            "dispatch_due_at": None if is_last else now + _pause(event, [error for _receiver, error in failures]),
+            "dispatch_due_at": None if is_last else now + _pause(number, [error for _receiver, error in failures]),
             "dispatch_error": "\n".join(f"{receiver_name(who)}: {type(error).__name__}" for who, error in failures),
         }
     else:
@@ -157,23 +170,27 @@ def attempt(event: DeliveryEvent) -> Attempt:
             "dispatch_error": "",
         }
     # Where another worker has taken the event over meanwhile, its outcome counts: the end of the lease tells. But where
-    # the event was given up because this attempt was thought dead, it was not.
+    # a sweep thought this attempt dead, and gave the event up or handed it over to a worker that has not begun, it was
+    # not.
     for condition in (
         {"dispatch_status": _Status.RUNNING.value, "dispatch_due_at": lease_end},
-        {"dispatch_status": _Status.EXHAUSTED.value, "dispatch_attempts": event.dispatch_attempts},
+        {"dispatch_status": _Status.EXHAUSTED.value, "dispatch_attempts": number},
+        {"dispatch_status": _Status.PENDING.value, "dispatch_attempts": number},
     ):
-        if statements.update(DeliveryEvent, alias, changes, {"pk": event.pk, **condition}):
+        # A connection may have died while receivers ran.
+        write = partial(statements.update, DeliveryEvent, alias, changes, {"pk": pk, **condition})
+        if statements.trying_twice(alias, write):
             for name, value in changes.items():
                 setattr(event, name, value)
             break
     return Attempt.FAILED if failures else Attempt.DONE
 
 
-def _pause(event: DeliveryEvent, errors: list[Exception]) -> timedelta:
+def _pause(attempts: int, errors: list[Exception]) -> timedelta:
     """Before the next attempt: a lease, then twice as long each time; or what all that failed ask for."""
     if all(isinstance(error, TellAgain) for error in errors):
         return timedelta(seconds=min(error.seconds for error in errors))  # type: ignore[attr-defined]
-    return min(min(_lease(), _LONGEST_PAUSE) * (1 << min(event.dispatch_attempts - 1, 20)), _LONGEST_PAUSE)
+    return min(min(_lease(), _LONGEST_PAUSE) * (1 << min(attempts - 1, 20)), _LONGEST_PAUSE)
 
 
 @dataclass
@@ -207,9 +224,10 @@ def sweep(
     """
     swept = Sweep()
     while pks := list(
-        _events().due().filter(dispatch_attempts__gte=app_settings.dispatch_max_attempts).values_list("pk", flat=True)[
-            :_BATCH
-        ]
+        _events()
+        .due()
+        .filter(dispatch_attempts__gte=app_settings.dispatch_max_attempts)
+        .values_list("pk", flat=True)[:_BATCH]
     ):
         swept.exhausted += _exhaust(_events().filter(pk__in=pks))
     waiting = _events().due()
@@ -233,7 +251,9 @@ def _is_retrying() -> Q:
 def _in_turns(waiting: DeliveryEventQuerySet, unheard: DeliveryEventQuerySet) -> Iterator[DeliveryEvent]:
     """The events of all accounts, oldest first, a batch of one account after a batch of another."""
     needed = ("received_at", "dispatch_due_at", "dispatch_status", "dispatch_attempts")
-    accounts = {alias for rows in (waiting, unheard) for alias in rows.order_by().values_list("account", flat=True).distinct()}
+    accounts = {
+        alias for rows in (waiting, unheard) for alias in rows.order_by().values_list("account", flat=True).distinct()
+    }
     turns = deque(
         chain(
             waiting.for_account(alias).only(*needed).in_batches(_TURN, by="dispatch_due_at"),

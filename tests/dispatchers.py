@@ -1,20 +1,10 @@
-"""Dispatchers of projects with a queue of their own."""
+"""Dispatchers of projects with a queue of their own. Each puts what it is called with into ``queue``."""
 
 from __future__ import annotations
 
 from typing import Any
 
-remembered: list[Any] = []
-#: What those that come last were called with.
 queue: list[Any] = []
-
-
-def remember(pk: Any) -> None:
-    remembered[:] = [pk]
-
-
-def fail(pk: Any) -> None:
-    raise ConnectionError("the queue is away; redis://:554499999999@queue")
 
 
 def into_queue(pk: Any) -> None:
@@ -23,7 +13,18 @@ def into_queue(pk: Any) -> None:
 
 def down(pk: Any) -> None:
     queue.append(pk)
-    raise ConnectionError("554499999999")
+    raise ConnectionError("redis://:554499999999@queue")
+
+
+def exits(pk: Any) -> None:
+    queue.append(pk)
+    raise SystemExit
+
+
+def down_the_first_time(pk: Any) -> None:
+    queue.append(pk)
+    if len(queue) == 1:
+        raise ConnectionError
 
 
 def up_every_tenth_time(pk: Any) -> None:

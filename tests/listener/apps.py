@@ -2,7 +2,13 @@ from django.apps import AppConfig
 
 
 class ListenerConfig(AppConfig):
+    """Connects ``tests.receivers.note`` in the processes that tests start."""
+
     name = "tests.listener"
 
     def ready(self) -> None:
-        from tests.listener import receivers  # noqa: F401
+        from django_plugchat.models import DeliveryEvent
+        from django_plugchat.signals import delivery_recorded
+        from tests.receivers import note
+
+        delivery_recorded.connect(note, sender=DeliveryEvent)
