@@ -13,8 +13,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Count, Max, Min, Q
+from django.utils.timesince import timesince
+from django.utils.translation import gettext, ngettext
 
-from django_plugchat import failures, provider
+from django_plugchat import failures, provider, times
 from django_plugchat.conf import app_settings
 from django_plugchat.models import DeliveryEvent, Registration, RejectedCallback
 
@@ -222,3 +224,45 @@ def _probe(part: str, parameters: Iterable[tuple[Any, ...]]) -> Iterator[Deliver
     for start in range(0, len(waiting), _PROBES_AT_ONCE):
         batch = waiting[start : start + _PROBES_AT_ONCE]
         yield from _events().raw(" UNION ALL ".join([part] * len(batch)), [value for row in batch for value in row])
+
+
+def describe(found: Figures) -> Iterator[str]:
+    """What people read of an account, a line each."""
+    yield _callbacks(found)
+    outcomes = ", ".join(f"{found.outcomes[outcome]} {outcome.label}" for outcome in DeliveryEvent.Outcome)
+    yield gettext("In 24 hours: %(outcomes)s") % {"outcomes": outcomes}
+    if found.failures:
+        yield commonest_failure(found)
+    yield gettext("Dispatches: %(dispatches)s") % {"dispatches": _dispatches(found)}
+    if found.rejected_kept:
+        yield gettext("Rejected callbacks: %(lately)d in 24 hours, %(kept)d kept") % {
+            "lately": found.rejected_lately,
+            "kept": found.rejected_kept,
+        }
+
+
+def _callbacks(found: Figures) -> str:
+    registered, last = found.registered_at, found.last_callback
+    told = gettext("registered %(ago)s ago") % {"ago": _ago(registered)} if registered else ""
+    heard = gettext("last callback %(ago)s ago") % {"ago": _ago(last)} if last else gettext("no callback yet")
+    return f"{told or gettext('not registered by this site')}, {heard}"
+
+
+def _ago(moment: datetime) -> str:
+    return timesince(moment, depth=1).replace("\xa0", " ")
+
+
+def _dispatches(found: Figures) -> str:
+    parts = [f"{count} {_Status(status).label}" for status, count in found.dispatches.items()]
+    if found.due:
+        parts.append(gettext("%(count)d due") % {"count": found.due})
+    if found.next_retry_at:
+        parts.append(gettext("next attempt %(when)s") % {"when": times.shown(found.next_retry_at)})
+    return ", ".join(parts) or gettext("nothing is waiting")
+
+
+def commonest_failure(found: Figures) -> str:
+    (kind, count), failed = found.failures.most_common(1)[0], found.failures.total()
+    return ngettext(
+        "%(count)d of %(failed)d failure: %(kind)s.", "%(count)d of %(failed)d failures: %(kind)s.", failed
+    ) % {"count": count, "failed": failed, "kind": failures.Failure(kind).label}

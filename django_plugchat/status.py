@@ -49,7 +49,6 @@ from django.utils.translation import gettext, ngettext
 
 from django_plugchat import dispatch, figures, provider, times
 from django_plugchat.conf import Account, app_settings, secret_id
-from django_plugchat.failures import Failure
 from django_plugchat.figures import DAY, USUAL_DAYS, Figures
 from django_plugchat.models import DeliveryEvent
 
@@ -81,6 +80,12 @@ class OtherSecret:
     is_retiring: bool
     last_seen: datetime
 
+    def __str__(self) -> str:
+        values = {"secret_id": self.secret_id, "when": times.shown(self.last_seen)}
+        if self.is_retiring:
+            return gettext("Retiring secret in use: %(secret_id)s, last %(when)s") % values
+        return gettext("Unknown secret in use: %(secret_id)s, last %(when)s") % values
+
 
 @dataclass(frozen=True)
 class AccountStatus:
@@ -98,11 +103,6 @@ class AccountStatus:
     def name(self) -> str:
         """For people: the label, and the alias where that is another."""
         return self.alias if self.label == self.alias else f"{self.label} ({self.alias})"
-
-    @property
-    def failures(self) -> list[tuple[str, int]]:
-        """What each kind of failure is called, and how many messages it kept; the commonest first."""
-        return [(str(Failure(kind).label), count) for kind, count in self.figures.failures.most_common()]
 
     @cached_property
     def other_secrets(self) -> list[OtherSecret]:
@@ -184,17 +184,7 @@ def _failures(account: AccountStatus) -> Iterator[Finding]:
         "failed": failed,
         "deliveries": deliveries,
     }
-    yield Finding("failures", f"{text} {commonest_failure(account)}")
-
-
-def commonest_failure(account: AccountStatus) -> str:
-    """A sentence; "" where nothing failed."""
-    if not account.failures:
-        return ""
-    (kind, count), failed = account.failures[0], account.figures.failures.total()
-    return ngettext(
-        "%(count)d of %(failed)d failure: %(kind)s.", "%(count)d of %(failed)d failures: %(kind)s.", failed
-    ) % {"count": count, "failed": failed, "kind": kind}
+    yield Finding("failures", f"{text} {figures.commonest_failure(account.figures)}")
 
 
 def _dispatches(account: AccountStatus) -> Iterator[Finding]:

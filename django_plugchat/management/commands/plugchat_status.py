@@ -3,17 +3,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
-from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from django_plugchat import times
+from django_plugchat.figures import describe
 from django_plugchat.models import DeliveryEvent
-from django_plugchat.status import AccountStatus, OtherSecret, commonest_failure, statuses
+from django_plugchat.status import AccountStatus, statuses
 
 _Dispatch = DeliveryEvent.DispatchStatus
 
@@ -99,54 +99,10 @@ def _iso(moment: datetime | None) -> str | None:
 
 
 def _lines(account: AccountStatus) -> Iterator[str]:
-    found = account.figures
     yield account.name if account.configured else _("%(account)s, no longer configured") % {"account": account.name}
-    yield "  " + _callbacks(account)
-    yield "  " + _("In 24 hours: %(outcomes)s") % {"outcomes": _outcomes(account)}
-    if failure := commonest_failure(account):
-        yield "  " + failure
-    yield "  " + _("Dispatches: %(dispatches)s") % {"dispatches": _dispatches(account)}
-    if found.rejected_kept:
-        yield "  " + _("Rejected callbacks: %(lately)d in 24 hours, %(kept)d kept") % {
-            "lately": found.rejected_lately,
-            "kept": found.rejected_kept,
-        }
-    for secret in account.other_secrets:
-        yield "  " + _secret(secret)
+    for line in chain(describe(account.figures), map(str, account.other_secrets)):
+        yield f"  {line}"
     for finding in account.findings:
         yield f"! {finding.name}: {finding.text}"
         if finding.command:
             yield f"    {finding.command}"
-
-
-def _callbacks(account: AccountStatus) -> str:
-    last, registered = account.figures.last_callback, account.figures.registered_at
-    heard = _("last callback %(ago)s ago") % {"ago": _ago(last)} if last else _("no callback yet")
-    told = _("registered %(ago)s ago") % {"ago": _ago(registered)} if registered else _("not registered by this site")
-    return f"{told}, {heard}"
-
-
-def _ago(moment: datetime) -> str:
-    return timesince(moment, depth=1).replace("\xa0", " ")
-
-
-def _outcomes(account: AccountStatus) -> str:
-    counted = account.figures.outcomes
-    return ", ".join(f"{counted[outcome]} {outcome.label}" for outcome in DeliveryEvent.Outcome)
-
-
-def _dispatches(account: AccountStatus) -> str:
-    found = account.figures
-    parts = [f"{count} {_Dispatch(status).label}" for status, count in found.dispatches.items() if count]
-    if found.due:
-        parts.append(_("%(count)d due") % {"count": found.due})
-    if found.next_retry_at:
-        parts.append(_("next attempt %(when)s") % {"when": times.shown(found.next_retry_at)})
-    return ", ".join(parts) or _("nothing is waiting")
-
-
-def _secret(secret: OtherSecret) -> str:
-    values = {"secret_id": secret.secret_id, "when": times.shown(secret.last_seen)}
-    if secret.is_retiring:
-        return _("Retiring secret in use: %(secret_id)s, last %(when)s") % values
-    return _("Unknown secret in use: %(secret_id)s, last %(when)s") % values
