@@ -122,7 +122,10 @@ def readings(body: bytes) -> Iterator[str]:
 
 
 def _decodings(body: bytes) -> Iterator[str]:
-    yield body.decode(errors="replace")
+    text = body.decode(errors="replace")
+    yield text
+    if "\ufffd" in text:
+        yield body.decode("latin-1")
     if b"\0" in body:
         for encoding in _WIDE_ENCODINGS:
             yield body.decode(encoding, errors="replace")

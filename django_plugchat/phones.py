@@ -23,7 +23,7 @@ SHORTEST_HIDDEN = 7
 _SHORTEST_NUMBER = 8
 _LONGEST_NUMBER = 15  # by E.164
 # With prefixes. It bounds how many groups of digits are read as one number.
-_LONGEST_WRITTEN = 20
+LONGEST_WRITTEN = 20
 _MAX_STORED = 64
 
 # The calling codes: 1 and 7, these of two digits, and all others of three.
@@ -124,6 +124,15 @@ def identify(phone: str) -> Identity:
     return Identity(digits, kind if has_country else "national", is_international)
 
 
+def is_national(digits: str) -> bool:
+    """Whether these are a number of Brazil without its country. They may be one of another country with it."""
+    return _BRAZILIAN_NATIONAL.fullmatch(digits) is not None
+
+
+def count_digits(text: str) -> int:
+    return len(_NOT_DIGITS.sub("", read(text)[0]))
+
+
 def normalise(phone: str) -> str:
     """What a phone is stored as and found by, at most 64 characters.
 
@@ -144,7 +153,7 @@ def searched(typed: str) -> list[str]:
         return [digits] if digits else []
     forms = [digits]
     if kind != "group":
-        if not is_international and _BRAZILIAN_NATIONAL.fullmatch(digits):
+        if not is_international and is_national(digits):
             international = both_forms(f"55{digits}")
         else:
             international = both_forms(digits)
@@ -203,7 +212,7 @@ def _numbers(clean: str, run: list[Group]) -> Iterator[str]:
 
 
 def _number(digits: str) -> Iterator[str]:
-    if _SHORTEST_NUMBER <= len(digits) <= _LONGEST_WRITTEN:
+    if _SHORTEST_NUMBER <= len(digits) <= LONGEST_WRITTEN:
         yield _canonical(digits)[0]
 
 
@@ -283,7 +292,7 @@ class Wanted:
             written += group.digits
             if (
                 group.is_in_id
-                or len(written) > _LONGEST_WRITTEN
+                or len(written) > LONGEST_WRITTEN
                 or (written == "0" and _is_fraction(clean, run, last + 1))
             ):
                 return

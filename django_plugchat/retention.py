@@ -6,61 +6,69 @@ what was deleted stays deleted when the rest is left for another time.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import models, router
-from django.db.models import Q
-from django.db.models.functions import Cast
+from django.apps import apps
+from django.db import models
 from django.utils.translation import gettext as _
 from rest_framework.exceptions import ParseError
 
 from django_plugchat import phones
-from django_plugchat.models import DeliveryEvent, DeliveryEventQuerySet, RejectedCallback, RejectedCallbackQuerySet
-from django_plugchat.parsers import parse
+from django_plugchat.digits import readings
+from django_plugchat.models import (
+    DeliveryEvent,
+    DeliveryEventQuerySet,
+    PlugChatQuerySet,
+    RejectedCallback,
+    RejectedCallbackQuerySet,
+)
+from django_plugchat.payloads import parse
 
-_SCAN_BATCH = 1000
-# Each may be MAX_BODY_BYTES long.
-_REJECTED_BATCH = 50
+# Payloads and bodies may be MAX_BODY_BYTES long.
+_SCAN_BATCH = 200
 
-_LONGEST_NUMBER = 15  # by E.164
-_NATIONAL_NUMBER = re.compile(r"[1-9]{2}(?:9[0-9]{8}|[2-9][0-9]{7})")
-_TEXTS = ("phone", "zaap_id", "custom_id", "message_id", "instance_id", "error", "error_code", "dispatch_error")
-_ESCAPED_DIGIT = re.compile(r"\\u003([0-9])")
+# A number without a country must be longer to be told from one of a small country.
+_SHORTEST_WITH_PLUS = 8
+_SHORTEST = 10
+_TEXTS = (
+    "phone",
+    "participant",
+    "zaap_id",
+    "custom_id",
+    "message_id",
+    "instance_id",
+    "error",
+    "error_code",
+    "dispatch_error",
+)
 
 
-def _events() -> DeliveryEventQuerySet:
-    return DeliveryEvent.objects.using(router.db_for_write(DeliveryEvent))
-
-
-def _rejected() -> RejectedCallbackQuerySet:
-    return RejectedCallback.objects.using(router.db_for_write(RejectedCallback))
+# What is old
 
 
 def old_events(before: datetime, *, include_pending: bool = False) -> DeliveryEventQuerySet:
-    events = _events().filter(received_at__lt=before)
+    events = DeliveryEvent.objects.for_writing().filter(received_at__lt=before)
     return events if include_pending else events.filter(dispatch_due_at=None)
 
 
 def old_but_pending_events(before: datetime) -> DeliveryEventQuerySet:
     """Events that no receiver has taken yet, and that are still tried."""
-    return _events().filter(received_at__lt=before, dispatch_due_at__isnull=False)
+    return DeliveryEvent.objects.for_writing().filter(received_at__lt=before).unfinished()
 
 
 def old_rejected(before: datetime) -> RejectedCallbackQuerySet:
     """Rejected callbacks that did not come again since then either."""
-    return _rejected().filter(last_received_at__lt=before)
+    return RejectedCallback.objects.for_writing().filter(last_received_at__lt=before)
 
 
-def delete_in_batches(rows: models.QuerySet[Any], *, by: str, batch_size: int) -> Iterator[int]:
+def delete_in_batches(rows: PlugChatQuerySet, *, by: str, batch_size: int) -> Iterator[int]:
     """Delete them along the index of a field; yields how many with each batch."""
-    remaining = rows.order_by(by, "pk")
-    while batch := list(remaining.values("pk", by)[:batch_size]):
+    for batch in rows.only("pk", by).in_batches(batch_size, by=by):
         # Under their conditions still: meanwhile an event may have been dispatched again.
-        yield _delete(rows.filter(pk__in=[row["pk"] for row in batch]))
-        remaining = rows.filter(**{f"{by}__gte": batch[-1][by]}).order_by(by, "pk")
+        yield _delete(rows.filter(pk__in=[row.pk for row in batch]))
 
 
 def _delete(rows: models.QuerySet[Any]) -> int:
@@ -69,22 +77,21 @@ def _delete(rows: models.QuerySet[Any]) -> int:
     return by_model.get(rows.model._meta.label, 0)
 
 
-def forms_of_number(text: str) -> list[str]:
-    """The digits of a full international number, in both forms of Brazil's ninth digit.
+# What is about one person
+
+
+def full_number(text: str) -> str:
+    """The digits of a full international number, in whatever notation.
 
     Raises ValueError, whose text does not repeat the number.
     """
-    if re.search(r"[^\W0-9_]", text):
-        raise ValueError(_("That is not a phone number: only digits and punctuation make one."))
-    number = phones.digits(text)
-    is_international = "+" in text or number.startswith("00")
-    number = number.removeprefix("00")
-    if len(number) > _LONGEST_NUMBER:
-        raise ValueError(_("That is not one phone number: it is too long."))
+    number, kind, is_international = phones.identify(text)
+    if not number or kind in {"group", "lid"} or phones.count_digits(text) > phones.LONGEST_WRITTEN:
+        raise ValueError(_("That is not one phone number."))
     if (
-        number.startswith("0")
-        or len(number) < (8 if is_international else 10)
-        or (not is_international and _NATIONAL_NUMBER.fullmatch(number))
+        kind == "national"
+        or len(number) < (_SHORTEST_WITH_PLUS if is_international else _SHORTEST)
+        or (not is_international and phones.is_national(number))
     ):
         raise ValueError(
             _(
@@ -92,77 +99,89 @@ def forms_of_number(text: str) -> list[str]:
                 "write a short number of another country with a + before it."
             )
         )
-    return phones.variants(number)
+    return number
+
+
+@dataclass(frozen=True)
+class Found:
+    """Of a batch of rows: how many were looked at, and the keys of those that hold the number."""
+
+    model: type[models.Model]
+    looked_at: int
+    international: list[Any]
+    #: Those that hold it without its country only: it may be somebody else's abroad.
+    national: list[Any]
 
 
 def size() -> int:
     """How many rows a search for a number looks at."""
-    return _events().count() + _rejected().count()
+    return sum(rows.count() for rows in _searched())
 
 
-def erase(model: type[models.Model], pks: list[Any]) -> int:
-    return _delete(model._default_manager.using(router.db_for_write(model)).filter(pk__in=pks))
+def _searched() -> list[PlugChatQuerySet]:
+    # Rejected callbacks first: one that is replayed meanwhile is then found among the events.
+    searched: list[PlugChatQuerySet] = [RejectedCallback.objects.for_writing(), DeliveryEvent.objects.for_writing()]
+    if apps.is_installed("django.contrib.admin"):
+        entries = PlugChatQuerySet(apps.get_model("admin", "LogEntry")).for_writing()
+        searched.append(entries.filter(content_type__app_label="django_plugchat"))
+    return searched
 
 
-def events_about(forms: list[str]) -> Iterator[tuple[int, list[Any]]]:
-    """Events about a number or mentioning it anywhere; yields how many were looked at, and the keys of those found.
+def search(number: str) -> Iterator[Found]:
+    """What holds a full international number: events, rejected callbacks, and the admin's history of both.
 
-    Compared are whole runs of digits. So a group is found by the number of who created it, which its id begins with.
+    Each row is read whole: no condition of a database knows all the notations.
     """
-    of_number = _events().filter(phone__in=forms)
-    for pks in _key_batches(of_number, _SCAN_BATCH):
-        yield len(pks), pks
-    whole_run = _whole_run(forms)
-    others = _events().exclude(phone__in=forms)
-    holding = Q()
-    for form in forms:
-        for column in (*_TEXTS, "payload_text"):
-            holding |= Q(**{f"{column}__contains": form})
-    # The database picks the few that hold the digits at all, which spares parsing a million payloads here.
-    candidates = others.annotate(payload_text=Cast("payload", models.TextField())).filter(holding)
-    for pks in _key_batches(others, _SCAN_BATCH):
-        rows = candidates.filter(pk__range=(pks[0], pks[-1])).values_list("pk", *_TEXTS, "payload")
-        yield len(pks), [pk for pk, *values in rows.iterator(chunk_size=100) if _mentions(whole_run, values)]
+    wanted = phones.Wanted(number)
+    for rows in _searched():
+        for batch in rows.in_batches(_SCAN_BATCH):
+            keys: dict[phones.Found, list[Any]] = {found: [] for found in phones.Found}
+            for row in batch:
+                keys[_found_in(row, wanted)].append(row.pk)
+            yield Found(rows.model, len(batch), keys[phones.Found.INTERNATIONAL], keys[phones.Found.NATIONAL])
 
 
-def rejected_about(forms: list[str]) -> Iterator[tuple[int, list[Any]]]:
-    """Rejected callbacks whose body holds the number; yields as ``events_about`` does."""
-    whole_run = _whole_run(forms)
-    for pks in _key_batches(_rejected(), _REJECTED_BATCH):
-        bodies = _rejected().filter(pk__in=pks).values_list("pk", "body")
-        yield len(pks), [pk for pk, body in bodies if _mentions(whole_run, _readings(bytes(body)))]
+def erase(model: type[models.Model], keys: list[Any]) -> int:
+    """Delete rows; of the admin's history take the numbers only, so that it still says who did what."""
+    rows = PlugChatQuerySet(model).for_writing().filter(pk__in=keys)
+    if model in (DeliveryEvent, RejectedCallback):
+        return _delete(rows)
+    for entry in rows:
+        entry.object_repr = phones.mask_id(entry.object_repr)
+        entry.change_message = phones.mask_id(entry.change_message)
+        entry.save(update_fields=["object_repr", "change_message"])
+    return len(keys)
 
 
-def _key_batches(rows: models.QuerySet[Any], size: int) -> Iterator[list[Any]]:
-    keys = rows.order_by("pk").values_list("pk", flat=True)
-    batch = list(keys[:size])
-    while batch:
-        yield batch
-        batch = list(keys.filter(pk__gt=batch[-1])[:size])
+def _found_in(row: Any, wanted: phones.Wanted) -> phones.Found:
+    if isinstance(row, DeliveryEvent):
+        if wanted.international & {row.phone_digits, row.participant_digits}:
+            return phones.Found.INTERNATIONAL
+        return wanted.found_in([*(getattr(row, name) for name in _TEXTS), *_texts_in(row.payload)])
+    if isinstance(row, RejectedCallback):
+        return wanted.found_in([*readings(bytes(row.body)), *_parsed(bytes(row.body))])
+    return wanted.found_in([row.object_repr, row.change_message])
 
 
-def _whole_run(forms: list[str]) -> re.Pattern[str]:
-    return re.compile(rf"(?<![0-9])(?:{'|'.join(forms)})(?![0-9])")
-
-
-def _readings(body: bytes) -> Iterator[Any]:
-    # As it stands, whatever it is: without the zero bytes UTF-16 reads as its digits do.
-    yield _ESCAPED_DIGIT.sub(r"\1", body.replace(b"\0", b"").decode("latin-1"))
+def _parsed(body: bytes) -> Iterable[str]:
+    # For numbers that are written with an exponent.
     try:
-        yield parse(body)
+        return _texts_in(parse(body))
     except ParseError:
-        return
+        return ()
 
 
-def _mentions(pattern: re.Pattern[str], values: Any) -> bool:
-    """Whether a string or number in this JSON, its keys included, matches."""
-    unread = list(values)
+def _texts_in(value: Any) -> Iterator[str]:
+    """The strings, keys and whole numbers of a JSON value."""
+    unread = [value]
     while unread:
         value = unread.pop()
         if isinstance(value, dict):
             unread += [*value, *value.values()]
         elif isinstance(value, list):
             unread += value
-        elif pattern.search(str(value)):
-            return True
-    return False
+        elif isinstance(value, float):
+            if value.is_integer():
+                yield f"{value:.0f}"
+        elif isinstance(value, str | int):
+            yield str(value)

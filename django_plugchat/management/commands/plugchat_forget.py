@@ -8,15 +8,18 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from django_plugchat import retention
-from django_plugchat.management.batches import in_steps
+from django_plugchat.management.progress import progress
 from django_plugchat.models import DeliveryEvent, RejectedCallback
+
+_MOST_NAMED = 20
 
 
 class Command(BaseCommand):
     help = (
         "Erase what is stored about a person (LGPD, art. 18): the events about a phone number, those that mention it "
-        "anywhere, and the rejected callbacks that do. Also with and without Brazil's ninth digit, and the groups "
-        "whose id begins with the number. Never what only holds it within a longer number."
+        "anywhere, the rejected callbacks that do, and the number in the admin's history of them. In every "
+        "international notation, with and without Brazil's ninth digit, and the groups whose id begins with the "
+        "number. Never what only holds it within a longer number or id."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -25,52 +28,86 @@ class Command(BaseCommand):
             "phone",
             nargs="+",
             metavar="PHONE",
-            help="The full international number, in any punctuation; - reads it from standard input, which keeps it "
+            help="The full international number, in any notation; - reads it from standard input, which keeps it "
             "out of the shell's history.",
+        )
+        parser.add_argument(
+            "--national",
+            action="store_true",
+            help="Also what holds the number without its country, which may be somebody else's abroad. Without this "
+            "option those are counted and named.",
         )
         parser.add_argument("--dry-run", action="store_true", help="Say how many, and erase nothing.")
 
-    def handle(self, *, phone: list[str], dry_run: bool, **options: Any) -> None:
-        number = sys.stdin.readline() if phone == ["-"] else " ".join(phone)
+    def handle(self, *, phone: list[str], national: bool, dry_run: bool, **options: Any) -> None:
         try:
-            forms = retention.forms_of_number(number)
+            number = retention.full_number(sys.stdin.readline() if phone == ["-"] else " ".join(phone))
         except ValueError as error:
             raise CommandError(str(error)) from None
-        found: dict[Any, int] = {RejectedCallback: 0, DeliveryEvent: 0}
-        # Rejected ones first: one that is replayed meanwhile is then found among the events.
-        searches = (
-            (RejectedCallback, retention.rejected_about(forms)),
-            (DeliveryEvent, retention.events_about(forms)),
-        )
+        self.erased: dict[Any, int] = {}
+        self.left: dict[Any, list[Any]] = {}
         try:
-            with in_steps(self.stderr, retention.size()) as step:
-                for model, batches in searches:
-                    for looked_at, pks in batches:
-                        found[model] += len(pks) if dry_run else retention.erase(model, pks)
-                        step(looked_at)
+            with progress(retention.size()) as step:
+                for found in retention.search(number):
+                    self.take(found, national=national, dry_run=dry_run)
+                    step(found.looked_at)
         except KeyboardInterrupt:
-            self._print(found[DeliveryEvent], found[RejectedCallback], dry_run=dry_run)
+            self.stdout.write("\n".join(self.lines(dry_run=dry_run)))
             raise CommandError(_("Interrupted. Run it again for the rest."), returncode=130) from None
-        self._print(found[DeliveryEvent], found[RejectedCallback], dry_run=dry_run)
+        self.stdout.write("\n".join(self.lines(dry_run=dry_run)))
         self.stdout.write(
             _(
                 "Out of reach: backups, logs, exported files, what your own code stored, privacy ids (@lid), and the "
-                "number in another notation within a text."
+                "number spelled in words or in pictures."
             )
         )
 
-    def _print(self, events: int, rejected: int, *, dry_run: bool) -> None:
+    def take(self, found: retention.Found, *, national: bool, dry_run: bool) -> None:
+        keys = found.international + (found.national if national else [])
+        count = len(keys) if dry_run or not keys else retention.erase(found.model, keys)
+        self.erased[found.model] = self.erased.get(found.model, 0) + count
+        self.left.setdefault(found.model, []).extend([] if national else found.national)
+
+    def lines(self, *, dry_run: bool) -> list[str]:
+        events, rejected = self.erased.pop(DeliveryEvent, 0), self.erased.pop(RejectedCallback, 0)
+        entries = sum(self.erased.values())
         if dry_run:
-            lines = (
-                ngettext("Would erase %(count)d event.", "Would erase %(count)d events.", events),
+            lines = [
+                ngettext("Would erase %(count)d event.", "Would erase %(count)d events.", events) % {"count": events},
                 ngettext(
                     "Would erase %(count)d rejected callback.", "Would erase %(count)d rejected callbacks.", rejected
-                ),
-            )
+                )
+                % {"count": rejected},
+                ngettext(
+                    "Would take the number out of %(count)d entry of the admin's history.",
+                    "Would take the number out of %(count)d entries of the admin's history.",
+                    entries,
+                )
+                % {"count": entries},
+            ]
         else:
-            lines = (
-                ngettext("Erased %(count)d event.", "Erased %(count)d events.", events),
-                ngettext("Erased %(count)d rejected callback.", "Erased %(count)d rejected callbacks.", rejected),
-            )
-        for line, count in zip(lines, (events, rejected), strict=True):
-            self.stdout.write(line % {"count": count})
+            lines = [
+                ngettext("Erased %(count)d event.", "Erased %(count)d events.", events) % {"count": events},
+                ngettext("Erased %(count)d rejected callback.", "Erased %(count)d rejected callbacks.", rejected)
+                % {"count": rejected},
+                ngettext(
+                    "Took the number out of %(count)d entry of the admin's history.",
+                    "Took the number out of %(count)d entries of the admin's history.",
+                    entries,
+                )
+                % {"count": entries},
+            ]
+        for model, keys in self.left.items():
+            if keys:
+                named = ", ".join(map(str, keys[:_MOST_NAMED])) + (", …" if len(keys) > _MOST_NAMED else "")
+                lines.append(
+                    ngettext(
+                        "Left %(count)d row of “%(model)s” that holds the number without its country, which may be "
+                        "somebody else's abroad: %(keys)s. --national erases it too.",
+                        "Left %(count)d rows of “%(model)s” that hold the number without its country, which may be "
+                        "somebody else's abroad: %(keys)s. --national erases them too.",
+                        len(keys),
+                    )
+                    % {"count": len(keys), "model": model._meta.verbose_name_plural, "keys": named}
+                )
+        return lines

@@ -10,7 +10,7 @@ from django.utils.translation import ngettext
 
 from django_plugchat import retention
 from django_plugchat.conf import app_settings
-from django_plugchat.management.batches import in_steps
+from django_plugchat.management.progress import progress
 
 # One parameter each, of which SQLite takes 32,766.
 _LARGEST_BATCH = 10_000
@@ -55,7 +55,7 @@ class Command(BaseCommand):
             if dry_run:
                 deleted_events, deleted_rejected = events.count(), rejected.count()
             else:
-                with in_steps(self.stderr, events.count() + rejected.count()) as step:
+                with progress(events.count() + rejected.count()) as step:
                     for count in retention.delete_in_batches(events, by="received_at", batch_size=batch_size):
                         deleted_events += count
                         step(count)
