@@ -20,6 +20,7 @@ _GUNICORN = ["gunicorn", "--bind", "127.0.0.1:{port}", "--workers", "1", "--acce
 _GUNICORN += [_WSGI, "--config"]
 _HYPERCORN = ["hypercorn", "--bind", "127.0.0.1:{port}"]
 _GRANIAN = ["granian", "--host", "127.0.0.1", "--port", "{port}", "--interface"]
+_UWSGI = ["-c", "import pyuwsgi; pyuwsgi.run()", "--http-socket", "127.0.0.1:{port}", "--wsgi", _WSGI]
 
 #: Servers as the page "Servers" has them, as modules with their arguments. None of them shows the secret.
 SERVERS = {
@@ -27,8 +28,7 @@ SERVERS = {
     "gunicorn gthread": [*_GUNICORN, "tests/gunicorn_conf.py", "--worker-class", "gthread", "--threads", "4"],
     "gunicorn gevent": [*_GUNICORN, "tests/stacks/gunicorn_gevent.py", "--worker-class", "gevent"],
     "waitress": ["waitress", "--listen", "127.0.0.1:{port}", _WSGI],
-    "uwsgi": ["-c", "import pyuwsgi; pyuwsgi.run()", "--http-socket", "127.0.0.1:{port}", "--wsgi", _WSGI]
-    + ["--enable-threads", "--die-on-term", "--disable-logging", "--add-header", "Connection: close"],
+    "uwsgi": [*_UWSGI, "--enable-threads", "--die-on-term", "--disable-logging", "--add-header", "Connection: close"],
     "granian, WSGI": [*_GRANIAN, "wsgi", _WSGI],
     "hypercorn, WSGI": [*_HYPERCORN, f"wsgi:{_WSGI}"],
     "uvicorn, a2wsgi": ["uvicorn", "--port", "{port}", "--no-access-log", "tests.stacks.wsgi_as_asgi:application"],

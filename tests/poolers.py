@@ -1,0 +1,75 @@
+"""PgBouncer, and other clients that keep it busy."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+
+from .faults import AS_USER, POSTGRESQL_USER
+from .servers import free_port, wait_for_port
+
+#: Fewer than there are clients, so that statements of one client meet those of others on each of them.
+SERVER_CONNECTIONS = 2
+
+
+@contextmanager
+def pgbouncer(host: str, port: int | str, *users: str) -> Iterator[int]:
+    """PgBouncer in transaction mode, before a PostgreSQL that trusts these users; yields its port."""
+    own_port = free_port()
+    # Not below pytest's directories: they are for one user only.
+    directory = Path(tempfile.mkdtemp(prefix="pgbouncer-"))
+    (directory / "users").write_text("".join(f'"{user}" ""\n' for user in users))
+    config = directory / "pgbouncer.ini"
+    config.write_text(
+        f"""
+        [databases]
+        * = host={host} port={port or 5432}
+        [pgbouncer]
+        pool_mode = transaction
+        default_pool_size = {SERVER_CONNECTIONS}
+        listen_addr = 127.0.0.1
+        listen_port = {own_port}
+        unix_socket_dir =
+        auth_type = trust
+        auth_file = {directory / "users"}
+        """
+    )
+    shutil.chown(directory, POSTGRESQL_USER)
+    command = [*AS_USER, shutil.which("pgbouncer", path="/usr/sbin:/usr/bin") or "pgbouncer", "--quiet", str(config)]
+    child = subprocess.Popen(command, cwd=directory, stdout=subprocess.DEVNULL)
+    try:
+        wait_for_port(own_port, child)
+        yield own_port
+    finally:
+        child.terminate()
+        child.wait(60)
+        shutil.rmtree(directory)
+
+
+@contextmanager
+def busy(url: str, clients: int = 4) -> Iterator[None]:
+    """Other clients with transactions of their own."""
+    ended = threading.Event()
+
+    def work() -> None:
+        with psycopg.connect(url, autocommit=True, prepare_threshold=None) as connection:
+            while not ended.is_set():
+                with connection.transaction():
+                    connection.execute("SELECT pg_sleep(0.001)")
+
+    threads = [threading.Thread(target=work) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
