@@ -1,0 +1,216 @@
+"""Callbacks that were refused: read, understood, and tried again."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+from rest_framework.exceptions import ParseError
+
+from django_plugchat import jobs, payloads
+from django_plugchat.admin.actions import BoundedDeletion, BulkAction, log_action, run
+from django_plugchat.admin.base import field_names, pill, pre, sees_phones, time_tag
+from django_plugchat.admin.filters import AccountFilter, ReceivedFilter
+from django_plugchat.models import RejectedCallback
+from django_plugchat.phones import searched
+
+#: More than this are replayed by a worker, where there is one.
+MOST_IN_REQUEST = 200
+_A_JOB = 500
+
+_Reason = RejectedCallback.Reason
+
+ADVICE = {
+    _Reason.ENCODING: _(
+        "Nothing can be read from it. Look at what your proxy does to compressed requests: it must leave the body and "
+        "its Content-Encoding as they are."
+    ),
+    _Reason.NOT_JSON: _(
+        "PlugChat sends JSON. If this does not look like PlugChat's, somebody else knows the URL: replace the webhook "
+        "secret. If it looks cut off or changed, look at your proxy."
+    ),
+    _Reason.NOT_OBJECT: _(
+        "PlugChat sends an object. If this does not look like PlugChat's, somebody else knows the URL: replace the "
+        "webhook secret."
+    ),
+    _Reason.NOT_STORABLE: _(
+        "No database holds these numbers or so many levels. PlugChat is not known to send that. If this looks like "
+        "PlugChat's, report it to the makers of django-plugchat; else replace the webhook secret."
+    ),
+    _Reason.INVALID: _(
+        "PlugChat may have changed what it sends. Update django-plugchat, then replay. If there is no update, report "
+        "what is wrong here to its makers."
+    ),
+    _Reason.DATABASE: _(
+        "The log of that time says why. Mend it (most often migrations have not been run, or the database does not "
+        "use UTF-8), then replay."
+    ),
+}
+
+#: What ``RejectedCallback.errors`` says of a field.
+ERROR_SENTENCES = {
+    "required": _("%(field)s is missing."),
+    "blank": _("%(field)s is blank."),
+    "invalid": _("%(field)s is neither a string nor an integer."),
+    "invalid_choice": _("%(field)s is not one of those expected."),
+    "characters": _("%(field)s contains a character that can't be part of it."),
+    "max_length": _("%(field)s is too long."),
+    "not_a_list": _("%(field)s is not a list."),
+    "empty": _("%(field)s is empty."),
+    "max_items": _("%(field)s holds too many."),
+}
+_OTHER_ERROR = _("%(field)s is unusable.")
+
+
+@admin.register(RejectedCallback)
+class RejectedCallbackAdmin(BoundedDeletion):
+    list_display = ("received", "reason_pill", "sentences", "account_label", "times_received", "last_received")
+    list_filter = (ReceivedFilter, AccountFilter, "reason")
+    allowed_lookups = frozenset({*ReceivedFilter.parameters, "account", "reason", "reason__exact"})
+    search_fields = ("search_terms",)
+    search_help_text = _("A phone number, however it is written, or a whole zaapId, customId or messageId.")
+    actions = ("replay", *BoundedDeletion.actions)
+    fieldsets = (
+        (_("Why it was refused"), {"fields": ("reason_pill", "sentences", "advice")}),
+        (_("Time"), {"fields": ("received", "last_received", "times_received")}),
+        (_("As received"), {"fields": ("account_label", "secret_id", "body_shown")}),
+    )
+    readonly_fields = field_names(fieldsets)
+
+    @admin.display(description=_("last received at"))
+    def last_received(self, rejected: RejectedCallback) -> SafeString:
+        return time_tag(rejected.last_received_at)
+
+    @admin.display(description=_("reason"))
+    def reason_pill(self, rejected: RejectedCallback) -> SafeString:
+        return pill("rejected", rejected.get_reason_display())
+
+    @admin.display(description=_("what is wrong"))
+    def sentences(self, rejected: RejectedCallback) -> SafeString:
+        return format_html_join(
+            SafeString("<br>"), "{}", ((sentence,) for sentence in error_sentences(rejected.errors))
+        )
+
+    @admin.display(description=_("what to do"))
+    def advice(self, rejected: RejectedCallback) -> Any:
+        return ADVICE.get(rejected.reason, "")  # type: ignore[call-overload]
+
+    @admin.display(description=_("body"))
+    def body_shown(self, rejected: Any) -> Any:
+        if not rejected.whole_phones:
+            return _("Only those who may see whole phone numbers can read it.")
+        return pre(readable(rejected))
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[RejectedCallback]:
+        # For the list; the page of one loads it.
+        return super().get_queryset(request).defer("body", "search_terms")
+
+    # Search
+
+    def get_search_fields(self, request: HttpRequest) -> Any:
+        return self.search_fields if sees_phones(request) else ()
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[RejectedCallback], search_term: str
+    ) -> tuple[QuerySet[RejectedCallback], bool]:
+        if not search_term.strip() or not sees_phones(request):
+            return queryset, False
+        holding = Q()
+        for term in searched_terms(search_term):
+            holding |= Q(search_terms__contains=f"\n{term}\n")
+        return queryset.filter(holding), False
+
+    # Replaying
+
+    def has_replay_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("django_plugchat.replay_rejectedcallback")
+
+    @admin.action(permissions=["replay"], description=_("Replay"))
+    def replay(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
+        if "post" in request.POST and jobs.can_replay_elsewhere():
+            rows = queryset.for_writing()
+            if rows.has_at_least(MOST_IN_REQUEST + 1):
+                self._replay_elsewhere(request, rows)
+                return None
+        bulk = BulkAction(
+            name="replay",
+            title=gettext("Replay"),
+            batch_size=20,
+            act=lambda batch: Counter(jobs.replay([rejected.pk for rejected in batch])._asdict()),
+            question=_replay_question,
+            outcome=_replay_outcome,
+        )
+        return run(self, request, queryset, bulk)
+
+    def _replay_elsewhere(self, request: HttpRequest, rows: Any) -> None:
+        count = 0
+        for batch in rows.in_batches(_A_JOB, by="-received_at"):
+            jobs.replay_elsewhere([rejected.pk for rejected in batch])
+            count += len(batch)
+        log_action(self, request, "replay", gettext("Replay"), count)
+        text = ngettext(
+            "%(count)d callback is replayed in the background. If it is accepted, it leaves this list.",
+            "%(count)d callbacks are replayed in the background. Those that are accepted leave this list.",
+            count,
+        )
+        self.message_user(request, text % {"count": count}, messages.SUCCESS)
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        context = {"may_replay": self.has_replay_permission(request), "action_checkbox_name": ACTION_CHECKBOX_NAME}
+        return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
+
+
+def error_sentences(errors: Any) -> list[str]:
+    """What is wrong, a sentence for each field and error code."""
+    return [
+        str(ERROR_SENTENCES.get(code, _OTHER_ERROR) if isinstance(code, str) else _OTHER_ERROR) % {"field": field}
+        for field, codes in errors.items()
+        for code in (codes if isinstance(codes, list) else [codes])
+    ]
+
+
+def readable(rejected: RejectedCallback) -> str:
+    """The body indented where it is JSON; else as it is."""
+    try:
+        return json.dumps(payloads.parse(bytes(rejected.body)), ensure_ascii=False, indent=2)
+    except (ParseError, RecursionError):
+        return rejected.body_text
+
+
+def searched_terms(typed: str) -> list[str]:
+    """What a body may be found by that somebody means who typed or pasted this: numbers, ids, several in lines."""
+    terms: dict[str, None] = {}
+    for part in [typed, *re.split(r"[\r\n,;]", typed)]:
+        term = part.strip().removeprefix("#")
+        terms |= dict.fromkeys([term, term.upper(), *searched(term)] if term else [])
+    return list(terms)
+
+
+def _replay_question(count: int) -> str:
+    return ngettext(
+        "%(count)s callback will be tried again with the code of today. If it is accepted now, it becomes an event "
+        "that your code hears of.",
+        "%(count)s callbacks will be tried again with the code of today. Those that are accepted now become events "
+        "that your code hears of.",
+        count,
+    ) % {"count": count}
+
+
+def _replay_outcome(name: str, count: int) -> str:
+    if name == "recorded":
+        text = ngettext("%(count)d callback is now an event.", "%(count)d callbacks are now events.", count)
+    else:
+        text = ngettext("%(count)d callback is still refused.", "%(count)d callbacks are still refused.", count)
+    return text % {"count": count}
