@@ -1,0 +1,132 @@
+"""What all screens have in common: rows that nobody changes here, newest first, found by their indexes alone."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.core.paginator import Paginator
+from django.db.models import BooleanField, QuerySet, Value
+from django.http import HttpRequest
+from django.utils.functional import cached_property
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.text import Truncator
+from django.utils.translation import gettext_lazy as _
+
+from django_plugchat import times
+from django_plugchat.conf import app_settings
+from django_plugchat.phones import format_phone, mask_id, mask_phone
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Any]
+else:
+    _ModelAdmin = admin.ModelAdmin
+
+MAX_COUNTED = 1_000
+
+
+class AtLeast(int):
+    """A count that was not taken to its end."""
+
+    def __str__(self) -> str:
+        return f"≥{int(self)}"
+
+
+class CappedPaginator(Paginator):  # type: ignore[type-arg]
+    """Counts no further than ``MAX_COUNTED``: a COUNT of millions of rows takes longer than the page."""
+
+    @cached_property
+    def count(self) -> int:
+        rows: Any = self.object_list
+        counted: int = rows.order_by()[: MAX_COUNTED + 1].count()
+        return AtLeast(MAX_COUNTED) if counted > MAX_COUNTED else counted
+
+
+class NewestFirst(ChangeList):
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
+        # Whatever ``?o=`` says: another order than the index's would sort millions of rows for a page.
+        return list(self.model_admin.ordering or ())
+
+
+def sees_phones(request: HttpRequest) -> bool:
+    """Whether whole numbers and whatever else is free-form are shown."""
+    return request.user.has_perm("django_plugchat.view_phone")
+
+
+def pill(kind: str, text: Any, symbol: str = "") -> SafeString:
+    """A state, as a word; its colour, chosen by ``kind``, and its symbol only repeat it."""
+    mark = format_html('<span aria-hidden="true">{}</span> ', symbol) if symbol else ""
+    return format_html('<span class="plugchat-pill plugchat-{}">{}{}</span>', kind, mark, text)
+
+
+def pre(text: str) -> SafeString:
+    """A text as it is, in a box that the keyboard can scroll."""
+    return format_html('<pre class="plugchat-pre" tabindex="0">{}</pre>', text)
+
+
+def time_tag(moment: datetime) -> SafeString:
+    return format_html('<time datetime="{}">{}</time>', moment.isoformat(), times.shown(moment))
+
+
+def shortened(text: str, length: int = 15) -> str:
+    """An id as far as a column has room; the whole of it on hover."""
+    if len(text) <= length:
+        return text
+    return format_html('<span title="{}">{}</span>', text, Truncator(text).chars(length))
+
+
+def shown_phone(row: Any, phone: str) -> str:
+    return format_phone(phone) if row.whole_phones else mask_phone(phone)
+
+
+def shown_id(row: Any, text: str) -> str:
+    return text if row.whole_phones else mask_id(text)
+
+
+def field_names(fieldsets: Any) -> tuple[str, ...]:
+    return tuple(name for _title, options in fieldsets for name in options["fields"])
+
+
+class ReadOnlyAdmin(_ModelAdmin):
+    """Rows that only PlugChat writes. Deleting them needs Django's permission for it."""
+
+    paginator = CappedPaginator
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    #: Each has an index that ends with these.
+    ordering = ("-received_at", "-id")
+    sortable_by = ()
+    #: Query parameters that filters read; Django would take any lookup, ``phone__regex`` among them.
+    allowed_lookups: ClassVar[frozenset[str]] = frozenset()
+
+    class Media:
+        css = {"all": ["django_plugchat/admin.css"]}
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return NewestFirst
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        return lookup in self.allowed_lookups
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        # On the row, since what a column shows depends on who reads it.
+        whole_phones = Value(sees_phones(request), output_field=BooleanField())
+        rows: QuerySet[Any] = super().get_queryset(request).annotate(whole_phones=whole_phones)
+        return rows
+
+    @admin.display(description=_("received at"))
+    def received(self, row: Any) -> SafeString:
+        return time_tag(row.received_at)
+
+    @admin.display(description=_("account"))
+    def account_label(self, row: Any) -> str:
+        return app_settings.label(row.account)
