@@ -5,20 +5,36 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import Any
+from unittest import mock
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import router
 from django.test import Client, TestCase
-from django.urls import NoReverseMatch, reverse
 
+from django_plugchat import addresses, provider
 from django_plugchat.conf import app_settings
 from django_plugchat.models import DeliveryEvent
-from django_plugchat.serializers import DELIVERY_CALLBACK
+from django_plugchat.serializers import DeliveryCallbackSerializer, MessageStatusCallbackSerializer
+from django_plugchat.signals import delivery_recorded
 
 _AREA_CODES = ("11", "21", "31", "41", "44", "51", "61", "71", "81", "85")
+_INSTANCE = "3B8D1E0F5A724C96A1D0E7F2B4C6985A"
+
+_KEYS = {
+    key.lower(): key
+    for key in (
+        *DeliveryCallbackSerializer().fields,
+        *MessageStatusCallbackSerializer().fields,
+        *provider.STATUS_EXAMPLE,
+        "id",
+        "participantDevice",
+    )
+}
 
 
 def delivery_callback(**overrides: Any) -> dict[str, Any]:
@@ -26,33 +42,70 @@ def delivery_callback(**overrides: Any) -> dict[str, Any]:
 
     ``overrides`` are the provider's JSON keys: ``customId="123"``, ``error="Phone number does not exist"``.
     """
-    # From the system's randomness: a test run that seeds its own would repeat the ids.
+    _refuse_misspelt(overrides)
     return {
-        "phone": f"55{secrets.choice(_AREA_CODES)}9{secrets.randbelow(10**8):08}",
-        "zaapId": secrets.token_hex(16).upper(),
-        "messageId": secrets.token_hex(16).upper(),
-        "instanceId": "3B8D1E0F5A724C96A1D0E7F2B4C6985A",
-        "type": DELIVERY_CALLBACK,
-        "momment": time.time_ns() // 1_000_000,
+        "phone": _phone(),
+        "zaapId": _message_id(),
+        "messageId": _message_id(),
+        "instanceId": _INSTANCE,
+        "type": provider.DELIVERY_CALLBACK,
+        "momment": _now(),
         **overrides,
     }
+
+
+def message_status_callback(**overrides: Any) -> dict[str, Any]:
+    """A status callback as the provider sends it: that the contact has read a message of its own.
+
+    ``overrides`` are the provider's JSON keys: ``status="RECEIVED"``, ``ids=[order.message_id]``.
+    """
+    _refuse_misspelt(overrides)
+    return {
+        "instanceId": _INSTANCE,
+        "status": "READ",
+        "ids": [_message_id()],
+        "momment": _now(),
+        "phoneDevice": 0,
+        "phone": _phone(),
+        "type": provider.MESSAGE_STATUS_CALLBACK,
+        "isGroup": False,
+        **overrides,
+    }
+
+
+# From the system's randomness: a test run that seeds its own would repeat the ids.
+def _phone() -> str:
+    return f"55{secrets.choice(_AREA_CODES)}9{secrets.randbelow(10**8):08}"
+
+
+def _message_id() -> str:
+    return secrets.token_hex(16).upper()
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _refuse_misspelt(overrides: Mapping[str, Any]) -> None:
+    """Keys that the provider may add are taken, but not what looks like another spelling of one that it has."""
+    for name in overrides:
+        near = get_close_matches(name.replace("_", "").lower(), _KEYS, n=1, cutoff=0.85)
+        if near and name != _KEYS[near[0]]:
+            raise TypeError(f"The provider has no key {name!r}: did you mean {_KEYS[near[0]]}?")
 
 
 def callback_path(account: str = "default") -> str:
     """The path that an account's callbacks go to, with its first secret. Raises ImproperlyConfigured."""
     accounts = app_settings.accounts
     if account not in accounts:
-        known = ", ".join(repr(alias) for alias in accounts) or "none"
+        known = ", ".join(map(repr, accounts)) or "none"
         raise ImproperlyConfigured(f"PLUGCHAT['ACCOUNTS'] has no account {account!r}. It has: {known}.")
     if not accounts[account].webhook_secrets:
         raise ImproperlyConfigured(f"The account {account!r} has no WEBHOOK_SECRETS in PLUGCHAT['ACCOUNTS'].")
-    try:
-        return reverse("plugchat:callback", args=[accounts[account].webhook_secrets[0]])
-    except NoReverseMatch:
-        # Its text may hold the secret.
-        raise ImproperlyConfigured(
-            'The callback has no URL. Put path("plugchat/", include("django_plugchat.urls")) in the URLconf.'
-        ) from None
+    path = addresses.callback_path(accounts[account].webhook_secrets[0])
+    if path is None:
+        raise ImproperlyConfigured(f"The callback has no URL. Put {addresses.URLCONF_LINE} in the URLconf.")
+    return path
 
 
 def post_callback(
@@ -60,21 +113,48 @@ def post_callback(
     *,
     account: str = "default",
     client: Client | None = None,
+    raise_receiver_exceptions: bool = False,
     **overrides: Any,
 ) -> Any:
     """Post a callback to the view, as the provider does, and return the test client's response.
 
     Without ``callback`` it is a new ``delivery_callback``; ``overrides`` change its keys. When it returns, receivers
     of ``delivery_recorded`` have run, also in a ``TestCase`` and under pytest-django's ``db``, where nothing is ever
-    committed. Raises ImproperlyConfigured when the account or its secret is missing.
+    committed; unless a queue has them. What a receiver raises changes no answer to the provider, and so is kept on the
+    event; with ``raise_receiver_exceptions`` it is raised here as well. Raises ImproperlyConfigured when the account or its
+    secret is missing.
     """
-    body = delivery_callback(**overrides) if callback is None else {**callback, **overrides}
+    if callback is None:
+        body = delivery_callback(**overrides)
+    else:
+        _refuse_misspelt(overrides)
+        body = {**callback, **overrides}
     path = callback_path(account)
-    with TestCase.captureOnCommitCallbacks(using=router.db_for_write(DeliveryEvent), execute=True):
-        return (client or Client()).post(
+    with (
+        _noting_receiver_exceptions() as exceptions,
+        TestCase.captureOnCommitCallbacks(using=router.db_for_write(DeliveryEvent), execute=True),
+    ):
+        response = (client or Client()).post(
             path,
             json.dumps(body, cls=DjangoJSONEncoder),
             content_type="application/json",
             # The provider speaks HTTPS only: SECURE_SSL_REDIRECT must not answer first.
             secure=True,
         )
+    if exceptions and raise_receiver_exceptions:
+        raise exceptions[0]
+    return response
+
+
+@contextmanager
+def _noting_receiver_exceptions() -> Iterator[list[Exception]]:
+    exceptions: list[Exception] = []
+    send_robust = delivery_recorded.send_robust
+
+    def noting(*args: Any, **kwargs: Any) -> Any:
+        results = send_robust(*args, **kwargs)
+        exceptions.extend(result for _receiver, result in results if isinstance(result, Exception))
+        return results
+
+    with mock.patch.object(delivery_recorded, "send_robust", noting):
+        yield exceptions

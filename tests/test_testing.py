@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import time
 import uuid
+from contextlib import contextmanager
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -11,21 +12,19 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from django_plugchat.models import DeliveryEvent
-from django_plugchat.signals import delivery_recorded
-from django_plugchat.testing import callback_path, delivery_callback, post_callback
-from tests.conftest import SECRET
+from django_plugchat.signals import TellAgain
+from django_plugchat.testing import callback_path, delivery_callback, message_status_callback, post_callback
+
+from . import payloads
+from .payloads import SECRET
+from .receivers import Receiver, connected
 
 
-@pytest.fixture
-def heard():
-    events = []
-
-    def receiver(event, **kwargs):
-        events.append(event)
-
-    delivery_recorded.connect(receiver)
-    yield events
-    delivery_recorded.disconnect(receiver)
+@contextmanager
+def listening(*args):
+    receiver = Receiver(*args)
+    with connected(receiver):
+        yield receiver
 
 
 def test_a_callback_looks_like_the_providers():
@@ -36,19 +35,41 @@ def test_a_callback_looks_like_the_providers():
     assert re.fullmatch(r"[0-9A-F]{32}", callback["messageId"])
     assert callback["type"] == "DeliveryCallback"
     assert before <= callback["momment"] <= time.time_ns() // 1_000_000
-    assert "error" not in callback
-    assert "customId" not in callback
+    assert callback.keys() == payloads.LIVE_SUCCESS.keys()
 
 
-def test_every_callback_is_about_another_message():
-    callbacks = [delivery_callback() for _ in range(50)]
-    assert len({callback["zaapId"] for callback in callbacks}) == 50
-    assert len({callback["messageId"] for callback in callbacks}) == 50
+def test_a_status_looks_like_the_providers():
+    callback = message_status_callback()
+    assert callback.keys() == payloads.STATUS.keys()
+    assert (callback["type"], callback["status"]) == ("MessageStatusCallback", "READ")
+    (message_id,) = callback["ids"]
+    assert re.fullmatch(r"[0-9A-F]{32}", message_id)
+
+
+@pytest.mark.parametrize("make", [delivery_callback, message_status_callback])
+def test_every_callback_is_about_another_message(make):
+    assert len({str(callback.get("ids", callback.get("messageId"))) for callback in (make() for _ in range(50))}) == 50
 
 
 def test_overrides_are_the_providers_keys():
     callback = delivery_callback(phone="1-group", customId="123", somethingNew=[1])
     assert (callback["phone"], callback["customId"], callback["somethingNew"]) == ("1-group", "123", [1])
+    callback = message_status_callback(status="RECEIVED", ids=["1"], participant="2")
+    assert (callback["status"], callback["ids"], callback["participant"]) == ("RECEIVED", ["1"], "2")
+
+
+@pytest.mark.parametrize(
+    ("make", "misspelt", "meant"),
+    [
+        (delivery_callback, "custom_id", "customId"),
+        (message_status_callback, "moment", "momment"),
+        (post_callback, "error_code", "errorCode"),
+        (lambda **overrides: post_callback({}, **overrides), "zaapid", "zaapId"),
+    ],
+)
+def test_another_spelling_of_a_key_is_refused(make, misspelt, meant):
+    with pytest.raises(TypeError, match=rf"'{misspelt}'.*{meant}\?"):
+        make(**{misspelt: "1"})
 
 
 @pytest.mark.django_db
@@ -67,6 +88,14 @@ def test_posting_stores_what_was_posted():
 def test_an_error_makes_it_a_failed_one():
     assert post_callback(error="Phone number does not exist").json() == {"status": "recorded"}
     assert DeliveryEvent.objects.get().outcome == "failed"
+
+
+@pytest.mark.django_db
+def test_receivers_hear_of_each_message_of_a_status():
+    with listening() as receiver:
+        post_callback(message_status_callback(ids=["1", "2"], status="RECEIVED"))
+    assert {(event.message_id, event.outcome) for event in receiver.heard} == {("1", "received"), ("2", "received")}
+    assert set(DeliveryEvent.objects.values_list("dispatch_status", flat=True)) == {"done"}
 
 
 @pytest.mark.django_db
@@ -92,11 +121,12 @@ def test_a_uuid_is_a_custom_id():
 
 
 @pytest.mark.django_db
-def test_again_is_a_duplicate(heard):
+def test_again_is_a_duplicate():
     callback = delivery_callback()
-    post_callback(callback)
-    assert post_callback(callback).json() == {"status": "duplicate"}
-    assert len(heard) == 1
+    with listening() as receiver:
+        post_callback(callback)
+        assert post_callback(callback).json() == {"status": "duplicate"}
+    assert len(receiver.heard) == 1
 
 
 @pytest.mark.django_db
@@ -106,24 +136,45 @@ def test_another_account():
 
 
 @pytest.mark.django_db
-def test_receivers_run_where_nothing_is_committed(heard):
-    post_callback(customId="123")
-    assert [event.custom_id for event in heard] == ["123"]
+def test_receivers_run_where_nothing_is_committed():
+    with listening() as receiver:
+        post_callback(customId="123")
+        assert [event.custom_id for event in receiver.heard] == ["123"]
     assert DeliveryEvent.objects.get().dispatch_status == "done"
 
 
 @pytest.mark.django_db(transaction=True)
-def test_receivers_run_once_where_everything_is_committed(heard):
-    post_callback(customId="123")
-    assert [event.custom_id for event in heard] == ["123"]
+def test_receivers_run_once_where_everything_is_committed():
+    with listening() as receiver:
+        post_callback(customId="123")
+    assert [event.custom_id for event in receiver.heard] == ["123"]
 
 
 @pytest.mark.django_db(transaction=True)
-def test_receivers_run_once_inside_a_transaction_of_the_test(heard):
-    with transaction.atomic():
-        post_callback(customId="123")
-        assert len(heard) == 1
-    assert len(heard) == 1
+def test_receivers_run_once_inside_a_transaction_of_the_test():
+    with listening() as receiver:
+        with transaction.atomic():
+            post_callback(customId="123")
+            assert len(receiver.heard) == 1
+        assert len(receiver.heard) == 1
+
+
+@pytest.mark.parametrize("error", [LookupError("no such order"), TellAgain()])
+@pytest.mark.parametrize("database", ["db", "transactional_db"])
+def test_a_receivers_exception_is_raised_when_asked_for(request, database, error):
+    request.getfixturevalue(database)
+    with listening(error) as receiver:
+        assert post_callback().json() == {"status": "recorded"}
+        with pytest.raises(type(error)) as raised:
+            post_callback(raise_receiver_exceptions=True)
+        assert raised.value is error
+        receiver.raises = None
+        assert post_callback(raise_receiver_exceptions=True).json() == {"status": "recorded"}
+    assert list(DeliveryEvent.objects.order_by("pk").values_list("dispatch_status", flat=True)) == [
+        "retrying",
+        "retrying",
+        "done",
+    ]
 
 
 @pytest.mark.django_db
