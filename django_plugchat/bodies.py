@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from contextlib import suppress
 from io import BytesIO
 from tempfile import SpooledTemporaryFile
 from typing import Any
@@ -123,6 +124,8 @@ def decompressed(body: bytes, coding: str) -> tuple[bytes, bool]:
     if coding == "gzip":
         return _inflate(body, 16 + zlib.MAX_WBITS, members=True)
     if coding == "deflate":
+        if body.startswith(b"{"):
+            return body, False  # plain JSON, of which something would come out as well
         # RFC 9110, 8.4.1.2: some send it without zlib's header, whose two bytes are a multiple of 31 (RFC 1950).
         has_header = body[:1] != b"" and body[0] & 15 == zlib.DEFLATED and int.from_bytes(body[:2], "big") % 31 == 0
         return _inflate(body, zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS)
@@ -137,7 +140,7 @@ def _inflate(body: bytes, window_bits: int, *, members: bool = False) -> tuple[b
         try:
             content += inflater.decompress(rest, limit + 1 - len(content))
         except zlib.error:
-            return content or body, False
+            return content + _inflate_until_error(rest, window_bits) or body, False
         if len(content) > limit:
             raise TooLarge
         if not inflater.eof:
@@ -148,3 +151,12 @@ def _inflate(body: bytes, window_bits: int, *, members: bool = False) -> tuple[b
             return content, True
         if not members:
             return content or body, False
+
+
+def _inflate_until_error(body: bytes, window_bits: int) -> bytes:
+    """What comes before the error of a broken stream: byte by byte, as zlib returns nothing of the call that fails."""
+    inflater = zlib.decompressobj(window_bits)
+    content = BytesIO()
+    with suppress(zlib.error):
+        content.writelines(inflater.decompress(bytes([byte])) for byte in body)
+    return content.getvalue()

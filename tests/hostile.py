@@ -51,13 +51,44 @@ def handle_exception(exc: Exception, context: dict[str, Any]) -> None:
     raise Reached("EXCEPTION_HANDLER")
 
 
-class BodyReadingMiddleware:
-    def __init__(self, get_response: Any) -> None:
-        self.get_response = get_response
+#: What the middleware below has read of bodies.
+bodies_read: list[bytes] = []
 
-    def __call__(self, request: Any) -> Any:
-        assert request.body
-        return self.get_response(request)
+
+def read_body_before(get_response: Any) -> Any:
+    def middleware(request: Any) -> Any:
+        bodies_read.append(request.body)
+        return get_response(request)
+
+    return middleware
+
+
+def read_body_after(get_response: Any) -> Any:
+    def middleware(request: Any) -> Any:
+        response = get_response(request)
+        bodies_read.append(request.body)
+        return response
+
+    return middleware
+
+
+def read_stream_after(get_response: Any) -> Any:
+    def middleware(request: Any) -> Any:
+        response = get_response(request)
+        bodies_read.append(request.read())
+        return response
+
+    return middleware
+
+
+def read_stream_before(get_response: Any) -> Any:
+    """Leaves nothing to the view, nor to ``request.body``."""
+
+    def middleware(request: Any) -> Any:
+        bodies_read.append(request.read())
+        return get_response(request)
+
+    return middleware
 
 
 class SuspectingMiddleware:
