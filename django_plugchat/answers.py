@@ -1,4 +1,4 @@
-"""How the callback URL answers: the one source of the view's statuses, of what the documentation says and is checked by."""
+"""How the callback URL answers: what the documentation says is checked by it."""
 
 from __future__ import annotations
 

@@ -82,10 +82,7 @@ class AccountIndex:
         }
         #: Every secret and token: what no log may show.
         self.confidential = frozenset(
-            text
-            for account in self.accounts.values()
-            for text in (*account.webhook_secrets, account.token)
-            if text
+            text for account in self.accounts.values() for text in (*account.webhook_secrets, account.token) if text
         )
 
     def caller(self, secret: str) -> Caller | None:

@@ -23,7 +23,8 @@ from django.utils.module_loading import import_string
 
 from django_plugchat import statements
 from django_plugchat.conf import DEFAULTS, app_settings
-from django_plugchat.models import DeliveryEvent, DeliveryEventQuerySet
+from django_plugchat.models import DeliveryEvent
+from django_plugchat.querysets import DeliveryEventQuerySet
 from django_plugchat.signals import TellAgain, delivery_recorded, receiver_name
 
 logger = logging.getLogger(__name__)

@@ -50,7 +50,7 @@ def kind_of(error: str, error_code: str = "") -> str:
 
 
 def known_text(error: str) -> str:
-    """The error as the provider's documentation spells it; "" for one that it does not list, which may hold anything."""
+    """The error as the provider's documentation spells it; "" for any other, which may hold anything."""
     return _KNOWN.get(_plain(error), ("", ""))[1]
 
 

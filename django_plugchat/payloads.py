@@ -25,11 +25,14 @@ def _parse_int(digits: str) -> float:
 _DECODER = json.JSONDecoder(parse_int=_parse_int)
 
 
-def parse(body: bytes) -> Any:
+def parse(body: bytes, *, is_whole: bool = True) -> Any:
     """Parse UTF-8 JSON; numbers that are not finite or too large come out infinite or NaN.
 
-    A leading byte-order mark is skipped (RFC 8259, section 8.1). Raises ParseError, with code ``not_json``.
+    A leading byte-order mark is skipped (RFC 8259, section 8.1). Raises ParseError, with code ``not_json``, or
+    ``encoding`` for a body that could not be decompressed to its end.
     """
+    if not is_whole:
+        raise ParseError(_("The body is not what its Content-Encoding says."), code="encoding")
     try:
         return _DECODER.decode(body.decode("utf-8-sig"))
     except (ValueError, RecursionError):
@@ -60,7 +63,9 @@ def storable(value: Any, depth: int = MAX_DEPTH) -> Any:
 
 
 # Python writes the four characters 1e15 as 1000000000000000.0. Texts are matched too, so that they stay as they are.
-_TEXT_OR_ROUND_FLOAT = re.compile(r'"(?:[^"\\]|\\.?)*+"?|(?<![0-9.])([1-9][0-9]{0,15}?)(0{4,16})\.0(?![0-9])', re.DOTALL)
+_TEXT_OR_ROUND_FLOAT = re.compile(
+    r'"(?:[^"\\]|\\.?)*+"?|(?<![0-9.])([1-9][0-9]{0,15}?)(0{4,16})\.0(?![0-9])', re.DOTALL
+)
 
 
 class PayloadEncoder(json.JSONEncoder):

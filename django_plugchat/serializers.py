@@ -51,9 +51,9 @@ class Callback:
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """A callback that is not for this app: its type or status, "" for a conversation, and if PROVIDER's pages list it."""
+    """A callback that is not for this app: its type or status, "" for a conversation; is it one that is documented?"""
 
-    name: str
+    name: str = field(repr=False)
     is_known: bool
 
 

@@ -20,8 +20,8 @@ from django_plugchat.models import DeliveryEvent
 
 T = TypeVar("T")
 
-#: SQLSTATEs and MariaDB's error numbers of what another attempt may not meet: a serialization failure, a deadlock, and a
-#: server that has become read-only since this connection was made, as after a failover.
+#: SQLSTATEs and MariaDB's error numbers of what another attempt may not meet: a serialization failure, a deadlock, and
+#: a server that has become read-only since this connection was made, as after a failover.
 _DEADLOCKS = {"40001", "40P01", 1213}
 _READ_ONLY = {"25006", 1290, 1792, 1836}
 
@@ -37,8 +37,9 @@ _compiled: dict[Any, _Insert] = {}
 
 def new_event(**values: Any) -> DeliveryEvent:
     """An event not stored yet, of a value for each field but its key. By position: by name takes twice as long."""
-    values[DeliveryEvent._meta.pk.attname] = None
-    return DeliveryEvent(*[values[field.attname] for field in DeliveryEvent._meta.concrete_fields])
+    values["id"] = None
+    ordered: Any = [values[field.attname] for field in DeliveryEvent._meta.concrete_fields]
+    return DeliveryEvent(*ordered)
 
 
 def insert_unless_known(event: DeliveryEvent, alias: str) -> bool:

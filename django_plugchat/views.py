@@ -60,9 +60,7 @@ class CallbackView(APIView):
     def post(self, request: Request, **kwargs: Any) -> HttpResponse:
         body, is_whole = bodies.decompressed(bodies.read(request._request), bodies.coding_of(request._request))
         try:
-            if not is_whole:
-                raise ParseError(_("The body is not what its Content-Encoding says."), code="encoding")
-            value = payloads.parse(body)
+            value = payloads.parse(body, is_whole=is_whole)
             if ignored := serializers.ignored(value):
                 self.log_ignored(ignored)
                 return _answer("ignored")
