@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -14,18 +15,33 @@ from urllib.parse import urlsplit, urlunsplit
 import requests
 from django.utils.translation import gettext as _
 
-from django_plugchat.testing import callback_path, delivery_callback
+from django_plugchat import provider
+from django_plugchat.answers import ANSWERS
+from django_plugchat.failures import Failure
+from django_plugchat.testing import callback_path, delivery_callback, message_status_callback
 
-FAILURES = (
-    {"error": "Phone number does not exist"},
-    {"error": "Timeout on send message"},
-    {"error": "Whatsapp did not allow sending this message", "errorCode": "SHADOW_BAN"},
-)
-RECORDED, DUPLICATE = "recorded", "duplicate"
+RECORDED, DUPLICATE, IGNORED = "recorded", "duplicate", "ignored"
+#: What the view says of a callback that it takes.
+TAKEN = frozenset(answer.body for answer in ANSWERS if answer.body)
 TIMEOUT = 30  # seconds
 
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
-_REPEATABLE = 1000
+_REMEMBERED = 1000
+
+
+def _failures() -> dict[str, list[dict[str, str]]]:
+    by_kind = {kind: [{"error": text} for text in texts] for kind, texts in provider.ERRORS_BY_KIND.items()}
+    for code, kind in provider.ERROR_CODES.items():
+        by_kind[kind].append({"error": provider.ERRORS_BY_KIND[kind][0], "errorCode": code})
+    for beginning, kind in provider.ERROR_BEGINNINGS.items():
+        by_kind[kind].append({"error": f"{beginning}image/bmp"})
+    # The provider adds texts without notice; this one is made up.
+    by_kind[Failure.OTHER.value] = [{"error": "Message has not been sent because of an unexpected condition"}]
+    return by_kind
+
+
+#: What delivery callbacks say of failures, by the kind that they are read as.
+FAILURES = _failures()
 
 
 def target(url: str, account: str) -> str:
@@ -49,27 +65,85 @@ def origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
-def callbacks(count: int, *, failures: float = 0, duplicates: float = 0) -> Iterator[dict[str, Any]]:
-    """Callbacks of which ``duplicates`` percent repeat an earlier one; of the others ``failures`` percent failed."""
-    earlier: deque[dict[str, Any]] = deque(maxlen=_REPEATABLE)
-    different = 0
+def callbacks(
+    count: int, *, failures: float = 0, duplicates: float = 0, statuses: float = 0
+) -> Iterator[dict[str, Any]]:
+    """Callbacks of which ``duplicates`` percent repeat an earlier one. Of the others, ``statuses`` percent say what
+    became of an earlier message, as far as there is one left; of the rest, ``failures`` percent failed.
+    """
+    earlier: deque[dict[str, Any]] = deque(maxlen=_REMEMBERED)
+    chats: deque[_Chat] = deque(maxlen=_REMEMBERED)
+    different = deliveries = 0
     for number in range(count):
         if earlier and _is_one_of(number, duplicates):
             yield secrets.choice(earlier)
             continue
-        callback = delivery_callback()
-        if secrets.randbelow(3) == 0:  # most messages are sent without one
-            callback["customId"] = f"order-{secrets.randbelow(10**6)}"
-        if _is_one_of(different, failures):
-            callback |= secrets.choice(FAILURES)
+        is_status = _is_one_of(different, statuses)
         different += 1
-        earlier.append(callback)
+        if is_status and chats:
+            callback = _next_status(chats)
+        else:
+            callback = _delivery(chats, failed=_is_one_of(deliveries, failures))
+            deliveries += 1
+        if callback.get("status") not in provider.INCOMING_STATUSES:
+            earlier.append(callback)
         yield callback
 
 
 def _is_one_of(number: int, percent: float) -> bool:
     """Whether that percentage, spread evenly, falls on this number: 10 percent is every tenth."""
     return int((number + 1) * percent / 100) > int(number * percent / 100)
+
+
+@dataclass
+class _Chat:
+    """One or several messages to a contact or a group, and what will be said of all of them together."""
+
+    phone: str
+    message_ids: list[str]
+    #: Each status, and in a group the participant whose it is.
+    to_come: deque[tuple[str, str]]
+
+
+def _delivery(chats: deque[_Chat], *, failed: bool) -> dict[str, Any]:
+    callback = delivery_callback()
+    if secrets.randbelow(3) == 0:  # most messages are sent without one
+        callback["customId"] = f"order-{secrets.randbelow(10**6)}"
+    if failed:
+        return callback | secrets.choice(FAILURES[secrets.choice(list(FAILURES))])
+    if chats and secrets.randbelow(4) == 0:
+        # One more to somebody who has been written to.
+        chat = chats[-1]
+        chat.message_ids.append(callback["messageId"])
+        return callback | {"phone": chat.phone}
+    if secrets.randbelow(8) == 0:
+        callback["phone"] = f"120363{secrets.randbelow(10**12):012}-group"
+    chats.append(_Chat(callback["phone"], [callback["messageId"]], _statuses_to_come(callback["phone"])))
+    return callback
+
+
+def _statuses_to_come(phone: str) -> deque[tuple[str, str]]:
+    if phone.endswith("-group"):
+        first, second = (delivery_callback()["phone"] for _participant in range(2))
+        return deque([("SENT", ""), ("RECEIVED", first), ("RECEIVED", second), ("READ", first)])
+    statuses = ["SENT", "RECEIVED", "READ"]
+    # A telephone that is off, or a contact without read receipts, ends it earlier.
+    return deque((status, "") for status in statuses[: secrets.choice([1, 2, 3, 3])])
+
+
+def _next_status(chats: deque[_Chat]) -> dict[str, Any]:
+    if secrets.randbelow(10) == 0:
+        # The account itself has read what a contact wrote. It comes to the same URL, and is ignored.
+        return message_status_callback(status="READ_BY_ME")
+    chats.rotate(secrets.randbelow(len(chats)))
+    chat = chats.popleft()
+    status, participant = chat.to_come.popleft()
+    if chat.to_come:
+        chats.append(chat)
+    callback = message_status_callback(
+        status=status, ids=list(chat.message_ids), phone=chat.phone, isGroup=chat.phone.endswith("-group")
+    )
+    return callback | {"participant": participant, "participantDevice": 0} if participant else callback
 
 
 def post_all(url: str, callbacks: Iterable[dict[str, Any]], *, concurrency: int = 1) -> Iterator[str]:
@@ -90,9 +164,11 @@ def post_all(url: str, callbacks: Iterable[dict[str, Any]], *, concurrency: int 
                         callback = next(waiting, None)
                     if callback is None:
                         break
-                    answer, answered = post(session, url, callback)
-                    answers.put(answer)
-                    if not answered:
+                    try:
+                        answers.put(post(session, url, callback))
+                    except requests.RequestException as error:
+                        # The class alone: the text quotes the URL.
+                        answers.put(type(error).__name__)
                         stop.set()
         finally:
             answers.put(None)
@@ -108,28 +184,24 @@ def post_all(url: str, callbacks: Iterable[dict[str, Any]], *, concurrency: int 
             worker.result()
 
 
-def post(session: requests.Session, url: str, callback: dict[str, Any]) -> tuple[str, bool]:
-    """Post one: the ``status`` that the app answered, else the HTTP status, else the error; and if it was answered."""
-    try:
-        response = session.post(url, json=callback, timeout=TIMEOUT, allow_redirects=False)
-    except requests.RequestException as error:
-        # The class alone: the text quotes the URL.
-        return type(error).__name__, False
-    if response.status_code == requests.codes.ok and (status := _status(response)):
-        return status, True
-    return f"HTTP {response.status_code}", True
+def post(session: requests.Session, url: str, callback: dict[str, Any]) -> str:
+    """Post one, and return the ``status`` that the view answered, else the HTTP status.
 
-
-def _status(response: requests.Response) -> str:
-    try:
-        status = response.json()["status"]
-    except (ValueError, LookupError, TypeError):
-        return ""
-    return status if status in (RECORDED, DUPLICATE) else ""
+    Raises ``requests.RequestException`` where nothing answers.
+    """
+    response = session.post(url, json=callback, timeout=TIMEOUT, allow_redirects=False)
+    if response.status_code == requests.codes.ok:
+        try:
+            status = response.json()["status"]
+        except (ValueError, LookupError, TypeError):
+            status = None
+        if isinstance(status, str) and status in TAKEN:
+            return status
+    return f"HTTP {response.status_code}"
 
 
 def advice(answer: str) -> str:
-    """What to do about an answer that is neither ``recorded`` nor ``duplicate``."""
+    """What to do about an answer that is none of ``TAKEN``."""
     if answer.endswith("Timeout"):
         return _("The server did not answer in time. Is it busy, or its database locked?")
     if answer == "SSLError":

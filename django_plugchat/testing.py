@@ -120,8 +120,8 @@ def post_callback(
 
     Without ``callback`` it is a new ``delivery_callback``; ``overrides`` change its keys. When it returns, receivers
     of ``delivery_recorded`` have run, also in a ``TestCase`` and under pytest-django's ``db``, where nothing is ever
-    committed; unless a queue has them. What a receiver raises changes no answer to the provider, and so is kept on the
-    event; with ``raise_receiver_exceptions`` it is raised here as well. Raises ImproperlyConfigured when the account or its
+    committed; unless a queue has them. What a receiver raises changes no answer to the provider: the event says what.
+    With ``raise_receiver_exceptions`` it is raised here as well. Raises ImproperlyConfigured when the account or its
     secret is missing.
     """
     if callback is None:

@@ -12,10 +12,12 @@ import pytest
 import requests
 from django.core.management import CommandError, call_command
 
-from django_plugchat import simulation
+from django_plugchat import provider, simulation
+from django_plugchat.failures import Failure, kind_of
 from django_plugchat.management.commands.plugchat_simulate import Command
 from django_plugchat.models import DeliveryEvent
-from tests.conftest import SECRET
+
+from .payloads import SECRET
 
 
 @pytest.fixture
@@ -87,7 +89,20 @@ def test_a_running_server_stores_what_is_posted(live_server, simulate):
     assert (len(events), len(events.failed())) == (24, 12)
     assert sum(event.times_received for event in events) == 30
     assert all(event.occurred_at for event in events)
-    assert {event.error for event in events.failed()} <= {failure["error"] for failure in simulation.FAILURES}
+    assert {event.failure for event in events.failed()} <= set(Failure.values)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_statuses_are_stored_with_the_messages_they_are_about(live_server, simulate):
+    lines = simulate(live_server.url, "--count=120", "--failures=0", "--duplicates=10", "--statuses=60")
+    tally = {answer: int(times) for answer, times in lines[1:]}
+    assert sum(tally.values()) == 120
+    assert tally["duplicate"] == 12
+    assert tally.keys() <= {"recorded", "duplicate", "ignored"}
+    events = DeliveryEvent.objects.all()
+    sent = set(events.deliveries().values_list("message_id", flat=True))
+    assert sent >= set(events.statuses().values_list("message_id", flat=True))
+    assert events.statuses().count() >= tally["recorded"] - len(sent)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -115,13 +130,41 @@ def test_the_percentages_are_kept(count, failures, duplicates, different, failed
     assert sum("error" in callback for callback in by_message.values()) == failed
 
 
-def test_every_failure_of_the_providers_comes_up():
+def test_failures_of_every_kind_come_up_in_the_providers_words():
     posted = list(simulation.callbacks(300, failures=100))
-    assert {(callback["error"], callback.get("errorCode")) for callback in posted} == {
-        ("Phone number does not exist", None),
-        ("Timeout on send message", None),
-        ("Whatsapp did not allow sending this message", "SHADOW_BAN"),
-    }
+    assert {kind_of(callback["error"], callback.get("errorCode", "")) for callback in posted} == set(Failure.values)
+    assert "SHADOW_BAN" in {failure.get("errorCode") for failure in simulation.FAILURES["restricted"]}
+
+
+@pytest.mark.parametrize("kind", Failure.values)
+def test_each_failure_is_read_as_its_kind(kind):
+    for failure in simulation.FAILURES[kind]:
+        assert kind_of(failure["error"], failure.get("errorCode", "")) == kind
+
+
+def test_statuses_follow_the_messages_that_were_sent():
+    sent, said = {}, Counter()
+    for callback in simulation.callbacks(2000, failures=10, statuses=60):
+        if callback["type"] == "DeliveryCallback":
+            if "error" not in callback:
+                sent[callback["messageId"]] = callback["phone"]
+        elif callback["status"] not in provider.INCOMING_STATUSES:
+            assert {sent[message_id] for message_id in callback["ids"]} == {callback["phone"]}
+            assert callback["isGroup"] is callback["phone"].endswith("-group")
+            said[callback["status"], len(callback["ids"]) > 1, "participant" in callback] += 1
+        else:
+            said["READ_BY_ME"] += 1
+    for status in ("RECEIVED", "READ"):
+        assert said[status, False, False] > said[status, True, False] > 0
+        assert said[status, False, True] > 0
+    assert said["SENT", False, False] > 0
+    assert said["READ_BY_ME"] > 0
+
+
+def test_without_a_message_left_to_speak_of_another_is_sent():
+    types = [callback["type"] for callback in simulation.callbacks(100, statuses=100)]
+    assert types[:2] == ["DeliveryCallback", "MessageStatusCallback"]
+    assert types.count("DeliveryCallback") > 1
 
 
 def test_some_have_a_custom_id():
@@ -187,9 +230,10 @@ def test_an_unexpected_answer_fails_with_what_to_do(server, simulate, status, he
     assert len(server.requests) == 3
 
 
-def test_duplicates_are_expected(server, simulate):
-    server.body = b'{"status": "duplicate"}'
-    assert simulate(server.url, "--count=2")[1:] == [["duplicate", "2"]]
+@pytest.mark.parametrize("answer", ["duplicate", "ignored"])
+def test_other_answers_of_the_view_are_expected(server, simulate, answer):
+    server.body = json.dumps({"status": answer}).encode()
+    assert simulate(server.url, "--count=2")[1:] == [[answer, "2"]]
 
 
 def test_no_server(simulate, closed_port):
@@ -220,7 +264,7 @@ def test_posting_stops_with_whoever_reads_the_answers(server):
     answers.close()
     posted = len(server.requests)
     with requests.Session() as session:
-        simulation.post(session, server.url, {})
+        assert simulation.post(session, server.url, {}) == "recorded"
     assert len(server.requests) == posted + 1
 
 
@@ -241,6 +285,7 @@ def test_what_fails_in_a_worker_is_raised():
         (["--failures=-1"], "--failures is a percentage"),
         (["--failures=nan"], "--failures is a percentage"),
         (["--duplicates=101"], "--duplicates is a percentage"),
+        (["--statuses=101"], "--statuses is a percentage"),
         (["--account=sul"], "no account 'sul'"),
         (["example.com"], "must begin with http"),
         (["ftp://example.com"], "must begin with http"),

@@ -39,6 +39,14 @@ class Command(BaseCommand):
             help="How many of the callbacks repeat an earlier one. Default: 10",
         )
         parser.add_argument(
+            "--statuses",
+            type=float,
+            default=0,
+            metavar="PERCENT",
+            help="How many of the callbacks say that a message was sent, received or read, as PlugChat's webhook for "
+            "statuses does. Default: 0",
+        )
+        parser.add_argument(
             "--concurrency", type=int, default=4, metavar="N", help="Connections to post on at once. Default: 4"
         )
         parser.add_argument(
@@ -52,6 +60,7 @@ class Command(BaseCommand):
         count: int,
         failures: float,
         duplicates: float,
+        statuses: float,
         concurrency: int,
         account: str,
         **options: Any,
@@ -59,22 +68,18 @@ class Command(BaseCommand):
         for option, value in (("--count", count), ("--concurrency", concurrency)):
             if value < 1:
                 raise CommandError(_("%(option)s must be at least 1.") % {"option": option})
-        for option, percent in (("--failures", failures), ("--duplicates", duplicates)):
+        for option, percent in (("--failures", failures), ("--duplicates", duplicates), ("--statuses", statuses)):
             if not 0 <= percent <= 100:
                 raise CommandError(_("%(option)s is a percentage: 0 to 100.") % {"option": option})
         try:
             target = simulation.target(url, account)
         except (ValueError, ImproperlyConfigured) as error:
             raise CommandError(str(error)) from error
-        callbacks = simulation.callbacks(count, failures=failures, duplicates=duplicates)
+        callbacks = simulation.callbacks(count, failures=failures, duplicates=duplicates, statuses=statuses)
         answers = simulation.post_all(target, callbacks, concurrency=min(concurrency, count))
         tally = Counter(_with_progress_bar(answers, count))
         self._print(tally, origin=simulation.origin(target))
-        unexpected = [
-            answer
-            for answer, _times in tally.most_common()
-            if answer not in (simulation.RECORDED, simulation.DUPLICATE)
-        ]
+        unexpected = [answer for answer, _times in tally.most_common() if answer not in simulation.TAKEN]
         if unexpected:
             raise CommandError(f"{unexpected[0]}: {simulation.advice(unexpected[0])}")
 
