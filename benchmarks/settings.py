@@ -10,7 +10,7 @@ import dj_database_url
 
 SECRET_KEY = "benchmarks"
 DEBUG = False
-ALLOWED_HOSTS = ["127.0.0.1", "testserver"]
+ALLOWED_HOSTS = ["127.0.0.1", "testserver", "example.com"]
 USE_TZ = True
 TIME_ZONE = "America/Sao_Paulo"
 ROOT_URLCONF = "benchmarks.urls"

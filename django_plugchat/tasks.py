@@ -17,7 +17,7 @@ try:
 except ImportError:
     try:
         import django_tasks as framework
-        from django_tasks.backends.immediate import ImmediateBackend
+        from django_tasks.backends.immediate import ImmediateBackend  # type: ignore[assignment]
     except ImportError:
         framework, ImmediateBackend = None, ()  # type: ignore[assignment,misc]
 
