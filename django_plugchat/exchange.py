@@ -107,8 +107,9 @@ class _Retry(Retry):
     ) -> Self:
         if isinstance(error, ReadTimeoutError | SSLError):
             raise error
-        if response is not None and self.asks_to_wait(response):
-            raise MaxRetryError(_pool, url or "")
+        # After the deadline nobody waits for another attempt.
+        if self.deadline.left <= 0 or (response is not None and self.asks_to_wait(response)):
+            raise MaxRetryError(_pool, url or "", error)
         return super().increment(method, url, response, error, _pool, _stacktrace)
 
     def sleep(self, response: Any = None) -> None:

@@ -1,14 +1,19 @@
-"""A stand-in for PlugChat's API: a real server on this machine."""
+"""A stand-in for PlugChat's API, and for whatever else may answer: real servers on this machine."""
 
 from __future__ import annotations
 
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+
+import pytest
+import trustme
 
 TAKEN = (200, {"Content-Type": "application/json"}, b'{"value": true}')
 
@@ -18,6 +23,7 @@ class Provider:
     """Answers one after another, the last one for ever, and keeps what it was asked."""
 
     base_url: str = ""
+    port: int = 0
     answers: list[Any] = field(default_factory=lambda: [TAKEN])
     requests: list[tuple[str, str, Any, bytes]] = field(default_factory=list)
     #: Ends the answer of a server that hangs.
@@ -46,6 +52,19 @@ class Provider:
         request.wfile.flush()
         self.hang(request)
 
+    def drip(self, request: BaseHTTPRequestHandler, start: bytes) -> None:
+        """Send a byte now and then, for ever."""
+        request.wfile.write(start)
+        while not self.finish.wait(0.02):
+            request.wfile.write(b"a")
+        request.close_connection = True
+
+    def drip_headers(self, request: BaseHTTPRequestHandler) -> None:
+        self.drip(request, b"HTTP/1.1 200 OK\r\nX-Drop: ")
+
+    def drip_body(self, request: BaseHTTPRequestHandler) -> None:
+        self.drip(request, b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n")
+
 
 def drop(request: BaseHTTPRequestHandler) -> None:
     request.close_connection = True
@@ -54,6 +73,11 @@ def drop(request: BaseHTTPRequestHandler) -> None:
 def drop_in_the_middle(request: BaseHTTPRequestHandler) -> None:
     request.wfile.write(b'HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{"value')
     request.close_connection = True
+
+
+class _QuietServer(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that gives up breaks the connection: what the tests with a slow server are about."""
 
 
 @contextmanager
@@ -69,10 +93,14 @@ def serving() -> Iterator[Callable[..., Provider]]:
             def do_PUT(self) -> None:
                 provider.answer(self)
 
+            def do_POST(self) -> None:
+                provider.answer(self)
+
             def log_message(self, *args: Any) -> None:
                 pass
 
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        server = _QuietServer(("127.0.0.1", 0), Handler)
+        provider.port = server.server_port
         provider.base_url = f"http://127.0.0.1:{server.server_port}/api/whatsapp"
         if tls:
             server.socket = tls.wrap_socket(server.socket, server_side=True)
@@ -88,3 +116,37 @@ def serving() -> Iterator[Callable[..., Provider]]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+class Authority:
+    """A certificate authority of a test."""
+
+    def __init__(self) -> None:
+        self._ca = trustme.CA()
+
+    def tls(self, *names: str, **options: Any) -> ssl.SSLContext:
+        """For a server of these names."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self._ca.issue_cert(*names, **options).configure_cert(context)
+        return context
+
+    def trust(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._ca.cert_pem.write_to_path(directory / "ca.pem")
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(directory / "ca.pem"))
+
+
+def forget_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No proxy and no certificates of the machine that the tests run on."""
+    monkeypatch.setenv("NO_PROXY", "*")
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def resolve_here(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Have these names lead to this machine, as a real one leads to its site."""
+    look_up = socket.getaddrinfo
+
+    def look_up_here(host: Any, *arguments: Any, **options: Any) -> Any:
+        return look_up("127.0.0.1" if host in names else host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up_here)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
 import ssl
 import threading
@@ -11,10 +12,10 @@ from typing import Any
 
 import pytest
 import requests
-import trustme
 from django.utils.http import http_date
 
 import django_plugchat
+from django_plugchat import provider
 from django_plugchat.client import (
     PlugChatAuthError,
     PlugChatClient,
@@ -23,7 +24,15 @@ from django_plugchat.client import (
     PlugChatUnavailable,
 )
 from django_plugchat.conf import DEFAULTS
-from tests.provider import TAKEN, Provider, drop, drop_in_the_middle, serving
+from tests.provider import (
+    TAKEN,
+    Authority,
+    Provider,
+    drop,
+    drop_in_the_middle,
+    forget_environment,
+    serving,
+)
 
 TOKEN = "1nEFbU3EktLnV7LIIzX"
 SECRET = "a-secret-of-this-test-in-the-url"
@@ -36,22 +45,21 @@ def serve() -> Iterator[Callable[..., Provider]]:
         yield serve
 
 
-class Client(PlugChatClient):
-    """Notes how long it would have waited."""
-
-    def __init__(self, provider: Provider, **options: Any) -> None:
-        super().__init__(**{"token": TOKEN, "base_url": provider.base_url, "timeout": 10} | options)
-        self.waits: list[float] = []
-
-    def sleep(self, seconds: float) -> None:
-        self.waits.append(seconds)
+def client_of(provider: Provider, **options: Any) -> PlugChatClient:
+    return PlugChatClient(**{"token": TOKEN, "base_url": provider.base_url, "timeout": 10} | options)
 
 
 @pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "localhost")
-    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
-    monkeypatch.delenv("CURL_CA_BUNDLE", raising=False)
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long it would have waited before each further attempt."""
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    return waits
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    forget_environment(monkeypatch)
 
 
 def refusal(client: PlugChatClient, kind: type[PlugChatError]) -> str:
@@ -68,67 +76,112 @@ def refusal(client: PlugChatClient, kind: type[PlugChatError]) -> str:
     return str(error)
 
 
-def test_the_request_is_the_documented_one(serve):
+@pytest.mark.parametrize(
+    ("register", "path", "sent"),
+    [
+        (
+            lambda client: client.update_delivery_webhook(WEBHOOK),
+            "/api/whatsapp/update-webhook-delivery",
+            {"value": WEBHOOK},
+        ),
+        (
+            lambda client: client.update_message_status_webhook(WEBHOOK),
+            "/api/whatsapp/update-webhook-message-status",
+            {"value": WEBHOOK},
+        ),
+        (
+            lambda client: client.update_webhooks({"sendingMessage": WEBHOOK, "messageStatus": WEBHOOK}),
+            "/api/integrations/update-webhooks",
+            {"sendingMessage": WEBHOOK, "messageStatus": WEBHOOK},
+        ),
+    ],
+)
+def test_the_requests_are_the_documented_ones(serve, waits, register, path, sent):
     provider = serve()
-    client = Client(provider)
-    client.update_delivery_webhook(WEBHOOK)
-    [(method, path, headers, body)] = provider.requests
-    assert (method, path) == ("PUT", "/api/whatsapp/update-webhook-delivery")
+    register(client_of(provider))
+    [(method, asked, headers, body)] = provider.requests
+    assert (method, asked) == ("PUT", path)
     assert headers.get_all("Authorization") == [TOKEN]
     assert headers.get_all("Content-Type") == ["application/json"]
     assert headers["User-Agent"] == f"django-plugchat/{django_plugchat.__version__}"
-    assert json.loads(body) == {"value": WEBHOOK}
-    assert client.waits == []
+    assert json.loads(body) == sent
+    assert waits == []
 
 
-def test_the_provider_is_where_its_page_says():
-    assert PlugChatClient(token=TOKEN).url == "https://www.plugchat.com.br/api/whatsapp/update-webhook-delivery"
+def test_the_provider_is_where_its_pages_say():
+    client = PlugChatClient(token=TOKEN)
+    base = "https://www.plugchat.com.br/api"
+    assert client.url_of(provider.DELIVERY_WEBHOOK) == f"{base}/whatsapp/update-webhook-delivery"
+    assert client.url_of(provider.UPDATE_WEBHOOKS) == f"{base}/integrations/update-webhooks"
+
+
+def test_todays_call_below_a_base_of_another_shape():
+    client = PlugChatClient(token=TOKEN, base_url="http://localhost:8000/")
+    assert client.url_of(provider.UPDATE_WEBHOOKS) == "http://localhost:8000/integrations/update-webhooks"
 
 
 def test_a_slash_after_the_base_url_is_not_doubled(serve):
     provider = serve()
-    Client(provider, base_url=f"{provider.base_url}/").update_delivery_webhook(WEBHOOK)
+    client_of(provider, base_url=f"{provider.base_url}/").update_delivery_webhook(WEBHOOK)
     assert provider.requests[0][1] == "/api/whatsapp/update-webhook-delivery"
 
 
-@pytest.mark.parametrize("content", [b'{"value": true, "more": [1]}', b' {"value":true}\n'])
-def test_an_answer_may_hold_more(serve, content):
-    Client(serve((200, {}, content))).update_delivery_webhook(WEBHOOK)
+@pytest.mark.parametrize("status", [200, 201, 202])
+@pytest.mark.parametrize(
+    ("headers", "content"),
+    [
+        ({}, b'{"value": true, "more": [1]}'),
+        ({}, b' {"value":true}\n'),
+        ({"Content-Type": "text/html"}, b'{"value": true}'),
+        ({"Content-Type": "text/html"}, b""),
+        ({}, b""),
+        ({}, b"{}"),
+        ({}, b"[true]"),
+        ({}, b'{"value": null}'),
+        ({"Content-Type": "text/plain"}, b"OK"),
+    ],
+)
+def test_any_2xx_is_a_yes(serve, status, headers, content):
+    client_of(serve((status, headers, content))).update_delivery_webhook(WEBHOOK)
 
 
-def test_a_refused_url(serve):
-    provider = serve((200, {}, b'{"value": false}'))
-    assert "refused the URL" in refusal(Client(provider), PlugChatRequestError)
+def test_no_content_is_a_yes(serve):
+    client_of(serve((204, {}, b""))).update_delivery_webhook(WEBHOOK)
+
+
+@pytest.mark.parametrize("status", [200, 201])
+def test_a_refused_url(serve, status):
+    provider = serve((status, {}, b'{"value": false}'))
+    assert "refused the URL" in refusal(client_of(provider), PlugChatRequestError)
     assert len(provider.requests) == 1
 
 
 @pytest.mark.parametrize(
-    "content",
+    ("headers", "content"),
     [
-        b"",
-        b"<html>Welcome</html>",
-        b"true",
-        b"[true]",
-        b"{}",
-        b'{"value": 1}',
-        b'{"value": "true"}',
-        b'{"value": null}',
-        b"\xff",
-        b"[" * 60_000,
-        b'{"value": true' + b" " * 100_000 + b"}",
+        ({}, b"<html>Welcome</html>"),
+        ({}, b"\xef\xbb\xbf <!doctype html>"),
+        ({"Content-Type": "text/html; charset=utf-8"}, b"Welcome"),
+        ({"Content-Type": "application/xml"}, b"?"),
+        ({}, b"\xff\xd8"),
+        ({}, b"a" * 100_000),
+        ({}, b"<" + b"[" * 60_000),
+        ({}, b'{"value": true' + b" " * 100_000 + b"}"),
     ],
 )
-def test_an_answer_that_is_not_the_apis(serve, content):
-    text = refusal(Client(serve((200, {}, content))), PlugChatRequestError)
+def test_an_answer_that_is_not_the_apis(serve, headers, content):
+    text = refusal(client_of(serve((200, headers, content))), PlugChatRequestError)
     assert "not PlugChat's API" in text
     assert "API_URL" in text
+
+
+def test_json_that_no_parser_takes_is_no_refusal(serve):
+    client_of(serve((200, {}, b"[" * 60_000))).update_delivery_webhook(WEBHOOK)
 
 
 @pytest.mark.parametrize(
     ("status", "kind", "hint"),
     [
-        (201, PlugChatRequestError, "API_URL"),
-        (204, PlugChatRequestError, "API_URL"),
         (400, PlugChatRequestError, "HTTP 400"),
         (401, PlugChatAuthError, "TOKEN"),
         (403, PlugChatAuthError, "TOKEN"),
@@ -140,12 +193,11 @@ def test_an_answer_that_is_not_the_apis(serve, content):
         (600, PlugChatRequestError, "HTTP 600"),
     ],
 )
-def test_answers_that_another_try_would_not_change(serve, status, kind, hint):
-    provider = serve((status, {"Retry-After": "1"}, b""))
-    client = Client(provider)
-    assert hint in refusal(client, kind)
+def test_answers_that_another_try_would_not_change(serve, waits, status, kind, hint):
+    provider = serve((status, {"Retry-After": "86400"}, b""))
+    assert hint in refusal(client_of(provider), kind)
     assert len(provider.requests) == 1
-    assert client.waits == []
+    assert waits == []
 
 
 @pytest.mark.parametrize(
@@ -157,175 +209,202 @@ def test_answers_that_another_try_would_not_change(serve, status, kind, hint):
         (504, PlugChatUnavailable),
     ],
 )
-def test_a_passing_trouble_is_waited_out_three_times(serve, status, kind):
+def test_a_passing_trouble_is_waited_out_three_times(serve, waits, status, kind):
     provider = serve((status, {}, b""))
-    client = Client(provider)
-    assert str(status) in refusal(client, kind)
+    assert str(status) in refusal(client_of(provider), kind)
     assert len(provider.requests) == 4
-    first, second, third = client.waits
-    assert 0 < first < second < third
+    assert waits == [1, 2]
 
 
 @pytest.mark.parametrize("trouble", [(429, {}, b""), (502, {}, b""), (503, {}, b""), (504, {}, b""), drop])
 def test_a_trouble_that_passes_is_none(serve, trouble):
     provider = serve(trouble, trouble, trouble, TAKEN)
-    Client(provider).update_delivery_webhook(WEBHOOK)
+    client_of(provider).update_delivery_webhook(WEBHOOK)
     assert len(provider.requests) == 4
 
 
-def test_it_really_waits(serve):
-    class Quick(PlugChatClient):
-        backoff = 0.001
-
-    provider = serve((503, {}, b""), TAKEN)
-    Quick(token=TOKEN, base_url=provider.base_url).update_delivery_webhook(WEBHOOK)
-    assert len(provider.requests) == 2
-
-
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
-def test_retry_after_in_seconds(serve, status):
-    client = Client(serve((status, {"Retry-After": "7"}, b""), TAKEN))
-    client.update_delivery_webhook(WEBHOOK)
-    assert client.waits == [7]
+def test_retry_after_in_seconds(serve, waits, status):
+    client_of(serve((status, {"Retry-After": "7"}, b""), TAKEN)).update_delivery_webhook(WEBHOOK)
+    assert waits == [7]
 
 
-def test_retry_after_as_a_date(serve):
-    client = Client(serve((503, {"Retry-After": http_date(time.time() + 20)}, b""), TAKEN))
-    client.update_delivery_webhook(WEBHOOK)
-    [wait] = client.waits
+def test_retry_after_as_a_date(serve, waits):
+    client_of(serve((503, {"Retry-After": http_date(time.time() + 20)}, b""), TAKEN)).update_delivery_webhook(WEBHOOK)
+    [wait] = waits
     assert 1 < wait <= 20
 
 
-@pytest.mark.parametrize("value", ["0", "soon", "-5", "1.5", "\xb2", "Wed, 21 Oct 2015 07:28:00 GMT"])
-def test_retry_after_that_says_nothing(serve, value):
-    client = Client(serve((503, {"Retry-After": value}, b""), TAKEN))
-    client.update_delivery_webhook(WEBHOOK)
-    [wait] = client.waits
-    assert 0 < wait < 1
+@pytest.mark.parametrize(
+    "value",
+    [
+        "0",
+        "soon",
+        "-5",
+        "1.5",
+        "\xb2",
+        "Wed, 21 Oct 2015 07:28:00 GMT",
+        "9" * 5000,
+        f"Wed, 21 Oct {10**25} 07:28:00 GMT",
+        "Wed, 99 Abc 2015 99:99:99 GMT",
+        "1 2 3 4 5 6",
+    ],
+)
+def test_retry_after_that_says_nothing(serve, waits, value):
+    trouble = (503, {"Retry-After": value}, b"")
+    provider = serve(trouble, trouble, TAKEN)
+    client_of(provider).update_delivery_webhook(WEBHOOK)
+    assert waits == [1]
 
 
 @pytest.mark.parametrize(
     ("status", "kind"), [(429, PlugChatRequestError), (503, PlugChatUnavailable), (504, PlugChatUnavailable)]
 )
-@pytest.mark.parametrize("value", ["31", "9" * 5000, http_date(4_000_000_000)])
-def test_a_long_retry_after_is_not_waited_for(serve, status, kind, value):
+@pytest.mark.parametrize("value", ["31", "86400", "9" * 100, http_date(4_000_000_000)])
+def test_a_long_retry_after_is_not_waited_for(serve, waits, status, kind, value):
     provider = serve((status, {"Retry-After": value}, b""))
-    client = Client(provider)
-    assert "asks to wait" in refusal(client, kind)
+    assert "asks to wait" in refusal(client_of(provider), kind)
     assert len(provider.requests) == 1
-    assert client.waits == []
+    assert waits == []
 
 
-def test_the_longest_retry_after(serve):
-    client = Client(serve((503, {"Retry-After": "30"}, b""), TAKEN))
-    client.update_delivery_webhook(WEBHOOK)
-    assert client.waits == [30]
+def test_the_longest_retry_after(serve, waits):
+    client_of(serve((503, {"Retry-After": "30"}, b""), TAKEN)).update_delivery_webhook(WEBHOOK)
+    assert waits == [30]
 
 
 def test_dropped_connections_are_tried_again(serve):
     provider = serve(drop)
-    assert "can't be reached" in refusal(Client(provider), PlugChatUnavailable)
+    assert "can't be reached" in refusal(client_of(provider), PlugChatUnavailable)
     assert len(provider.requests) == 4
 
 
-def test_nobody_listens():
+def test_nobody_listens(waits):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        client = Client(Provider(f"http://127.0.0.1:{taken.getsockname()[1]}"))
+        client = client_of(Provider(f"http://127.0.0.1:{taken.getsockname()[1]}"))
         assert "refused" in refusal(client, PlugChatUnavailable)
-    assert len(client.waits) == 3
+    assert waits == [1, 2]
 
 
 def test_an_unknown_host():
-    client = Client(Provider("http://nobody.localhost:1"))
+    client = client_of(Provider("http://nobody.localhost:1"))
     assert "nobody.localhost:1" in refusal(client, PlugChatUnavailable)
 
 
-def test_a_slow_answer_is_not_asked_for_again(serve):
+@pytest.mark.parametrize("way", ["hang", "hang_in_the_middle", "drip_headers", "drip_body"])
+def test_an_answer_that_does_not_end_is_given_up_at_the_deadline(serve, way):
     provider = serve()
-    provider.answers = [provider.hang]
-    assert "within 0.2 seconds" in refusal(Client(provider, timeout=0.2), PlugChatUnavailable)
+    provider.answers = [getattr(provider, way)]
+    text = refusal(client_of(provider, timeout=0.3), PlugChatUnavailable)
+    assert "whole answer" in text
+    assert "within 0.3 seconds" in text
+    # It may have been taken already.
     assert len(provider.requests) == 1
 
 
-def test_an_answer_that_stops_in_the_middle(serve):
-    provider = serve()
-    provider.answers = [provider.hang_in_the_middle]
-    assert "whole answer" in refusal(Client(provider, timeout=0.2), PlugChatUnavailable)
-    assert len(provider.requests) == 1
+def test_the_deadline_is_for_each_attempt(serve, monkeypatch):
+    # Longer than the deadline: what is waited between two attempts belongs to neither.
+    monkeypatch.setattr(time, "sleep", lambda seconds: threading.Event().wait(0.5))
+    provider = serve((503, {"Retry-After": "1"}, b""), TAKEN)
+    client_of(provider, timeout=0.4).update_delivery_webhook(WEBHOOK)
+    assert len(provider.requests) == 2
+
+
+def test_a_name_server_that_hangs_is_given_up_at_the_deadline(monkeypatch, waits):
+    finish = threading.Event()
+    asking: list[threading.Thread] = []
+
+    def look_up(*arguments: Any, **options: Any) -> Any:
+        asking.append(threading.current_thread())
+        finish.wait()
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    assert "within 0.2 seconds" in refusal(
+        client_of(Provider("https://www.plugchat.com.br"), timeout=0.2), PlugChatUnavailable
+    )
+    finish.set()
+    # The thread that was left behind does not try again.
+    [thread] = asking
+    thread.join()
+    assert len(asking) == 1
+    assert waits == []
 
 
 def test_an_answer_that_is_cut(serve):
     provider = serve(drop_in_the_middle)
-    assert "whole answer" in refusal(Client(provider), PlugChatUnavailable)
+    assert "whole answer" in refusal(client_of(provider), PlugChatUnavailable)
     assert len(provider.requests) == 1
+
+
+@pytest.mark.parametrize("answers", [[drop, TAKEN], [(503, {}, b""), TAKEN], [TAKEN]])
+def test_urllib3_logs_nothing_of_it(serve, caplog, answers):
+    with caplog.at_level(logging.DEBUG):
+        client_of(serve(*answers)).update_delivery_webhook(WEBHOOK)
+    assert [record.name for record in caplog.records if record.name.startswith("urllib3")] == []
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_redirects_are_not_followed(serve, status):
     elsewhere = serve()
     provider = serve((status, {"Location": f"{elsewhere.base_url}/update-webhook-delivery"}, b""))
-    assert "redirects" in refusal(Client(provider), PlugChatRequestError)
+    assert "redirects" in refusal(client_of(provider), PlugChatRequestError)
     assert len(provider.requests) == 1
     assert elsewhere.requests == []
 
 
 @pytest.fixture
-def authority() -> trustme.CA:
-    return trustme.CA()
+def authority() -> Authority:
+    return Authority()
 
 
 @pytest.fixture
-def tls(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("localhost").configure_cert(context)
-    return context
+def tls(authority: Authority) -> ssl.SSLContext:
+    return authority.tls("localhost")
 
 
 @pytest.fixture
-def trusted(authority: trustme.CA, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+def trusted(authority: Authority, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority.trust(tmp_path, monkeypatch)
 
 
 @pytest.mark.usefixtures("trusted")
 def test_a_trusted_certificate(serve, tls):
     provider = serve(tls=tls)
-    Client(provider).update_delivery_webhook(WEBHOOK)
+    client_of(provider).update_delivery_webhook(WEBHOOK)
     assert provider.requests[0][2].get_all("Authorization") == [TOKEN]
 
 
-def test_an_untrusted_certificate(serve, tls):
+def test_an_untrusted_certificate(serve, tls, waits):
     provider = serve(tls=tls)
-    client = Client(provider)
+    client = client_of(provider)
     text = refusal(client, PlugChatUnavailable)
     assert "CERTIFICATE_VERIFY_FAILED" in text
     assert "REQUESTS_CA_BUNDLE" in text
     assert provider.requests == []
-    assert client.waits == []
+    assert waits == []
 
 
 @pytest.mark.usefixtures("trusted")
 def test_a_certificate_of_another_host(serve, authority):
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("example.com").configure_cert(context)
-    provider = serve(tls=context)
-    assert "no secure connection" in refusal(Client(provider), PlugChatUnavailable)
+    provider = serve(tls=authority.tls("example.com"))
+    assert "no secure connection" in refusal(client_of(provider), PlugChatUnavailable)
     assert provider.requests == []
 
 
 def test_a_server_without_tls(serve):
     provider = serve()
-    client = Client(provider, base_url=provider.base_url.replace("http://127.0.0.1", "https://localhost"))
+    client = client_of(provider, base_url=provider.base_url.replace("http://127.0.0.1", "https://localhost"))
     assert "no secure connection" in refusal(client, PlugChatUnavailable)
     assert provider.requests == []
 
 
-def test_a_certificate_bundle_that_is_not_there(serve, tls, tmp_path, monkeypatch):
+def test_a_certificate_bundle_that_is_not_there(serve, tls, waits, tmp_path, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "none.pem"))
-    client = Client(serve(tls=tls))
+    client = client_of(serve(tls=tls))
     assert "REQUESTS_CA_BUNDLE" in refusal(client, PlugChatUnavailable)
-    assert client.waits == []
+    assert waits == []
 
 
 @pytest.mark.usefixtures("trusted")
@@ -336,7 +415,7 @@ def test_a_netrc_does_not_replace_the_token(serve, tls, tmp_path, monkeypatch):
     provider = serve(tls=tls)
     # What requests would do with a header.
     requests.put(f"{provider.base_url}/x", data=b"{}", headers={"Authorization": TOKEN}, timeout=10)
-    Client(provider).update_delivery_webhook(WEBHOOK)
+    client_of(provider).update_delivery_webhook(WEBHOOK)
     replaced, sent = (headers["Authorization"] for _, _, headers, _ in provider.requests)
     assert replaced.startswith("Basic ")
     assert sent == TOKEN
@@ -348,7 +427,7 @@ def test_a_proxy_does_not_see_what_is_meant_for_this_machine(serve, monkeypatch)
     monkeypatch.setenv("http_proxy", proxy.base_url)
     monkeypatch.setenv("NO_PROXY", "")
     provider = serve()
-    Client(provider).update_delivery_webhook(WEBHOOK)
+    client_of(provider).update_delivery_webhook(WEBHOOK)
     assert len(provider.requests) == 1
     assert proxy.requests == []
 
@@ -378,6 +457,9 @@ def test_unusable_tokens_are_not_quoted(token):
         "https://www..com.br/",
         "https://[::1",
         "https://www.plugchat.com.br/ a",
+        "https://www.plugchat.com.br:0",
+        "http://127.0.0.1.example.com",
+        "http://10.1",
     ],
 )
 def test_unusable_base_urls(base_url):
@@ -393,13 +475,12 @@ def test_unusable_base_urls(base_url):
         "https://10.0.0.1",
         "http://localhost:8000",
         "http://127.0.0.1:8000",
-        "http://127.1",
         "http://[::1]:8000",
         "http://[::ffff:127.0.0.1]:8000",
     ],
 )
 def test_usable_base_urls(base_url):
-    assert PlugChatClient(token=TOKEN, base_url=base_url).url.endswith("/update-webhook-delivery")
+    assert PlugChatClient(token=TOKEN, base_url=base_url).base_url == base_url.rstrip("/")
 
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), 1e300])
@@ -409,4 +490,4 @@ def test_unusable_timeouts(timeout):
 
 
 def test_the_longest_timeout(serve):
-    Client(serve(), timeout=threading.TIMEOUT_MAX).update_delivery_webhook(WEBHOOK)
+    client_of(serve(), timeout=threading.TIMEOUT_MAX).update_delivery_webhook(WEBHOOK)
