@@ -17,6 +17,7 @@ _INVISIBLE_LETTERS = "\u115f\u1160\u3164\uffa0"
 
 _WORDS = re.compile(r"[^\W_]+")
 _DIGITS = re.compile(r"[0-9]+")
+_NOT_DIGITS = re.compile(r"[^0-9]+")
 _HEXADECIMAL = re.compile(r"[0-9A-Fa-f]+")
 # What people write within a number. After anything else another one may begin.
 _WITHIN_A_NUMBER = re.compile(r"[ ()./-]{1,3}")
@@ -76,6 +77,10 @@ def read(text: str) -> tuple[str, Sequence[int]]:
             origins.extend([unit.start()] * len(part))
     origins.append(len(text))
     return "".join(parts), origins
+
+
+def only_digits(clean: str) -> str:
+    return _NOT_DIGITS.sub("", clean)
 
 
 def runs(clean: str) -> Iterator[list[Group]]:

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
-from enum import IntEnum
+from collections.abc import Iterator
 from typing import NamedTuple
-from urllib.parse import unquote
 
 from django_plugchat.digits import Group, are_linked, is_after_plus, read, readings, runs
 from django_plugchat.payloads import UNSTORABLE_CHARACTERS
@@ -20,7 +18,7 @@ MASK = "****"
 
 #: Fewer digits in a row call nobody.
 SHORTEST_HIDDEN = 7
-_SHORTEST_NUMBER = 8
+SHORTEST_NUMBER = 8
 _LONGEST_NUMBER = 15  # by E.164
 # With prefixes. It bounds how many groups of digits are read as one number.
 LONGEST_WRITTEN = 20
@@ -36,10 +34,7 @@ _COUNTRIES_WITH_LEADING_ZEROS = frozenset({"39", "225", "226", "229", "241", "24
 _MOBILE = re.compile(r"(55[1-9]{2})9?([016-9][0-9]{7})", re.ASCII)
 _BRAZILIAN = re.compile(r"55([1-9]{2})([0-9]{4,5})([0-9]{4})", re.ASCII)
 _BRAZILIAN_NATIONAL = re.compile(r"[1-9]{2}(?:9[0-9]{8}|[2-9][0-9]{7})", re.ASCII)
-# Countries whose numbers are all equally long: where such a number ends needs no separator.
-_OF_FIXED_LENGTH = re.compile(r"55[1-9]{2}[0-9]{8,9}|1[2-9][0-9]{9}", re.ASCII)
 
-_NOT_DIGITS = re.compile(r"[^0-9]+")
 # Of an address (5544999999999.0:12@s.whatsapp.net); or a spreadsheet's .0.
 _AGENT_AND_DEVICE = re.compile(r"(?:[._][0-9]{1,2})?(?::[0-9]{1,3})?\Z", re.ASCII)
 _JSON_TOKENS = re.compile(r'"((?:[^"\\]|\\.)*+)"?(\s*+:)?|[0-9]++', re.DOTALL)
@@ -56,13 +51,6 @@ class Identity(NamedTuple):
     is_international: bool  # by its + or 00
 
 
-class Found(IntEnum):
-    NOT = 0
-    #: Without its country: it may be another one's abroad.
-    NATIONAL = 1
-    INTERNATIONAL = 2
-
-
 # Numbers
 
 
@@ -72,7 +60,7 @@ def _country(digits: str) -> str:
     return digits[: 2 if _CODES_OF_TWO_DIGITS.match(digits) else 3]
 
 
-def _canonical(written: str) -> tuple[str, bool]:
+def canonical(written: str) -> tuple[str, bool]:
     """The digits without prefixes, and whether they begin with what may be a country."""
     digits = written.lstrip("0")
     zeros = len(written) - len(digits)
@@ -95,21 +83,21 @@ def both_forms(digits: str) -> list[str]:
     return [digits, area + local if len(digits) == 13 else f"{area}9{local}"]
 
 
-def _national(international: str) -> str:
+def national(international: str) -> str:
     return international[len(_country(international)) :].lstrip("0")
 
 
 def identify(phone: str) -> Identity:
     """What a phone names, however it is written. Without digits it names nothing."""
     if phone.isascii() and phone.isdigit() and phone[0] != "0" and len(phone) <= _LONGEST_NUMBER:
-        return Identity(_canonical(phone)[0], "number", is_international=False)
+        return Identity(canonical(phone)[0], "number", is_international=False)
     clean = read(phone)[0]
     address, _at, server = clean.partition("@")
     run = max(runs(address), key=lambda groups: sum(len(group.digits) for group in groups), default=None)
     if run is None:
         return Identity("", "number", is_international=False)
     kind = "number"
-    if len(run[0].digits) >= _SHORTEST_NUMBER and _AGENT_AND_DEVICE.match(address, run[0].end):
+    if len(run[0].digits) >= SHORTEST_NUMBER and _AGENT_AND_DEVICE.match(address, run[0].end):
         run = run[:1]
     written = "".join(group.digits for group in run)
     if server.lower().startswith("lid"):
@@ -120,17 +108,13 @@ def identify(phone: str) -> Identity:
     elif len(written.lstrip("0")) > _LONGEST_NUMBER or "group" in clean.lower() or server.lower().startswith("g.us"):
         return Identity(written, "group", is_international=False)
     is_international = written.startswith("00") or is_after_plus(clean, run[0].start)
-    digits, has_country = _canonical(written)
+    digits, has_country = canonical(written)
     return Identity(digits, kind if has_country else "national", is_international)
 
 
 def is_national(digits: str) -> bool:
     """Whether these are a number of Brazil without its country. They may be one of another country with it."""
     return _BRAZILIAN_NATIONAL.fullmatch(digits) is not None
-
-
-def count_digits(text: str) -> int:
-    return len(_NOT_DIGITS.sub("", read(text)[0]))
 
 
 def normalise(phone: str) -> str:
@@ -149,7 +133,7 @@ def searched(typed: str) -> list[str]:
     digits, kind, is_international = identify(typed)
     if kind == "lid":
         return [normalise(typed)]
-    if len(digits) < _SHORTEST_NUMBER:
+    if len(digits) < SHORTEST_NUMBER:
         return [digits] if digits else []
     forms = [digits]
     if kind != "group":
@@ -157,7 +141,7 @@ def searched(typed: str) -> list[str]:
             international = both_forms(f"55{digits}")
         else:
             international = both_forms(digits)
-        forms += [*international, *(_national(form) for form in international), f"{digits}@lid"]
+        forms += [*international, *(national(form) for form in international), f"{digits}@lid"]
     elif len(digits) <= _LONGEST_NUMBER:
         forms += both_forms(digits)
     return list(dict.fromkeys(forms))
@@ -212,8 +196,8 @@ def _numbers(clean: str, run: list[Group]) -> Iterator[str]:
 
 
 def _number(digits: str) -> Iterator[str]:
-    if _SHORTEST_NUMBER <= len(digits) <= LONGEST_WRITTEN:
-        yield _canonical(digits)[0]
+    if SHORTEST_NUMBER <= len(digits) <= LONGEST_WRITTEN:
+        yield canonical(digits)[0]
 
 
 # For reading
@@ -230,10 +214,10 @@ def mask_phone(phone: str) -> str:
     """The country and the last two digits: ``+55 ****99``. What is left are too many numbers to try."""
     digits, kind, _is_international = identify(phone)
     suffix = {"group": "-group", "lid": "@lid"}.get(kind, "")
-    if kind == "number" and len(digits) >= _SHORTEST_NUMBER:
-        country, rest = _country(digits), _national(digits)
-        return f"+{country} {MASK}{rest[-2:] if len(rest) >= _SHORTEST_NUMBER else ''}"
-    return f"{MASK}{digits[-2:] if len(digits) > _SHORTEST_NUMBER else ''}{suffix}"
+    if kind == "number" and len(digits) >= SHORTEST_NUMBER:
+        country, rest = _country(digits), national(digits)
+        return f"+{country} {MASK}{rest[-2:] if len(rest) >= SHORTEST_NUMBER else ''}"
+    return f"{MASK}{digits[-2:] if len(digits) > SHORTEST_NUMBER else ''}{suffix}"
 
 
 def mask_id(text: str) -> str:
@@ -246,77 +230,3 @@ def mask_id(text: str) -> str:
             shown += (text[end : origins[run[0].start]], MASK)
             end = origins[run[-1].end]
     return "".join(shown) + text[end:] if shown else text
-
-
-# Finding one number
-
-
-class Wanted:
-    """A number that is looked for in texts, in every notation, in both forms of Brazil's ninth digit."""
-
-    def __init__(self, number: str) -> None:
-        self.international = frozenset(both_forms(number))
-        self.national = frozenset(_national(form) for form in self.international)
-        self._end = number[-6:]
-
-    def found_in(self, texts: Iterable[str]) -> Found:
-        """The most that is found in any of them."""
-        # A word between two texts keeps the digits of one from those of the next.
-        text = "\nz\n".join(texts)
-        found = self._found_in(text)
-        if "%" in text and found is not Found.INTERNATIONAL:
-            found = max(found, self._found_in(unquote(text)))
-        return found
-
-    def _found_in(self, text: str) -> Found:
-        clean = read(text)[0]
-        if self._end not in _NOT_DIGITS.sub("", clean):
-            return Found.NOT
-        return max((found for run in runs(clean) for found in self._found_in_run(clean, run)), default=Found.NOT)
-
-    def _found_in_run(self, clean: str, run: list[Group]) -> Iterator[Found]:
-        since_plus = _SHORTEST_NUMBER
-        for first, group in enumerate(run):
-            is_plus = is_after_plus(clean, group.start)
-            # What begins with + is one number from there on.
-            since_plus = 0 if is_plus or group.digits.startswith("00") else since_plus
-            may_begin = since_plus == 0 or since_plus >= SHORTEST_HIDDEN
-            since_plus += len(group.digits)
-            if may_begin and not _is_fraction(clean, run, first):
-                yield from self._found_from(clean, run, first, is_plus)
-
-    def _found_from(self, clean: str, run: list[Group], first: int, is_plus: bool) -> Iterator[Found]:
-        written = ""
-        for last in range(first, len(run)):
-            group = run[last]
-            written += group.digits
-            if (
-                group.is_in_id
-                or len(written) > LONGEST_WRITTEN
-                or (written == "0" and _is_fraction(clean, run, last + 1))
-            ):
-                return
-            if written.endswith(self._end) and not clean.startswith("@lid", group.end):
-                yield self._judge(written, is_plus, first == last or _is_apart(clean, run, first, last))
-
-    def _judge(self, written: str, is_plus: bool, is_apart: bool) -> Found:
-        digits, has_country = _canonical(written)
-        if digits in self.international and has_country and (is_apart or _OF_FIXED_LENGTH.fullmatch(digits)):
-            return Found.INTERNATIONAL
-        if digits in self.national and is_apart and not is_plus and not written.startswith("00"):
-            return Found.NATIONAL
-        return Found.NOT
-
-
-def _is_fraction(clean: str, run: list[Group], index: int) -> bool:
-    """Whether a group is what follows the point of a decimal number."""
-    if not 0 < index < len(run):
-        return False
-    before = run[index - 1]
-    return clean[before.end : run[index].start] == "." and len(before.digits) <= 4
-
-
-def _is_apart(clean: str, run: list[Group], first: int, last: int) -> bool:
-    """Whether several groups are a number of their own, and not the middle of a longer one."""
-    begins = first == 0 or not are_linked(clean, run[first - 1], run[first])
-    return begins and (last + 1 == len(run) or not are_linked(clean, run[last], run[last + 1]))

@@ -16,8 +16,8 @@ from django.db import models
 from django.utils.translation import gettext as _
 from rest_framework.exceptions import ParseError
 
-from django_plugchat import phones
-from django_plugchat.digits import readings
+from django_plugchat import mentions, phones
+from django_plugchat.digits import only_digits, read, readings
 from django_plugchat.models import (
     DeliveryEvent,
     DeliveryEventQuerySet,
@@ -86,7 +86,7 @@ def full_number(text: str) -> str:
     Raises ValueError, whose text does not repeat the number.
     """
     number, kind, is_international = phones.identify(text)
-    if not number or kind in {"group", "lid"} or phones.count_digits(text) > phones.LONGEST_WRITTEN:
+    if not number or kind in {"group", "lid"} or len(only_digits(read(text)[0])) > phones.LONGEST_WRITTEN:
         raise ValueError(_("That is not one phone number."))
     if (
         kind == "national"
@@ -132,13 +132,13 @@ def search(number: str) -> Iterator[Found]:
 
     Each row is read whole: no condition of a database knows all the notations.
     """
-    wanted = phones.Wanted(number)
+    wanted = mentions.Wanted(number)
     for rows in _searched():
         for batch in rows.in_batches(_SCAN_BATCH):
-            keys: dict[phones.Found, list[Any]] = {found: [] for found in phones.Found}
+            keys: dict[mentions.Found, list[Any]] = {found: [] for found in mentions.Found}
             for row in batch:
                 keys[_found_in(row, wanted)].append(row.pk)
-            yield Found(rows.model, len(batch), keys[phones.Found.INTERNATIONAL], keys[phones.Found.NATIONAL])
+            yield Found(rows.model, len(batch), keys[mentions.Found.INTERNATIONAL], keys[mentions.Found.NATIONAL])
 
 
 def erase(model: type[models.Model], keys: list[Any]) -> int:
@@ -153,10 +153,10 @@ def erase(model: type[models.Model], keys: list[Any]) -> int:
     return len(keys)
 
 
-def _found_in(row: Any, wanted: phones.Wanted) -> phones.Found:
+def _found_in(row: Any, wanted: mentions.Wanted) -> mentions.Found:
     if isinstance(row, DeliveryEvent):
         if wanted.international & {row.phone_digits, row.participant_digits}:
-            return phones.Found.INTERNATIONAL
+            return mentions.Found.INTERNATIONAL
         return wanted.found_in([*(getattr(row, name) for name in _TEXTS), *_texts_in(row.payload)])
     if isinstance(row, RejectedCallback):
         return wanted.found_in([*readings(bytes(row.body)), *_parsed(bytes(row.body))])

@@ -8,10 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_plugchat import digits
+from django_plugchat.mentions import Found, Wanted
 from django_plugchat.phones import (
     MASK,
-    Found,
-    Wanted,
     both_forms,
     format_phone,
     mask_id,
@@ -37,7 +36,7 @@ def test_every_notation_is_hidden_found_and_erased(written):
     assert longest_run(mask_id(written)) < 7
     assert mask_phone(written).replace("-group", "") in {"+55 ****34", "****34"}
     assert normalise(written) in FORMS
-    assert FORMS <= set(searched(written))
+    assert set(searched(written)) >= FORMS
     assert Wanted(NUMBER).found_in([written]) is Found.INTERNATIONAL
     assert Wanted(WITHOUT_NINTH_DIGIT).found_in([written]) is Found.INTERNATIONAL
 
@@ -46,7 +45,7 @@ def test_every_notation_is_hidden_found_and_erased(written):
 def test_national_notations(written):
     assert longest_run(mask_id(written)) < 7
     assert normalise(written) in NATIONAL_FORMS
-    assert FORMS | NATIONAL_FORMS <= set(searched(written))
+    assert set(searched(written)) >= FORMS | NATIONAL_FORMS
     assert Wanted(NUMBER).found_in([written]) is Found.NATIONAL
 
 
@@ -75,7 +74,7 @@ def test_what_is_somebody_elses(text):
     ),
 )
 def test_any_separators(number, separators):
-    written = "+" + "".join(digit + between for digit, between in zip(number, separators + [""], strict=False))
+    written = "+" + "".join(digit + between for digit, between in zip(number, [*separators, ""], strict=False))
     written += number[len(separators) + 1 :]
     assert normalise(written) == number
     assert longest_run(mask_id(written)) == 0
@@ -165,7 +164,7 @@ def test_a_privacy_id_is_found_without_its_ending():
         (f"false_120363019502650977@g.us_3EB0_{NUMBER}@c.us", f"false_{MASK}@g.us_3EB{MASK}@c.us"),
         ("x\\u0035\\u0035\\u0034\\u0034987y", f"x{MASK}y"),
         ("é\\u00e9 12", "é\\u00e9 12"),
-        ("é ３３３４４４４ ç", f"é {MASK} ç"),
+        ("é \uff13\uff13\uff13\uff14\uff14\uff14\uff14 ç", f"é {MASK} ç"),
         ("12a34 567-8901b23", f"12a{MASK}b23"),
         ("12 34abc567", "12 34abc567"),
         ("a1 b2", "a1 b2"),
@@ -229,7 +228,7 @@ def test_numbers_and_ids_of_refused_bodies(encoding, end):
         },
         ensure_ascii=False,
     )[:-1]
-    assert {"Z1", "Ié1", "12", NUMBER} <= set(terms((body + end).encode(encoding)))
+    assert set(terms((body + end).encode(encoding))) >= {"Z1", "Ié1", "12", NUMBER}
 
 
 @pytest.mark.parametrize(
