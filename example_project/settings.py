@@ -143,7 +143,7 @@ if not DEBUG:
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"redact": {"()": "django_plugchat.log.RedactingFilter"}},
+    "filters": {"redact": {"()": "django_plugchat.redaction.RedactingFilter"}},
     "formatters": {
         "plain": {"format": "{levelname} {name}: {message}", "style": "{"},
         "server": {"()": "django.utils.log.ServerFormatter", "format": "[{server_time}] {message}", "style": "{"},
