@@ -19,7 +19,7 @@ from django_plugchat.status import AccountStatus, Finding, statuses
 ACCOUNTS_ON_A_PAGE = 25
 
 #: Where the rows are that a finding is about: the model, and what its list is filtered by.
-_ROWS = {
+ROWS = {
     "failures": ("deliveryevent", {"outcome__exact": "failed", "received": "today"}),
     "exhausted": ("deliveryevent", {"dispatch_status__exact": DeliveryEvent.DispatchStatus.EXHAUSTED.value}),
     "retrying": ("deliveryevent", {"dispatch_status__exact": DeliveryEvent.DispatchStatus.RETRYING.value}),
@@ -90,7 +90,7 @@ def _other_pages(accounts: Any, wanted: str) -> list[tuple[str, str]]:
 
 def _rows(model_admin: Any, request: HttpRequest, account: AccountStatus, finding: Finding) -> str:
     """The address of the rows that a finding is about, for those who may see them."""
-    model, filters = _ROWS.get(finding.name, ("", {}))
+    model, filters = ROWS.get(finding.name, ("", {}))
     if not model or not request.user.has_perm(f"django_plugchat.view_{model}"):
         return ""
     url = reverse(f"admin:django_plugchat_{model}_changelist", current_app=model_admin.admin_site.name)

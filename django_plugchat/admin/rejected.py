@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from typing import Any
 
@@ -21,12 +20,16 @@ from django_plugchat import jobs, payloads
 from django_plugchat.admin.actions import BoundedDeletion, BulkAction, log_action, run
 from django_plugchat.admin.base import field_names, pill, pre, sees_phones, time_tag
 from django_plugchat.admin.filters import AccountFilter, ReceivedFilter
+from django_plugchat.admin.search import terms
 from django_plugchat.models import RejectedCallback
 from django_plugchat.phones import searched
 
 #: More than this are replayed by a worker, where there is one.
 MOST_IN_REQUEST = 200
 _A_JOB = 500
+# Each is compared with every row, in several forms.
+_MOST_TERMS = 20
+_LONGEST_TERM = 255
 
 _Reason = RejectedCallback.Reason
 
@@ -125,7 +128,8 @@ class RejectedCallbackAdmin(BoundedDeletion):
     ) -> tuple[QuerySet[RejectedCallback], bool]:
         if not search_term.strip() or not sees_phones(request):
             return queryset, False
-        holding = Q()
+        # Nothing to look for finds nothing.
+        holding = Q(pk__in=[])
         for term in searched_terms(search_term):
             holding |= Q(search_terms__contains=f"\n{term}\n")
         return queryset.filter(holding), False
@@ -190,12 +194,9 @@ def readable(rejected: RejectedCallback) -> str:
 
 
 def searched_terms(typed: str) -> list[str]:
-    """What a body may be found by that somebody means who typed or pasted this: numbers, ids, several in lines."""
-    terms: dict[str, None] = {}
-    for part in [typed, *re.split(r"[\r\n,;]", typed)]:
-        term = part.strip().removeprefix("#")
-        terms |= dict.fromkeys([term, term.upper(), *searched(term)] if term else [])
-    return list(terms)
+    """What a body may be found by that somebody means who typed or pasted this."""
+    wanted = [term for term in terms(typed) if len(term) <= _LONGEST_TERM][:_MOST_TERMS]
+    return list(dict.fromkeys(form for term in wanted for form in (term, term.upper(), *searched(term))))
 
 
 def _replay_question(count: int) -> str:

@@ -1,0 +1,256 @@
+"""What is done with many rows at once, by whom, and how much of it in one request."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.db import connection
+from django.db.models import ProtectedError
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from django_plugchat.admin import actions
+from django_plugchat.models import DeliveryEvent, RejectedCallback
+from tests import dispatchers
+from tests.payloads import EXAMPLE
+from tests.people import EVENTS, REJECTED, person, select, submit, text_of
+from tests.receivers import Receiver, connected
+from tests.rows import Status, event, events, rejected
+
+pytestmark = pytest.mark.django_db
+
+DELETE = ("view_deliveryevent", "delete_deliveryevent", "view_rejectedcallback", "delete_rejectedcallback")
+DISPATCH = ("view_deliveryevent", "redispatch_deliveryevent")
+
+
+@pytest.fixture
+def queue(plugchat):
+    plugchat(DISPATCHER="tests.dispatchers.into_queue")
+    dispatchers.queue.clear()
+    yield dispatchers.queue
+    dispatchers.queue.clear()
+
+
+def some(make):
+    return [make() for _ in range(3)]
+
+
+# Deleting
+
+
+@pytest.mark.parametrize(("url", "make"), [(EVENTS, event), (REJECTED, rejected)])
+def test_deleting_needs_its_permission(url, make):
+    row = make()
+    reader = person("view_deliveryevent", "view_rejectedcallback")
+    assert "delete_selected" not in text_of(reader.get(url))
+    select(reader, url, "delete_selected", row, post="yes")
+    assert reader.post(f"{url}{row.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert type(row).objects.exists()
+
+
+@pytest.mark.parametrize(("url", "make"), [(EVENTS, event), (REJECTED, rejected)])
+def test_deleting_asks_first(url, make):
+    first, second, third = some(make)
+    client = person(*DELETE)
+    page = select(client, url, "delete_selected", first, second)
+    assert "2 " in text_of(page)
+    assert type(first).objects.count() == 3
+    submit(client, page, url)
+    assert type(first).objects.get() == third
+
+
+@pytest.mark.parametrize(("url", "make"), [(EVENTS, event), (REJECTED, rejected)])
+def test_one_row_is_deleted_on_its_page(url, make):
+    row = make()
+    client = person(*DELETE)
+    assert client.get(f"{url}{row.pk}/delete/").status_code == 200
+    client.post(f"{url}{row.pk}/delete/", {"post": "yes"})
+    assert not type(row).objects.exists()
+    assert EXAMPLE["phone"] not in LogEntry.objects.get().object_repr
+
+
+def test_cancelling_goes_back_to_the_list_as_it_was_filtered():
+    page = select(person(*DELETE), f"{EVENTS}?outcome__exact=sent", "delete_selected", event())
+    assert f'href="{EVENTS}?outcome__exact=sent"' in page.content.decode()
+
+
+def test_deleting_all_of_a_long_list_is_bounded(monkeypatch):
+    monkeypatch.setattr(actions, "MOST_ROWS", 600)
+    events(1300, phone=EXAMPLE["phone"])
+    client = person(*DELETE)
+    with CaptureQueriesContext(connection) as queries:
+        page = select(client, EVENTS, "delete_selected", *DeliveryEvent.objects.all()[:1], select_across="1")
+    assert "≥1000" in text_of(page)
+    assert len(page.content) < 20_000
+    assert len(queries) < 15
+    page = submit(client, page, EVENTS)
+    assert DeliveryEvent.objects.count() == 300
+    assert "1000 were deleted" in text_of(page)
+    assert "300 are left" in text_of(page)
+    assert "plugchat_prune" in text_of(page)
+    page = submit(client, page, EVENTS)
+    assert not DeliveryEvent.objects.exists()
+    assert "300 were deleted" in text_of(page)
+
+
+def test_what_came_after_the_question_is_left(monkeypatch):
+    monkeypatch.setattr(actions, "MOST_ROWS", 1)
+    now = timezone.now()
+    # So many at one moment that a request ends between them.
+    events(700, received_at=now - timedelta(hours=1))
+    client = person(*DELETE)
+    page = select(client, EVENTS, "delete_selected", *DeliveryEvent.objects.all()[:1], select_across="1")
+    page = submit(client, page, EVENTS)
+    assert DeliveryEvent.objects.count() == 200
+    late = event(received_at=now)
+    submit(client, page, EVENTS)
+    assert DeliveryEvent.objects.get() == late
+
+
+@pytest.mark.parametrize("position", ["yesterday 1", "2026-01-01T00:00:00+00:00 x", "2026-01-01"])
+def test_a_position_that_no_page_gave_is_refused(position):
+    response = select(person(*DELETE), EVENTS, "delete_selected", event(), post="yes", position=position)
+    assert response.status_code == 400
+    assert DeliveryEvent.objects.exists()
+
+
+def test_rows_that_are_gone_are_no_error():
+    row = event()
+    client = person(*DELETE)
+    page = select(client, EVENTS, "delete_selected", row)
+    row.delete()
+    assert submit(client, page, EVENTS).status_code == 200
+    assert not LogEntry.objects.exists()
+
+
+def test_what_another_model_protects_stays(monkeypatch):
+    def refuse(self):
+        raise ProtectedError("Needed.", set())
+
+    client = person(*DELETE)
+    page = select(client, EVENTS, "delete_selected", event())
+    monkeypatch.setattr("django.db.models.query.QuerySet.delete", refuse)
+    page = submit(client, page, EVENTS)
+    assert "stays" in text_of(page)
+    assert DeliveryEvent.objects.exists()
+
+
+@pytest.mark.parametrize(("forbidden", "protected", "status"), [({"order"}, [], 403), (set(), ["order 7"], 200)])
+def test_what_hangs_on_a_row_needs_its_own_permission(monkeypatch, forbidden, protected, status):
+    def of_a_project(self, objs, request):
+        return [], {}, forbidden, protected
+
+    client = person(*DELETE)
+    page = select(client, EVENTS, "delete_selected", event())
+    monkeypatch.setattr(actions.BoundedDeletion, "get_deleted_objects", of_a_project, raising=False)
+    assert submit(client, page, EVENTS).status_code == status
+    assert DeliveryEvent.objects.exists()
+
+
+def test_who_deleted_how_many_is_recorded_without_a_number(caplog):
+    caplog.set_level(logging.INFO)
+    rows = events(3, zaap_id=EXAMPLE["phone"])
+    client = person(*DELETE)
+    submit(client, select(client, EVENTS, "delete_selected", *rows), EVENTS)
+    entry = LogEntry.objects.get()
+    assert "3" in entry.object_repr
+    assert entry.is_deletion()
+    assert "person-0: delete_selected of 3 deliveryevent." in caplog.messages
+    assert EXAMPLE["phone"] not in f"{entry.object_repr} {entry.change_message} {caplog.text}"
+
+
+# Dispatching again
+
+
+def test_dispatching_again_needs_its_permission(queue):
+    row = event(dispatch_status=Status.DONE)
+    select(person("view_deliveryevent"), EVENTS, "redispatch", row, post="yes")
+    assert queue == []
+
+
+def test_dispatching_again_asks_first(queue, django_capture_on_commit_callbacks):
+    row, other = event(dispatch_status=Status.EXHAUSTED, dispatch_attempts=5), event(dispatch_status=Status.DONE)
+    client = person(*DISPATCH)
+    page = select(client, EVENTS, "redispatch", row)
+    assert "1 event" in text_of(page)
+    with django_capture_on_commit_callbacks(execute=True):
+        page = submit(client, page, EVENTS)
+    assert queue == [row.pk]
+    row.refresh_from_db()
+    assert (row.dispatch_status, row.dispatch_attempts) == (Status.PENDING, 0)
+    assert "1 event is dispatched again" in text_of(page)
+    other.refresh_from_db()
+    assert other.dispatch_status == Status.DONE
+
+
+def test_what_is_being_tried_is_left_alone(queue):
+    soon = timezone.now() + timedelta(minutes=5)
+    running = event(dispatch_status=Status.RUNNING, dispatch_attempts=1, dispatch_due_at=soon)
+    page = select(person(*DISPATCH), EVENTS, "redispatch", running, post="yes")
+    assert "left alone" in text_of(page)
+    assert queue == []
+
+
+def test_dispatching_again_without_a_receiver():
+    row = event()
+    page = select(person(*DISPATCH), EVENTS, "redispatch", row, post="yes")
+    assert "No receiver" in text_of(page)
+    row.refresh_from_db()
+    assert row.dispatch_status == Status.NONE
+
+
+def test_slow_receivers_do_not_hold_the_request(monkeypatch, django_capture_on_commit_callbacks):
+    monkeypatch.setattr(actions, "MOST_SECONDS", 0)
+    events(50, dispatch_status=Status.DONE)
+    client, receiver = person(*DISPATCH), Receiver()
+    with connected(receiver):
+        page = select(client, EVENTS, "redispatch", *DeliveryEvent.objects.all()[:1], select_across="1")
+        for heard in (20, 40, 50):
+            with django_capture_on_commit_callbacks(execute=True):
+                page = submit(client, page, EVENTS)
+            assert len(receiver.heard) == heard
+    assert len({each.pk for each in receiver.heard}) == 50
+
+
+def test_who_dispatched_how_many_again_is_recorded(queue, caplog):
+    caplog.set_level(logging.INFO)
+    rows = events(2, dispatch_status=Status.DONE)
+    client = person(*DISPATCH)
+    submit(client, select(client, EVENTS, "redispatch", *rows), EVENTS)
+    assert "person-0: redispatch of 2 deliveryevent." in caplog.messages
+    assert "2" in LogEntry.objects.get().object_repr
+
+
+# Why an event waits
+
+
+@pytest.mark.parametrize(
+    ("status", "minutes", "word"),
+    [
+        (Status.PENDING, -1, "plugchat_redispatch"),
+        (Status.PENDING, 1, "queue"),
+        (Status.RUNNING, -1, "died"),
+        (Status.RUNNING, 1, "now"),
+        (Status.RETRYING, 1, "Attempt 2 of 5"),
+        (Status.EXHAUSTED, None, "Given up"),
+        (Status.NONE, None, "No receiver"),
+    ],
+)
+def test_why_an_event_waits(status, minutes, word):
+    due_at = None if minutes is None else timezone.now() + timedelta(minutes=minutes)
+    row = DeliveryEvent(dispatch_status=status, dispatch_due_at=due_at, dispatch_attempts=2)
+    assert word in actions.why_waiting(row)
+
+
+def test_what_is_done_does_not_wait():
+    assert actions.why_waiting(DeliveryEvent(dispatch_status=Status.DONE)) == ""
+
+
+def test_the_pages_count_no_further_than_the_list():
+    for _ in range(2):
+        rejected()
+    page = select(person(*DELETE), REJECTED, "delete_selected", *RejectedCallback.objects.all())
+    assert "2 rejected callbacks" in text_of(page)

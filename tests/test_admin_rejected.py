@@ -1,0 +1,262 @@
+"""Callbacks that were refused, as people find, read and replay them."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.utils import timezone
+
+from django_plugchat import jobs
+from django_plugchat.admin import actions
+from django_plugchat.admin import rejected as rejected_admin
+from django_plugchat.models import DeliveryEvent, RejectedCallback
+from tests.payloads import EXAMPLE
+from tests.people import REJECTED, person, select, submit, text_of
+from tests.rows import rejected
+
+pytestmark = pytest.mark.django_db
+
+READ = ("view_rejectedcallback", "view_phone")
+REPLAY = ("view_rejectedcallback", "replay_rejectedcallback")
+BODY = json.dumps(EXAMPLE).encode()
+
+
+@pytest.fixture
+def refuse(post):
+    """Post what is refused; returns the row."""
+
+    def refuse(body, **extra):
+        assert post(body, **extra).status_code == 400
+        return RejectedCallback.objects.latest("pk")
+
+    return refuse
+
+
+def page_of(client, row):
+    response = client.get(f"{REJECTED}{row.pk}/change/")
+    assert response.status_code == 200
+    return response
+
+
+def found(client, typed):
+    response = client.get(REJECTED, {"q": typed})
+    assert response.status_code == 200
+    return [row.pk for row in response.context["cl"].result_list]
+
+
+# Reading
+
+
+def test_nobody_adds_or_changes_one(admin_client):
+    row = rejected()
+    assert admin_client.get(f"{REJECTED}add/").status_code == 403
+    assert admin_client.post(f"{REJECTED}{row.pk}/change/", {"account": "other"}).status_code == 403
+
+
+def test_without_a_permission_nothing_is_shown():
+    row = rejected()
+    for url in (REJECTED, f"{REJECTED}{row.pk}/change/"):
+        assert person("view_deliveryevent").get(url).status_code == 403
+
+
+def test_the_list_says_what_is_wrong_with_each(refuse):
+    refuse({"zaapId": [], "type": "DeliveryCallback"})
+    refuse("no JSON")
+    text = text_of(person("view_rejectedcallback").get(REJECTED))
+    for words in ("phone is missing.", "zaapId is neither", "Not JSON", "Loja Centro"):
+        assert words in text
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"phone": "1", "zaapId": "Z", "type": "MessageStatusCallback"}, ["status is missing", "ids is missing"]),
+        ({"type": "MessageStatusCallback", "status": "READ", "ids": []}, ["ids is empty"]),
+        ({"type": "MessageStatusCallback", "status": "READ", "ids": 7.5}, ["ids is not a list"]),
+        ({"type": "MessageStatusCallback", "status": "READ", "ids": ["a"] * 1001}, ["ids holds too many"]),
+        ({"phone": "1" * 65, "zaapId": " ", "type": "DeliveryCallback"}, ["phone is too long", "zaapId is blank"]),
+        ({"phone": "1\0", "zaapId": "Z", "type": "DeliveryCallback"}, ["phone contains a character"]),
+    ],
+)
+def test_errors_are_sentences(refuse, body, words):
+    text = text_of(page_of(person("view_rejectedcallback"), refuse(body)))
+    for sentence in words:
+        assert sentence in text
+
+
+def test_an_error_of_a_later_version_is_a_sentence_too():
+    row = rejected(errors={"phone": ["unheard_of"], "ids": {"0": ["blank"]}})
+    assert "phone is unusable. ids is unusable." in text_of(page_of(person("view_rejectedcallback"), row))
+
+
+@pytest.mark.parametrize("reason", RejectedCallback.Reason.values)
+def test_each_reason_says_what_to_do(reason):
+    assert len(str(rejected_admin.ADVICE[reason])) > 50
+    assert "What to do" in text_of(page_of(person("view_rejectedcallback"), rejected(reason=reason)))
+
+
+def test_a_reason_of_a_later_version_says_nothing():
+    page_of(person("view_rejectedcallback"), rejected(reason="unheard_of"))
+
+
+def test_json_is_indented():
+    row = rejected('{"type": "Ação", "number": 1e999}'.encode())
+    assert '{\n  "type": "Ação",' in page_of(person(*READ), row).content.decode().replace("&quot;", '"')
+
+
+@pytest.mark.parametrize("body", [b"<b>bold</b>", b"\xff\xfe", b"[" * 60_000])
+def test_what_is_no_json_is_shown_as_it_is(body):
+    row = rejected(body)
+    assert text_of(page_of(person(*READ), row))
+    assert b"<b>bold</b>" not in page_of(person(*READ), row).content
+
+
+def test_the_body_is_for_those_who_may_see_numbers():
+    row = rejected(b'{"secret-key": "554499999999"}')
+    client = person("view_rejectedcallback")
+    for response in (client.get(REJECTED), page_of(client, row)):
+        assert b"secret-key" not in response.content
+        assert b"99999999" not in response.content
+    assert b"secret-key" in page_of(person(*READ), row).content
+
+
+# Searching
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        *("554499999999", "+55 44 99999-9999", "(44) 9999-9999", " 5544999999999 "),
+        *("A20DA9C0183A2D35A260F53F5D2B9244", "a20da9c0183a2d35a260f53f5d2b9244", "#123", "123, 124"),
+    ],
+)
+def test_a_number_or_an_id_finds_what_was_refused(refuse, typed):
+    row = refuse(EXAMPLE | {"messageId": []})
+    refuse({"phone": "5511988887777", "zaapId": [], "type": "DeliveryCallback"})
+    assert found(person(*READ), typed) == [row.pk]
+
+
+def test_nothing_typed_finds_all(refuse):
+    refuse("no JSON")
+    assert len(found(person(*READ), " ")) == 1
+    assert found(person(*READ), "(44) 98888-7777") == []
+
+
+def test_searching_is_for_those_who_may_see_numbers(refuse):
+    refuse(EXAMPLE | {"messageId": []})
+    refuse("no JSON")
+    client = person("view_rejectedcallback")
+    assert 'name="q"' not in client.get(REJECTED).content.decode()
+    # And what is typed into the address tells nothing.
+    assert len(found(client, "554499999999")) == len(found(client, "5511988887777")) == 2
+
+
+def test_much_that_is_pasted_is_no_error(refuse):
+    row = refuse(EXAMPLE | {"messageId": []})
+    pasted = " ".join(["123", *(f"+55 44 9{number:04}-0000" for number in range(3000))])
+    assert found(person(*READ), "123\n" + "\n".join(str(number) for number in range(10**10, 10**10 + 1000))) == [row.pk]
+    assert isinstance(found(person(*READ), pasted), list)
+
+
+# Replaying
+
+
+@pytest.fixture
+def elsewhere(monkeypatch):
+    """A task framework whose workers run elsewhere: what was given to them."""
+    given = []
+    monkeypatch.setattr(jobs, "can_replay_elsewhere", lambda: True)
+    monkeypatch.setattr(jobs, "replay_elsewhere", given.append)
+    return given
+
+
+def many(number, body=b"no JSON"):
+    return [rejected(body) for _ in range(number)]
+
+
+def test_replaying_needs_its_permission():
+    row = rejected(BODY)
+    client = person("view_rejectedcallback")
+    assert "plugchat-button-main" not in page_of(client, row).content.decode()
+    select(client, REJECTED, "replay", row, post="yes")
+    assert not DeliveryEvent.objects.exists()
+
+
+def test_replaying_asks_first_and_says_what_became_of_it(caplog):
+    caplog.set_level(logging.INFO)
+    good, bad = rejected(BODY), rejected(b"no JSON")
+    client = person(*REPLAY)
+    page = select(client, REJECTED, "replay", good, bad)
+    assert "2 callbacks" in text_of(page)
+    assert not DeliveryEvent.objects.exists()
+    text = text_of(submit(client, page, REJECTED))
+    assert "1 callback is now an event" in text
+    assert "1 callback is still refused" in text
+    assert DeliveryEvent.objects.get().zaap_id == EXAMPLE["zaapId"]
+    assert RejectedCallback.objects.get() == bad
+    assert "person-0: replay of 2 rejectedcallback." in caplog.messages
+    assert "2" in LogEntry.objects.get().object_repr
+
+
+def test_one_is_replayed_from_its_page():
+    row = rejected(BODY)
+    client = person(*REPLAY)
+    page = submit(client, page_of(client, row), REJECTED)
+    submit(client, page, REJECTED)
+    assert DeliveryEvent.objects.exists()
+
+
+def test_what_is_gone_meanwhile_counts_as_neither():
+    row = rejected(BODY)
+    row.delete()
+    assert jobs.replay([row.pk]) == (0, 0)
+
+
+def test_without_workers_many_are_replayed_in_bounded_steps(monkeypatch):
+    monkeypatch.setattr(actions, "MOST_ROWS", 100)
+    many(150)
+    good = rejected(BODY, received_at=timezone.now() - timezone.timedelta(days=1))
+    client = person(*REPLAY)
+    page = select(client, REJECTED, "replay", good, select_across="1")
+    page = submit(client, page, REJECTED)
+    text = text_of(page)
+    assert "100 callbacks are still refused" in text
+    assert "51 are left" in text
+    # Those that are still refused do not stand in the way of the others.
+    text = text_of(submit(client, page, REJECTED))
+    assert "50 callbacks are still refused" in text
+    assert "1 callback is now an event" in text
+
+
+def test_workers_replay_many(elsewhere, caplog):
+    caplog.set_level(logging.INFO)
+    row, *_others = many(rejected_admin.MOST_IN_REQUEST + 1)
+    client = person(*REPLAY)
+    page = select(client, REJECTED, "replay", row, select_across="1")
+    assert elsewhere == []
+    text = text_of(submit(client, page, REJECTED))
+    assert "201 callbacks are replayed in the background" in text
+    assert sorted(pk for pks in elsewhere for pk in pks) == sorted(
+        RejectedCallback.objects.values_list("pk", flat=True)
+    )
+    assert "person-0: replay of 201 rejectedcallback." in caplog.messages
+
+
+def test_a_few_are_replayed_at_once_though_there_are_workers(elsewhere):
+    row = rejected(BODY)
+    client = person(*REPLAY)
+    submit(client, select(client, REJECTED, "replay", row), REJECTED)
+    assert elsewhere == []
+    assert DeliveryEvent.objects.exists()
+
+
+def test_what_a_worker_does(caplog):
+    caplog.set_level(logging.INFO)
+    rows = [rejected(BODY), rejected(b"no JSON")]
+    assert not jobs.can_replay_elsewhere()
+    jobs.replay_elsewhere([row.pk for row in rows])
+    assert DeliveryEvent.objects.count() == 1
+    assert "1 recorded, 1 still refused" in caplog.text
