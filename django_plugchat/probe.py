@@ -82,25 +82,26 @@ def _error_of(url: str, timeout: float) -> ProbeError | None:
 
 
 def _judge(answer: Answer, url: str, values: dict[str, object]) -> ProbeError | None:
-    obstacle = _answered_obstacle(answer, url)
+    target = _target(answer, url)
+    obstacle = _answered_obstacle(answer, url, target)
     if obstacle is None:
         return None
-    target = _target(answer, url)
-    values |= {
-        "status": answer.status,
-        "server": _server(answer.headers),
-        "target": mask_url(target.netloc if obstacle == Obstacle.OTHER_HOST else target.path),
-    }
+    values |= {"status": answer.status, "server": _server(answer.headers)}
+    if target:
+        values["target"] = mask_url(target.netloc if obstacle == Obstacle.OTHER_HOST else target.path)
     answered = _("%(host)s answered HTTP %(status)s (server: %(server)s).")
     return ProbeError(obstacle, f"{answered % values} {_text(obstacle) % values}")
 
 
-def _target(answer: Answer, url: str) -> SplitResult:
+def _target(answer: Answer, url: str) -> SplitResult | None:
     """Where a redirect goes."""
+    location = answer.headers.get("Location")
+    if location is None or not 300 <= answer.status < 400:
+        return None
     try:
-        return urlsplit(urljoin(url, answer.headers.get("Location", "")))
+        return urlsplit(urljoin(url, location))
     except ValueError:
-        return urlsplit(url)
+        return None
 
 
 def _reason(error: Exception) -> str:
@@ -135,14 +136,14 @@ def _network_obstacle(error: Exception) -> Obstacle:
     return Obstacle.NETWORK
 
 
-def _answered_obstacle(answer: Answer, url: str) -> Obstacle | None:
+def _answered_obstacle(answer: Answer, url: str, target: SplitResult | None) -> Obstacle | None:
     status, content = answer.status, answer.json()
     if status == 200 and content == {"status": "ignored"}:
         return None
     if 200 <= status < 300:
         return Obstacle.NOT_OURS
-    if 300 <= status < 400 and answer.headers.get("Location"):
-        return _redirect(answer, url)
+    if target:
+        return _redirect(urlsplit(url), target)
     if status == 400:
         return Obstacle.BAD_REQUEST if is_allowed_host(url) else Obstacle.ALLOWED_HOSTS
     if status == 404:
@@ -156,9 +157,7 @@ def _answered_obstacle(answer: Answer, url: str) -> Obstacle | None:
     return {401: Obstacle.LOGIN, 403: Obstacle.FORBIDDEN, 405: Obstacle.METHOD}.get(status, Obstacle.STATUS)
 
 
-def _redirect(answer: Answer, url: str) -> Obstacle:
-    asked = urlsplit(url)
-    target = _target(answer, url)
+def _redirect(asked: SplitResult, target: SplitResult) -> Obstacle:
     if target.netloc != asked.netloc:
         return Obstacle.OTHER_HOST
     if target.scheme != asked.scheme:

@@ -37,7 +37,7 @@ class Provider:
             answer(request)
             return
         status, headers, content = answer
-        request.send_response(status)
+        request.send_response_only(status)
         for name, value in ({"Content-Length": str(len(content))} | headers).items():
             request.send_header(name, value)
         request.end_headers()

@@ -1,0 +1,308 @@
+from __future__ import annotations
+
+import datetime
+import json
+import logging
+import socket
+import ssl
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+import pytest
+from django.core.wsgi import get_wsgi_application
+
+from django_plugchat.probe import HARMLESS, Obstacle, ProbeError, probe
+from tests.payloads import SECRET, URL
+from tests.provider import (
+    Authority,
+    Provider,
+    drop,
+    drop_in_the_middle,
+    forget_environment,
+    resolve_here,
+    serving,
+)
+
+HOST = "shop.example.com"
+IGNORED = (200, {"Content-Type": "application/json"}, b'{"status": "ignored"}')
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return Authority()
+
+
+@pytest.fixture(scope="module")
+def tls(authority: Authority) -> ssl.SSLContext:
+    return authority.tls(HOST)
+
+
+@pytest.fixture(autouse=True)
+def _world(authority: Authority, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that leads to this machine, and an authority that is trusted."""
+    forget_environment(monkeypatch)
+    resolve_here(monkeypatch, HOST)
+    authority.trust(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def serve(tls: ssl.SSLContext) -> Iterator[Callable[..., Provider]]:
+    with serving() as serve:
+        yield lambda *answers, **options: serve(*answers, **{"tls": tls} | options)
+
+
+@contextmanager
+def site(tls: ssl.SSLContext) -> Iterator[int]:
+    """This project behind TLS, on a port."""
+
+    class Handler(WSGIRequestHandler):
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    server = make_server("127.0.0.1", 0, get_wsgi_application(), handler_class=Handler)
+    server.socket = tls.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield server.server_port
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def url_at(port: int, path: str = URL, host: str = HOST) -> str:
+    return f"https://{host}:{port}{path}"
+
+
+def found(url: str, timeout: float = 10) -> tuple[Obstacle, str]:
+    """What stands in the way, told without the secret."""
+    with pytest.raises(ProbeError) as caught:
+        probe(url, timeout=timeout)
+    error = caught.value
+    assert error.__cause__ is None
+    assert error.__context__ is None
+    assert SECRET not in "".join(traceback.format_exception(error))
+    text = str(error)
+    assert "%" not in text
+    assert "\n" not in text
+    return error.obstacle, text
+
+
+def test_nothing_stands_in_the_way(tls, settings):
+    settings.ALLOWED_HOSTS = [HOST]
+    with site(tls) as port:
+        probe(url_at(port), timeout=10)
+
+
+def test_what_is_posted_is_harmless(serve):
+    provider = serve(IGNORED)
+    probe(url_at(provider.port), timeout=10)
+    [(method, path, headers, body)] = provider.requests
+    assert (method, path) == ("POST", URL)
+    assert headers["Content-Type"] == "application/json"
+    assert headers["User-Agent"].startswith("django-plugchat/")
+    assert json.loads(body) == HARMLESS
+    assert not {"phone", "ids", "messageId", "zaapId"} & HARMLESS.keys()
+
+
+@pytest.mark.django_db
+def test_the_app_keeps_nothing_of_it(post, caplog):
+    assert post(HARMLESS).json() == {"status": "ignored"}
+    assert caplog.records == []
+
+
+def test_a_name_that_is_not_found(monkeypatch):
+    def look_up(*arguments: Any, **options: Any) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    obstacle, text = found(url_at(443))
+    assert obstacle == Obstacle.NAME
+    assert "Name or service not known" in text
+    assert "DNS" in text
+
+
+def test_nobody_listens():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        obstacle, text = found(url_at(taken.getsockname()[1]))
+    assert obstacle == Obstacle.REFUSED
+    assert HOST in text
+
+
+@pytest.mark.parametrize("way", ["hang", "hang_in_the_middle", "drip_headers", "drip_body"])
+def test_no_answer_in_time_may_be_so_from_inside_only(serve, way):
+    provider = serve()
+    provider.answers = [getattr(provider, way)]
+    obstacle, text = found(url_at(provider.port), timeout=0.3)
+    assert obstacle == Obstacle.TIMEOUT
+    assert "0.3" in text
+    assert "from inside" in text
+
+
+def test_a_server_that_says_nothing_to_the_handshake():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert found(url_at(silent.getsockname()[1]), timeout=0.3)[0] == Obstacle.TIMEOUT
+
+
+def test_a_connection_that_breaks(serve):
+    assert found(url_at(serve(drop).port))[0] == Obstacle.NETWORK
+
+
+def test_an_answer_that_breaks_off(serve):
+    assert found(url_at(serve(drop_in_the_middle).port))[0] == Obstacle.BROKEN
+
+
+def test_a_proxy_of_this_machine(monkeypatch):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{taken.getsockname()[1]}")
+        monkeypatch.setenv("NO_PROXY", "")
+        obstacle, text = found(url_at(443))
+    assert obstacle == Obstacle.PROXY
+    assert "NO_PROXY" in text
+
+
+def test_a_certificate_of_an_unknown_authority(serve):
+    provider = serve(IGNORED, tls=Authority().tls(HOST))
+    obstacle, text = found(url_at(provider.port))
+    assert obstacle == Obstacle.CERTIFICATE
+    assert "local issuer" in text
+    assert "intermediate" in text
+    assert provider.requests == []
+
+
+def test_a_certificate_of_another_name(serve, authority):
+    obstacle, text = found(url_at(serve(IGNORED, tls=authority.tls("www.example.org")).port))
+    assert obstacle == Obstacle.CERTIFICATE
+    assert "ostname mismatch" in text
+
+
+def test_a_certificate_that_has_expired(serve, authority):
+    yesterday = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
+    obstacle, text = found(url_at(serve(IGNORED, tls=authority.tls(HOST, not_after=yesterday)).port))
+    assert obstacle == Obstacle.CERTIFICATE
+    assert "expired" in text
+
+
+def test_no_tls(serve):
+    assert found(url_at(serve(IGNORED, tls=None).port))[0] == Obstacle.TLS
+
+
+def test_a_certificate_bundle_that_is_not_there(serve, tmp_path, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "none.pem"))
+    obstacle, text = found(url_at(serve(IGNORED).port))
+    assert obstacle == Obstacle.NETWORK
+    assert "REQUESTS_CA_BUNDLE" in text
+
+
+@pytest.mark.parametrize(
+    ("location", "obstacle", "shown"),
+    [
+        ("https://www.example.com/plugchat/callback/", Obstacle.OTHER_HOST, "www.example.com"),
+        (f"https://login.example.com/?next={URL}", Obstacle.OTHER_HOST, "login.example.com"),
+        (f"http://{HOST}:{{port}}{URL}", Obstacle.PLAIN_HTTP, "plain HTTP"),
+        (f"https://{HOST}:{{port}}{URL}", Obstacle.HTTPS_LOOP, "SECURE_PROXY_SSL_HEADER"),
+        (URL, Obstacle.HTTPS_LOOP, "SECURE_PROXY_SSL_HEADER"),
+        (f"/accounts/login/?next={URL}", Obstacle.OTHER_PATH, "/accounts/login/"),
+        (f"/en{URL}", Obstacle.OTHER_PATH, "/en/plugchat/callback/****"),
+        ("https://[::1", Obstacle.NETWORK, "could not be made"),
+    ],
+)
+def test_redirects(serve, location, obstacle, shown):
+    provider = serve()
+    provider.answers = [(302, {"Location": location.format(port=provider.port)}, b"")]
+    told = found(url_at(provider.port))
+    assert told[0] == obstacle
+    assert shown in told[1]
+    assert len(provider.requests) == 1
+
+
+def test_django_behind_a_proxy_that_does_not_say_https(tls, settings):
+    settings.ALLOWED_HOSTS, settings.SECURE_SSL_REDIRECT = [HOST], True
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    with site(tls) as port:
+        assert found(url_at(port))[0] == Obstacle.HTTPS_LOOP
+
+
+def test_a_host_that_django_does_not_allow(tls, settings):
+    settings.ALLOWED_HOSTS = ["localhost"]
+    with site(tls) as port:
+        obstacle, text = found(url_at(port))
+    assert obstacle == Obstacle.ALLOWED_HOSTS
+    assert HOST in text
+    assert "WSGIServer" in text
+
+
+def test_a_host_that_the_settings_here_allow(serve, settings):
+    settings.ALLOWED_HOSTS = [HOST]
+    obstacle, text = found(url_at(serve((400, {}, b"<h1>Bad Request (400)</h1>")).port))
+    assert obstacle == Obstacle.BAD_REQUEST
+    assert "ALLOWED_HOSTS" in text
+
+
+def test_a_site_that_does_not_know_the_secret(tls, settings):
+    settings.ALLOWED_HOSTS = [HOST]
+    with site(tls) as port:
+        obstacle, text = found(url_at(port, path="/plugchat/callback/an-old-or-mistyped-secret/"))
+    assert obstacle == Obstacle.SECRET
+    assert "WEBHOOK_SECRETS" in text
+    assert "mistyped" not in text
+
+
+def test_another_page_of_the_site(tls, settings):
+    settings.ALLOWED_HOSTS = [HOST]
+    settings.MIDDLEWARE = ["django.middleware.common.CommonMiddleware"]
+    with site(tls) as port:
+        assert found(url_at(port, path="/elsewhere/"))[0] == Obstacle.NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("answer", "obstacle", "hint"),
+    [
+        ((401, {}, b""), Obstacle.LOGIN, "password"),
+        ((403, {"Server": "cloudflare"}, b"<html>"), Obstacle.FORBIDDEN, "(server: cloudflare)"),
+        ((404, {}, b"<html>"), Obstacle.NOT_FOUND, "Another application"),
+        ((404, {}, b'{"error": "no such page"}'), Obstacle.NOT_FOUND, "Another application"),
+        ((405, {}, b""), Obstacle.METHOD, "POST"),
+        ((413, {}, b""), Obstacle.STATUS, "HTTP 413"),
+        ((429, {"Retry-After": "86400"}, b""), Obstacle.STATUS, "HTTP 429"),
+        ((300, {"Location": "https://[::1"}, b""), Obstacle.STATUS, "HTTP 300"),
+        ((304, {}, b""), Obstacle.STATUS, "HTTP 304"),
+        ((500, {}, b""), Obstacle.SERVER, "log"),
+        ((502, {"Server": "nginx/1.27"}, b""), Obstacle.GATEWAY, "(server: nginx/1.27)"),
+        ((503, {"Retry-After": "1"}, b""), Obstacle.GATEWAY, "HTTP 503"),
+        ((504, {}, b""), Obstacle.GATEWAY, "HTTP 504"),
+        ((522, {}, b""), Obstacle.GATEWAY, "HTTP 522"),
+        ((200, {}, b"<html>Welcome</html>"), Obstacle.NOT_OURS, "parked"),
+        ((200, {}, b""), Obstacle.NOT_OURS, "parked"),
+        ((200, {}, b'{"status": "ok"}'), Obstacle.NOT_OURS, "parked"),
+        ((201, {}, b'{"status": "ignored"}'), Obstacle.NOT_OURS, "HTTP 201"),
+        ((200, {}, b"a" * 100_000), Obstacle.NOT_OURS, "parked"),
+    ],
+)
+def test_answers_of_others(serve, settings, answer, obstacle, hint):
+    provider = serve(answer)
+    told = found(url_at(provider.port))
+    assert told[0] == obstacle
+    assert hint in told[1]
+    assert len(provider.requests) == 1
+
+
+@pytest.mark.parametrize("name", [f"nginx {SECRET}", "<b>", "x" * 100, "5511999999999"])
+def test_a_server_name_is_shown_only_if_it_is_one(serve, name):
+    assert name not in found(url_at(serve((500, {"Server": name}, b"")).port))[1]
+
+
+@pytest.mark.parametrize("answer", [IGNORED, (404, {}, b""), drop])
+def test_the_secret_is_in_no_log(serve, caplog, answer):
+    provider = serve(answer)
+    with caplog.at_level(logging.DEBUG):
+        if answer is IGNORED:
+            probe(url_at(provider.port), timeout=10)
+        else:
+            found(url_at(provider.port))
+    assert SECRET not in caplog.text
