@@ -15,6 +15,7 @@ import pytest
 import requests
 
 from django_plugchat.models import DeliveryEvent, RejectedCallback
+from django_plugchat.redaction import MASK
 
 from .conftest import EXAMPLE, SECRET, URL
 from .servers import SERVERS, gunicorn, runserver, serving
@@ -134,11 +135,13 @@ def test_the_secret_is_not_printed(server):
 
 
 @pytest.mark.services
-@pytest.mark.parametrize("name", ["daphne", "uwsgi", "uvicorn"])
+@pytest.mark.parametrize("name", ["daphne", "uwsgi"])
 def test_who_prints_the_secret_without_the_switch(tmp_path, name):
-    switches = {"--verbosity", "0", "--disable-logging", "--no-access-log"}
+    switches = {"--verbosity", "0", "--disable-logging"}
     arguments = [argument for argument in SERVERS[name] if argument not in switches]
     with serving(arguments, tmp_path / "log") as base:
+        # The second is answered when the line of the first is written.
+        requests.post(base + URL, BODY, headers=JSON)
         requests.post(base + URL, BODY, headers=JSON)
     assert SECRET in (tmp_path / "log").read_text()
 
@@ -180,7 +183,7 @@ def test_the_access_log_of_gunicorn(tmp_path):
     log = tmp_path / "log"
     with gunicorn(log, "--config", "tests/gunicorn_conf.py") as (base, _process):
         requests.post(base + URL, BODY, headers=JSON)
-    assert "POST /plugchat/callback/[redacted]/ HTTP/1.1" in log.read_text()
+    assert f"POST /plugchat/callback/{MASK}/ HTTP/1.1" in log.read_text()
 
 
 def test_runserver(tmp_path):
@@ -191,6 +194,6 @@ def test_runserver(tmp_path):
         assert requests.post(base + WRONG_URL, BODY, headers=JSON).status_code == 404
     assert DeliveryEvent.objects.get().times_received == 1
     shown = log.read_text()
-    assert '"POST /plugchat/callback/[redacted]/ HTTP/1.1" 200' in shown
+    assert f'"POST /plugchat/callback/{MASK}/ HTTP/1.1" 200' in shown
     assert SECRET not in shown
     assert "some-wrong-secret" not in shown

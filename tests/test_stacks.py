@@ -33,6 +33,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 BODY = json.dumps(EXAMPLE).encode()
 JSON = {"Content-Type": "application/json"}
+SEVERAL = {"type": "MessageStatusCallback", "status": "READ", "ids": ["A", "B", "C"]}
 
 
 # Middleware
@@ -75,6 +76,7 @@ def test_structlog(settings, url):
     handler.addFilter(RedactingFilter())
     logger = logging.getLogger("django_structlog")
     logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
     structlog.configure(
         processors=[structlog.stdlib.add_log_level, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -84,6 +86,7 @@ def test_structlog(settings, url):
         status = Client().post(url, BODY, content_type="application/json").status_code
     finally:
         logger.removeHandler(handler)
+        logger.setLevel(logging.NOTSET)
         structlog.reset_defaults()
     finished = json.loads(log.getvalue().splitlines()[-1])
     assert finished["event"] == "request_finished"
@@ -236,8 +239,7 @@ def test_a_pooler_keeps_nothing_between_statements(pooler):
 @pytest.mark.services
 def test_callbacks_through_a_pooler(post, pooler):
     assert [post(EXAMPLE).json()["status"] for _ in range(5)] == ["recorded"] + ["duplicate"] * 4
-    several = {"type": "MessageStatusCallback", "status": "READ", "ids": ["A", "B", "C"]}
-    assert post(several).json() == {"status": "recorded"}
+    assert post(SEVERAL).json() == {"status": "recorded"}
     assert DeliveryEvent.objects.count() == 4
 
 
@@ -288,19 +290,36 @@ def test_limits_of_the_role_hold_through_a_pooler(pooler):
 # Failover
 
 
-@pytest.mark.services
-def test_a_connection_that_leads_to_a_server_now_read_only(post):
-    # This connection alone: the next one leads to the new primary.
+@pytest.fixture
+def kept_connection() -> Iterator[None]:
+    """The connection of this process leads to a server that is now read-only; the next one leads to the new primary."""
     with connection.cursor() as cursor:
         cursor.execute("SET default_transaction_read_only = on")
+    yield
+    connection.close()
+
+
+@pytest.mark.services
+def test_callbacks_on_a_connection_that_is_read_only_now(post, kept_connection):
     assert post(EXAMPLE).json() == {"status": "recorded"}
     assert post(EXAMPLE).json() == {"status": "duplicate"}
 
 
 @pytest.mark.services
-def test_a_refused_callback_on_a_connection_now_read_only(post):
-    with connection.cursor() as cursor:
-        cursor.execute("SET default_transaction_read_only = on")
+def test_several_events_on_a_connection_that_is_read_only_now(post, kept_connection):
+    assert post(SEVERAL).json() == {"status": "recorded"}
+    assert DeliveryEvent.objects.count() == 3
+
+
+@pytest.mark.services
+def test_a_repeated_event_on_a_connection_that_is_read_only_now(post, request):
+    assert post(EXAMPLE).json() == {"status": "recorded"}
+    request.getfixturevalue("kept_connection")
+    assert post(EXAMPLE).json() == {"status": "duplicate"}
+
+
+@pytest.mark.services
+def test_a_refused_callback_on_a_connection_that_is_read_only_now(post, kept_connection):
     assert post("[").status_code == 400
     assert RejectedCallback.objects.count() == 1
 
