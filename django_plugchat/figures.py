@@ -229,8 +229,8 @@ def _probe(part: str, parameters: Iterable[tuple[Any, ...]]) -> Iterator[Deliver
 def describe(found: Figures) -> Iterator[str]:
     """What people read of an account, a line each."""
     yield _callbacks(found)
-    outcomes = ", ".join(f"{found.outcomes[outcome]} {outcome.label}" for outcome in DeliveryEvent.Outcome)
-    yield gettext("In 24 hours: %(outcomes)s") % {"outcomes": outcomes}
+    outcomes = [f"{outcome.label} {count}" for outcome in DeliveryEvent.Outcome if (count := found.outcomes[outcome])]
+    yield gettext("In 24 hours: %(outcomes)s") % {"outcomes": ", ".join(outcomes) or gettext("nothing")}
     if found.failures:
         yield commonest_failure(found)
     yield gettext("Dispatches: %(dispatches)s") % {"dispatches": _dispatches(found)}
@@ -253,9 +253,9 @@ def _ago(moment: datetime) -> str:
 
 
 def _dispatches(found: Figures) -> str:
-    parts = [f"{count} {_Status(status).label}" for status, count in found.dispatches.items()]
+    parts = [f"{status.label} {count}" for status in _Status if (count := found.dispatches[status])]
     if found.due:
-        parts.append(gettext("%(count)d due") % {"count": found.due})
+        parts.append(gettext("due %(count)d") % {"count": found.due})
     if found.next_retry_at:
         parts.append(gettext("next attempt %(when)s") % {"when": times.shown(found.next_retry_at)})
     return ", ".join(parts) or gettext("nothing is waiting")

@@ -163,13 +163,13 @@ def _silence(account: AccountStatus) -> Iterator[Finding]:
     waiting = _registering(account, "--wait", "60")
     since = {"when": times.shown(registered)} if registered else {}
     if last is None and registered:
-        text = gettext("PlugChat has never called this account. Its URL was registered on %(when)s.") % since
+        text = gettext("PlugChat has never called this account (registered on %(when)s).") % since
         yield Finding("never_called", text, waiting)
     elif last is None:
         text = gettext("PlugChat has never called this account. This site has not registered its URL.")
         yield Finding("never_called", text, waiting)
     elif registered and last < registered < timezone.now() - _JUST_REGISTERED:
-        text = gettext("No callback has come since this site registered its URL on %(when)s.") % since
+        text = gettext("No callback has come since this site registered its URL (on %(when)s).") % since
         yield Finding("silent_since_registered", text, waiting)
     elif account.is_silent:
         text = gettext("No callback has come for longer than usual. Is the webhook still registered?")
@@ -214,10 +214,10 @@ def _dispatches(account: AccountStatus) -> Iterator[Finding]:
         yield Finding("exhausted", text % {"count": exhausted})
     if found.raised and found.next_retry_at:
         text = ngettext(
-            "Your code failed for %(count)d event, which is tried again from %(when)s. The admin says which receiver "
-            "raised what. When that is mended, you need not wait.",
-            "Your code failed for %(count)d events, which are tried again from %(when)s. The admin says which receiver "
-            "raised what. When that is mended, you need not wait.",
+            "Your code failed for %(count)d event, which is tried again (first on %(when)s). The admin says which "
+            "receiver raised what. When that is mended, you need not wait.",
+            "Your code failed for %(count)d events, which are tried again (first on %(when)s). The admin says which "
+            "receiver raised what. When that is mended, you need not wait.",
             found.raised,
         )
         values = {"count": found.raised, "when": times.shown(found.next_retry_at)}

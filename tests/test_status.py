@@ -193,7 +193,7 @@ def test_people_read_the_same():
     rejected()
     register(registered_at=ago(days=3))
     _succeeded, output = run()
-    for words in ("registered 3 days ago", "1 Sent", "1 Not sent", "1 of 1 failure", "1 Waiting", "1 due", "1 kept"):
+    for words in ("registered 3 days ago", "Sent 1", "Not sent 1", "1 of 1 failure", "Waiting 1", "due 1", "1 kept"):
         assert words in output
 
 

@@ -16,7 +16,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from rest_framework.exceptions import ParseError
 
-from django_plugchat import jobs, payloads
+from django_plugchat import jobs, payloads, times
 from django_plugchat.admin.actions import BoundedDeletion, BulkAction, log_action, run
 from django_plugchat.admin.base import field_names, pill, pre, sees_phones, time_tag
 from django_plugchat.admin.filters import AccountFilter, ReceivedFilter
@@ -77,14 +77,14 @@ _OTHER_ERROR = _("%(field)s is unusable.")
 
 @admin.register(RejectedCallback)
 class RejectedCallbackAdmin(BoundedDeletion):
-    list_display = ("received", "reason_pill", "sentences", "account_label", "times_received", "last_received")
+    list_display = ("received", "wrong", "account_label", "repeated")
     list_filter = (ReceivedFilter, AccountFilter, "reason")
     allowed_lookups = frozenset({*ReceivedFilter.parameters, "account", "reason", "reason__exact"})
     search_fields = ("search_terms",)
     search_help_text = _("A phone number, however it is written, or a whole zaapId, customId or messageId.")
     actions = ("replay", *BoundedDeletion.actions)
     fieldsets = (
-        (_("Why it was refused"), {"fields": ("reason_pill", "sentences", "advice")}),
+        (_("Why it was refused"), {"fields": ("wrong", "advice")}),
         (_("Time"), {"fields": ("received", "last_received", "times_received")}),
         (_("As received"), {"fields": ("account_label", "secret_id", "body_shown")}),
     )
@@ -94,15 +94,19 @@ class RejectedCallbackAdmin(BoundedDeletion):
     def last_received(self, rejected: RejectedCallback) -> SafeString:
         return time_tag(rejected.last_received_at)
 
-    @admin.display(description=_("reason"))
-    def reason_pill(self, rejected: RejectedCallback) -> SafeString:
-        return pill("rejected", rejected.get_reason_display())
-
     @admin.display(description=_("what is wrong"))
-    def sentences(self, rejected: RejectedCallback) -> SafeString:
-        return format_html_join(
-            SafeString("<br>"), "{}", ((sentence,) for sentence in error_sentences(rejected.errors))
-        )
+    def wrong(self, rejected: RejectedCallback) -> SafeString:
+        sentences = format_html_join("", "<br>{}", ((sentence,) for sentence in error_sentences(rejected.errors)))
+        return pill("rejected", rejected.get_reason_display()) + sentences
+
+    @admin.display(description=_("repeated"))
+    def repeated(self, rejected: RejectedCallback) -> Any:
+        if rejected.times_received == 1:
+            return ""
+        return gettext("%(times)d times, last on %(when)s") % {
+            "times": rejected.times_received,
+            "when": times.shown(rejected.last_received_at),
+        }
 
     @admin.display(description=_("what to do"))
     def advice(self, rejected: RejectedCallback) -> Any:
