@@ -4,20 +4,18 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from django_plugchat import dispatch
+from django_plugchat import dispatch, times
 
 
 class Command(BaseCommand):
     help = (
-        "Hand the events that are due to the dispatcher: those never tried, those whose attempt failed, and those "
-        "whose worker died. Run it every minute."
+        "Hand the events that are due to the dispatcher: those never tried, those to be tried again, and those whose "
+        "worker died. Run it every minute."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -28,9 +26,14 @@ class Command(BaseCommand):
             help="Call the receivers in this process, here and now, whatever the dispatcher is.",
         )
         parser.add_argument(
+            "--now",
+            action="store_true",
+            help="Also take the events that wait for the pause after a failed attempt to end.",
+        )
+        parser.add_argument(
             "--include-none",
             action="store_true",
-            help="Also take the events stored while no receiver was connected; with --since.",
+            help="Also take the events stored while no receiver was connected; needs --since.",
         )
         parser.add_argument(
             "--since",
@@ -39,11 +42,13 @@ class Command(BaseCommand):
             "time zone where it names none.",
         )
 
-    def handle(self, *, limit: int | None, inline: bool, include_none: bool, since: str | None, **options: Any) -> None:
+    def handle(
+        self, *, limit: int | None, inline: bool, now: bool, include_none: bool, since: str | None, **options: Any
+    ) -> None:
         if limit is not None and limit < 1:
             raise CommandError(_("%(option)s must be at least 1.") % {"option": "--limit"})
         if include_none != bool(since):
-            raise CommandError(_("--include-none and --since DATE go together: say since when."))
+            raise CommandError(_("Use --include-none and --since DATE together."))
         if inline and not dispatch.has_receivers():
             raise CommandError(
                 _(
@@ -51,13 +56,13 @@ class Command(BaseCommand):
                     "Import your receivers in an AppConfig.ready()."
                 )
             )
-        swept = dispatch.sweep(limit=limit, inline=inline, none_since=_moment(since) if since else None)
-        self.stdout.write("\n".join(_lines(swept, inline=inline)) or _("Nothing to hand over."))
+        swept = dispatch.sweep(limit=limit, inline=inline, now=now, none_since=_moment(since) if since else None)
+        self.stdout.write("\n".join(_lines(swept, inline=inline)))
         if swept.refused:
             raise CommandError(
                 ngettext(
-                    "The dispatcher failed for %(count)d event; it is still due. The log says why.",
-                    "The dispatcher failed for %(count)d events; they are still due. The log says why.",
+                    "The dispatcher failed for %(count)d event, which is still due. The log says why.",
+                    "The dispatcher failed for %(count)d events, which are still due. The log says why.",
                     swept.refused,
                 )
                 % {"count": swept.refused}
@@ -65,8 +70,8 @@ class Command(BaseCommand):
         if swept.failed:
             raise CommandError(
                 ngettext(
-                    "%(count)d attempt failed; the event says which receiver raised what.",
-                    "%(count)d attempts failed; the events say which receiver raised what.",
+                    "%(count)d attempt failed. The event names the receiver and its error.",
+                    "%(count)d attempts failed. The events name the receivers and their errors.",
                     swept.failed,
                 )
                 % {"count": swept.failed}
@@ -74,28 +79,42 @@ class Command(BaseCommand):
 
 
 def _lines(swept: dispatch.Sweep, *, inline: bool) -> Iterator[str]:
-    if swept.taken and inline:
-        yield ngettext("%(count)d event tried.", "%(count)d events tried.", swept.taken) % {"count": swept.taken}
-    elif swept.taken:
+    if not swept.taken:
+        yield _("No event was taken.")
+    elif inline:
+        yield ngettext("%(count)d event was tried.", "%(count)d events were tried.", swept.taken) % {
+            "count": swept.taken
+        }
+    else:
         yield ngettext(
-            "%(count)d event handed over to the dispatcher.",
-            "%(count)d events handed over to the dispatcher.",
+            "%(count)d event was handed to the dispatcher.",
+            "%(count)d events were handed to the dispatcher.",
             swept.taken,
         ) % {"count": swept.taken}
     if swept.done:
-        yield ngettext("%(count)d event done.", "%(count)d events done.", swept.done) % {"count": swept.done}
+        yield ngettext("All receivers took %(count)d event.", "All receivers took %(count)d events.", swept.done) % {
+            "count": swept.done
+        }
     if swept.failed:
-        yield ngettext("%(count)d event failed.", "%(count)d events failed.", swept.failed) % {"count": swept.failed}
+        yield ngettext(
+            "A receiver failed with %(count)d event.", "Receivers failed with %(count)d events.", swept.failed
+        ) % {"count": swept.failed}
     if swept.exhausted:
         yield ngettext(
-            "%(count)d event had no attempt left: exhausted.",
-            "%(count)d events had no attempt left: exhausted.",
+            "%(count)d event had no attempt left and was given up.",
+            "%(count)d events had no attempt left and were given up.",
             swept.exhausted,
         ) % {"count": swept.exhausted}
     if swept.left:
         yield ngettext(
-            "%(count)d event left for a later run.", "%(count)d events left for a later run.", swept.left
+            "%(count)d event is left for a later run.", "%(count)d events are left for a later run.", swept.left
         ) % {"count": swept.left}
+    if swept.next_due_at:
+        yield ngettext(
+            "%(count)d event waits for its next attempt (%(time)s). --now takes it at once.",
+            "%(count)d events wait for their next attempt (the first: %(time)s). --now takes them at once.",
+            swept.waiting,
+        ) % {"count": swept.waiting, "time": times.shown(swept.next_due_at)}
 
 
 def _moment(text: str) -> datetime:
@@ -104,9 +123,5 @@ def _moment(text: str) -> datetime:
     except ValueError:
         moment = None
     if moment is None:
-        raise CommandError(_("--since: not a date like 2026-01-31, nor an ISO date and time."))
-    if settings.USE_TZ and timezone.is_naive(moment):
-        return timezone.make_aware(moment)
-    if timezone.is_aware(moment) and not settings.USE_TZ:
-        return timezone.make_naive(moment, timezone.get_default_timezone())
-    return moment
+        raise CommandError(_("--since needs a date like 2026-01-31, or an ISO date and time."))
+    return times.as_stored(moment)
