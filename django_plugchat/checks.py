@@ -64,7 +64,7 @@ def register_checks() -> None:
 
 
 def check_setting(**kwargs: Any) -> list[checks.CheckMessage]:
-    setting = app_settings.configured
+    setting = getattr(settings, "PLUGCHAT", {})
     if not isinstance(setting, dict):
         return [_wrong_type("PLUGCHAT", _("a dictionary"), setting)]
     return list(

@@ -12,13 +12,18 @@ from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.utils.translation import gettext_lazy
 
-from django_plugchat.checks import check_setting, check_urls
+from django_plugchat.checks import check_connections, check_setting, check_urls
 from django_plugchat.conf import DEFAULTS
 
 SECRET = "a-secret-of-this-test-000"
 TOKEN = "a-token-of-this-test"
 ACCOUNTS = {"default": {"TOKEN": TOKEN, "WEBHOOK_SECRETS": [SECRET]}}
 VALID = {"ACCOUNTS": ACCOUNTS, "PUBLIC_URL": "https://example.com"}
+
+
+@pytest.fixture(autouse=True)
+def _allowed_hosts(settings):
+    settings.ALLOWED_HOSTS = ["example.com"]
 
 
 def account(**options: Any) -> dict[str, Any]:
@@ -38,6 +43,7 @@ def found(settings):
         messages = check_setting()
         for message in messages:
             assert message.hint
+            assert "%(" not in f"{message.msg}{message.hint}"
             assert SECRET not in str(message)
             assert TOKEN not in str(message)
             assert "hush" not in str(message)
@@ -130,7 +136,6 @@ def test_wrong_types(found, changes, name):
         ({"ACOUNTS": {}}, "'ACOUNTS'", "ACCOUNTS"),
         ({"public_url": "https://example.com"}, "'public_url'", "PUBLIC_URL"),
         ({"TIMEOUT": 10}, "'TIMEOUT'", "API_TIMEOUT"),
-        ({1: 2}, "1", ""),
         (account(WEBHOOK_SECRET="hush"), "'WEBHOOK_SECRET'", "WEBHOOK_SECRETS"),
         (account(API_TOKEN="hush"), "'API_TOKEN'", "TOKEN"),
     ],
@@ -139,7 +144,15 @@ def test_unknown_keys(found, changes, key, nearest):
     [(check_id, text)] = found(changes)
     assert check_id == "E002"
     assert f"unknown key: {key}." in text
-    assert f"Did you mean {nearest}" in text
+    assert f"Did you mean {nearest}?" in text
+
+
+@pytest.mark.parametrize("changes", [{1: 2}, {"COLOUR": "hush"}, {"": 1}, account(X="hush"), account(PASSWORD="hush")])
+def test_a_near_key_is_named_only_where_there_is_one(found, changes):
+    [(check_id, text)] = found(changes)
+    assert check_id == "E002"
+    assert "Did you mean" not in text
+    assert "Known are" in text
 
 
 @pytest.mark.parametrize("alias", ["", "a" * 101, 1, None, ("a", "b")])
@@ -233,6 +246,7 @@ def test_accounts_are_compared_whatever_else_is_wrong(found, values):
         "https://example.com/#hush",
         "https://hush:hush@example.com",
         "https://example.com:port",
+        "https://web",
         "https://example.com ",
         "https://[::1",
     ],
@@ -299,6 +313,37 @@ def test_no_public_url(found, url):
     assert check_id == "W003"
 
 
+@pytest.mark.parametrize(
+    ("url", "allowed", "debug"),
+    [
+        ("https://shop.example.com", ["example.com"], False),
+        ("https://example.com", [], False),
+        ("https://example.com:8443/app", [], True),
+    ],
+)
+def test_a_host_of_public_url_that_django_does_not_allow(found, settings, url, allowed, debug):
+    settings.ALLOWED_HOSTS, settings.DEBUG = allowed, debug
+    [(check_id, text)] = found({"PUBLIC_URL": url})
+    assert check_id == "W005"
+    assert "example.com' to ALLOWED_HOSTS" in text
+
+
+@pytest.mark.parametrize("allowed", [["*"], [".example.com"], ["shop.example.com"]])
+def test_a_host_of_public_url_that_django_allows(found, settings, allowed):
+    settings.ALLOWED_HOSTS = allowed
+    assert found({"PUBLIC_URL": "https://shop.example.com"}) == []
+
+
+def test_a_thousand_accounts(found):
+    accounts = {
+        f"account-{number}": {"TOKEN": f"token-{number}", "WEBHOOK_SECRETS": [f"secret-{number:020}"]}
+        for number in range(1000)
+    }
+    assert found({"ACCOUNTS": accounts}) == []
+    accounts["account-999"]["WEBHOOK_SECRETS"] = accounts["account-0"]["WEBHOOK_SECRETS"]
+    assert [check_id for check_id, _ in found({"ACCOUNTS": accounts})] == ["E007"]
+
+
 def test_no_setting_gives_warnings_only(settings):
     del settings.PLUGCHAT
     assert [message.id for message in check_setting()] == ["django_plugchat.W001", "django_plugchat.W003"]
@@ -322,6 +367,62 @@ def test_urls_that_are_not_included(settings):
     [message] = check_urls()
     assert message.id == "django_plugchat.W004"
     assert 'include("django_plugchat.urls")' in message.hint
+
+
+@pytest.mark.parametrize(
+    ("public_url", "count"),
+    [
+        ("https://example.com", 0),
+        ("https://example.com/shop", 0),
+        ("https://example.com/plugchat", 1),
+        ("https://example.com/shop/plugchat/", 1),
+        ("https://[::1", 0),
+        (1, 0),
+        (None, 0),
+    ],
+)
+def test_a_path_of_public_url_that_the_callback_has_too(plugchat, public_url, count):
+    plugchat(PUBLIC_URL=public_url)
+    messages = check_urls()
+    assert [message.id for message in messages] == ["django_plugchat.W006"] * count
+    assert all("/plugchat" in message.msg for message in messages)
+
+
+@pytest.fixture
+def databases(settings):
+    """Set a key of the databases, of which these checks read no more."""
+
+    def change(**ages: Any) -> None:
+        settings.DATABASES = {alias: {"CONN_MAX_AGE": age} for alias, age in ages.items()} | {"plain": {}}
+
+    return change
+
+
+@pytest.mark.filterwarnings("ignore:Overriding setting DATABASES")
+@pytest.mark.parametrize(
+    ("ages", "application", "aliases"),
+    [
+        ({"default": 60, "other": 0}, "project.asgi.application", "(default)"),
+        ({"default": None, "other": 1}, "project.asgi.application", "(default, other)"),
+        ({"default": 0}, "project.asgi.application", None),
+        ({"default": 60}, None, None),
+    ],
+)
+def test_connections_that_are_kept_under_asgi(settings, databases, ages, application, aliases):
+    databases(**ages)
+    settings.ASGI_APPLICATION = application
+    messages = check_connections()
+    assert [message.id for message in messages] == (["django_plugchat.W007"] if aliases else [])
+    assert all(aliases in message.msg for message in messages)
+
+
+@pytest.mark.filterwarnings("ignore:Overriding setting DATABASES")
+def test_kept_connections_are_looked_at_before_deploying(settings, databases):
+    databases(default=60)
+    settings.ASGI_APPLICATION = "project.asgi.application"
+    assert run_checks(tags=["plugchat"]) == []
+    messages = run_checks(tags=["plugchat"], include_deployment_checks=True)
+    assert [message.id for message in messages] == ["django_plugchat.W007"]
 
 
 @pytest.mark.parametrize("urlconf", ["tests.no_such_module", WithoutPatterns])

@@ -5,30 +5,49 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import DatabaseError
 from django.test import override_settings
-from django.urls import include, path
-from django.views import defaults
+from django.urls import set_script_prefix
+from django.utils import timezone
 
-from django_plugchat.addresses import UnusableURLError, callback_url, ensure_reachable, mask_url
+from django_plugchat import registration
 from django_plugchat.client import PlugChatClient
-from django_plugchat.conf import Account, app_settings
-from tests.provider import Provider, serving
+from django_plugchat.conf import app_settings, secret_id
+from django_plugchat.models import DeliveryEvent, Registration
+from tests import rows
+from tests.payloads import RETIRING_SECRET, SECRET, SECRET_OF_NORTE
+from tests.provider import TAKEN, Authority, Provider, forget_environment, resolve_here, serving
 
-SECRET = "first-secret-of-the-default-account"
-RETIRING = "retiring-secret-of-the-default-account"
 CALLBACK = f"https://example.com/plugchat/callback/{SECRET}/"
+CALLBACK_OF_NORTE = f"https://example.com/plugchat/callback/{SECRET_OF_NORTE}/"
 REFUSED = (200, {}, b'{"value": false}')
 TUNNEL = "https://a1b2c3.ngrok.app"
+DELIVERY = "update-webhook-delivery"
+STATUS = "update-webhook-message-status"
+TODAY = ("--api", "update-webhooks")
+OTHERS = ("receiveMessage", "whenDisconnecting", "startAttendance", "finishAttendance")
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _environment(settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.ALLOWED_HOSTS = ["*"]
+    forget_environment(monkeypatch)
+    monkeypatch.setattr(PlugChatClient, "backoff", 0.001)
+    # Nobody is there to answer, unless a test says what is typed.
+    monkeypatch.setattr("sys.stdin", io.StringIO())
 
 
 @pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Provider]]:
-    monkeypatch.setattr(PlugChatClient, "backoff", 0.001)
+def serve() -> Iterator[Callable[..., Provider]]:
     with serving() as serve:
         yield serve
 
@@ -40,20 +59,31 @@ def provider(serve, plugchat) -> Provider:
     return provider
 
 
-def sent(provider: Provider) -> list[tuple[str, str]]:
-    return [(headers["Authorization"], json.loads(body)["value"]) for _, _, headers, body in provider.requests]
+def sent(provider: Provider) -> list[tuple[str, str, Any]]:
+    return [
+        (headers["Authorization"], path.rpartition("/")[2], json.loads(body))
+        for _, path, headers, body in provider.requests
+    ]
 
 
 def told_nothing(text: str) -> str:
-    for confidential in (*app_settings.confidential(), "unknown-secret"):
+    for confidential in (*app_settings.index.confidential, "unknown-secret"):
         assert confidential not in text
     return text
 
 
-def run(*arguments: str, stderr: io.StringIO | None = None, **options: Any) -> str:
+def run(*arguments: str, **options: Any) -> str:
     stdout = io.StringIO()
-    call_command("plugchat_set_webhook", *arguments, stdout=stdout, stderr=stderr, **options)
+    options.setdefault("stderr", io.StringIO())
+    call_command("plugchat_set_webhook", *arguments, stdout=stdout, **options)
+    told_nothing(options["stderr"].getvalue())
     return stdout.getvalue()
+
+
+def warnings_of(*arguments: str) -> str:
+    stderr = io.StringIO()
+    run(*arguments, stderr=stderr)
+    return stderr.getvalue()
 
 
 def failure(*arguments: str, **options: Any) -> str:
@@ -66,23 +96,69 @@ def failure(*arguments: str, **options: Any) -> str:
     return text
 
 
+def noted() -> dict[tuple[str, str], str]:
+    return {(row.account, row.webhook): row.secret_id for row in Registration.objects.all()}
+
+
 def test_registers_the_callback_of_the_default_account(provider):
     output = told_nothing(run())
-    assert sent(provider) == [("token-of-the-default-account", CALLBACK)]
-    assert "Account default" in output
-    assert "https://example.com/plugchat/callback/****/" in output
+    assert sent(provider) == [("token-of-the-default-account", DELIVERY, {"value": CALLBACK})]
+    assert "Account default: registered https://example.com/plugchat/callback/****/" in output
+    assert secret_id(SECRET) in output
+    assert noted() == {("default", DELIVERY): secret_id(SECRET)}
+
+
+def test_with_status_registers_for_statuses_too(provider):
+    output = told_nothing(run("--with-status"))
+    assert sent(provider) == [
+        ("token-of-the-default-account", DELIVERY, {"value": CALLBACK}),
+        ("token-of-the-default-account", STATUS, {"value": CALLBACK}),
+    ]
+    assert DELIVERY in output
+    assert STATUS in output
+    assert noted() == dict.fromkeys([("default", DELIVERY), ("default", STATUS)], secret_id(SECRET))
+
+
+def test_a_refused_second_call_leaves_the_first_registered(provider):
+    provider.answers = [TAKEN, REFUSED]
+    assert "refused the URL" in failure("--with-status")
+    assert noted() == {("default", DELIVERY): secret_id(SECRET)}
+
+
+def test_what_was_registered_last_is_kept(provider):
+    long_ago = timezone.now() - timedelta(days=30)
+    Registration.objects.create(account="default", webhook=DELIVERY, secret_id="00000000", registered_at=long_ago)
+    run()
+    row = Registration.objects.get()
+    assert row.secret_id == secret_id(SECRET)
+    assert row.registered_at > long_ago
+
+
+def test_what_was_not_proven_is_said(provider):
+    assert "--wait" in run()
+    assert "--wait" not in run("--dry-run")
+
+
+@pytest.mark.parametrize("error", [DatabaseError("unknown-secret"), RuntimeError("unknown-secret")])
+def test_a_registration_that_can_not_be_noted_is_a_warning(provider, monkeypatch, error):
+    def refuse(*arguments: Any, **options: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(Registration.objects, "for_writing", refuse)
+    assert type(error).__name__ in warnings_of()
+    assert len(provider.requests) == 1
 
 
 @pytest.mark.parametrize("public_url", ["https://example.com/", "https://example.com:8443/app", "https://example.com"])
 def test_the_callback_is_below_public_url(provider, plugchat, public_url):
     plugchat(PUBLIC_URL=public_url)
     run()
-    assert sent(provider)[0][1] == f"{public_url.rstrip('/')}/plugchat/callback/{SECRET}/"
+    assert sent(provider)[0][2] == {"value": f"{public_url.rstrip('/')}/plugchat/callback/{SECRET}/"}
 
 
 def test_registers_another_account(provider):
     run("--account", "norte")
-    assert sent(provider) == [("token-of-norte", "https://example.com/plugchat/callback/secret-of-the-account-norte/")]
+    assert sent(provider) == [("token-of-norte", DELIVERY, {"value": CALLBACK_OF_NORTE})]
 
 
 def test_the_only_account_needs_no_name(provider, plugchat):
@@ -113,54 +189,56 @@ def test_no_account(plugchat, arguments):
 def test_a_tunnel_replaces_public_url(provider, plugchat):
     plugchat(PUBLIC_URL="")
     output = told_nothing(run(f"{TUNNEL}/"))
-    assert sent(provider)[0][1] == f"{TUNNEL}/plugchat/callback/{SECRET}/"
+    assert sent(provider)[0][2] == {"value": f"{TUNNEL}/plugchat/callback/{SECRET}/"}
     assert f"{TUNNEL}/plugchat/callback/****/" in output
 
 
 @pytest.mark.parametrize(
-    ("url", "shown"),
+    ("url", "shown", "secret"),
     [
-        (f"{TUNNEL}/hook", f"{TUNNEL}/hook"),
-        (f"{TUNNEL}/?key=unknown-secret", f"{TUNNEL}/?****"),
-        (f"{TUNNEL}/plugchat/callback/unknown-secret/", f"{TUNNEL}/plugchat/callback/****/"),
-        (f"{TUNNEL}/plugchat/callback/unknown-secret", f"{TUNNEL}/plugchat/callback/****"),
-        (f"{TUNNEL}/Callback//a/unknown-secret?b=c", f"{TUNNEL}/Callback//****?****"),
-        (f"{TUNNEL}/to/{RETIRING}", f"{TUNNEL}/to/****"),
-        (f"{TUNNEL}/plugchat/%63allback/unknown-secret", f"{TUNNEL}/****"),
-        (f"{TUNNEL}?key=%63", f"{TUNNEL}/****"),
+        (f"{TUNNEL}/hook", f"{TUNNEL}/hook", ""),
+        (f"{TUNNEL}/?key=unknown-secret", f"{TUNNEL}/?****", ""),
+        (f"{TUNNEL}/plugchat/callback/unknown-secret/", f"{TUNNEL}/plugchat/callback/****/", ""),
+        (f"{TUNNEL}/Callback//a/unknown-secret?b=c", f"{TUNNEL}/Callback//****?****", ""),
+        (f"{TUNNEL}/to/{RETIRING_SECRET}", f"{TUNNEL}/to/****", RETIRING_SECRET),
+        (CALLBACK, "https://example.com/plugchat/callback/****/", SECRET),
+        (CALLBACK_OF_NORTE, "https://example.com/plugchat/callback/****/", ""),
     ],
 )
-def test_a_url_with_a_path_is_registered_as_it_is(provider, url, shown):
+def test_a_url_with_a_path_is_registered_as_it_is(provider, url, shown, secret):
     output = told_nothing(run(url))
-    assert sent(provider) == [("token-of-the-default-account", url)]
-    assert f"registered {shown}." in output
-
-
-def test_a_secret_that_starts_like_another_is_masked_whole(plugchat):
-    plugchat(ACCOUNTS={"default": {"WEBHOOK_SECRETS": ["abc", "abc-def"]}})
-    assert mask_url("https://example.com/abc-def") == "https://example.com/****"
+    assert sent(provider) == [("token-of-the-default-account", DELIVERY, {"value": url})]
+    assert f"registered {shown} " in output
+    assert noted() == {("default", DELIVERY): secret and secret_id(secret)}
 
 
 def test_all_accounts(provider):
     output = told_nothing(run("--all"))
-    assert [token for token, _ in sent(provider)] == ["token-of-the-default-account", "token-of-norte"]
+    assert [token for token, _, _ in sent(provider)] == ["token-of-the-default-account", "token-of-norte"]
     assert output.index("Account default: registered") < output.index("Account norte: registered")
+    assert noted() == {("default", DELIVERY): secret_id(SECRET), ("norte", DELIVERY): secret_id(SECRET_OF_NORTE)}
 
 
 def test_all_accounts_behind_a_tunnel(provider):
     run(TUNNEL, "--all")
-    assert [url for _, url in sent(provider)] == [
+    assert [body["value"] for _, _, body in sent(provider)] == [
         f"{TUNNEL}/plugchat/callback/{SECRET}/",
-        f"{TUNNEL}/plugchat/callback/secret-of-the-account-norte/",
+        f"{TUNNEL}/plugchat/callback/{SECRET_OF_NORTE}/",
     ]
 
 
-def test_a_failing_account_does_not_stop_the_others(provider, serve):
+def test_a_failing_account_does_not_stop_the_others(provider):
     provider.answers = [REFUSED, *provider.answers]
     stderr = io.StringIO()
-    assert failure("--all", stderr=stderr) == "1 of 2 accounts failed."
+    assert "1 of 2" in failure("--all", stderr=stderr)
     assert len(provider.requests) == 2
-    assert "Account default: PlugChat refused the URL" in told_nothing(stderr.getvalue())
+    assert "Account default: PlugChat refused the URL" in stderr.getvalue()
+    assert noted() == {("norte", DELIVERY): secret_id(SECRET_OF_NORTE)}
+
+
+def test_all_accounts_fail(provider):
+    provider.answers = [REFUSED]
+    assert "2 of 2" in failure("--all", "--wait", "60")
 
 
 def test_all_accounts_can_not_have_the_same_url(provider):
@@ -171,7 +249,7 @@ def test_all_accounts_can_not_have_the_same_url(provider):
 def test_all_of_one_account_may_have_any_url(provider, settings, plugchat):
     plugchat(ACCOUNTS={"norte": settings.PLUGCHAT["ACCOUNTS"]["norte"]})
     run(f"{TUNNEL}/hook", "--all")
-    assert sent(provider) == [("token-of-norte", f"{TUNNEL}/hook")]
+    assert sent(provider) == [("token-of-norte", DELIVERY, {"value": f"{TUNNEL}/hook"})]
 
 
 def test_one_account_or_all(provider):
@@ -179,31 +257,31 @@ def test_one_account_or_all(provider):
         run("--all", "--account", "norte")
 
 
-@pytest.mark.parametrize("arguments", [[], ["--all"], [f"{TUNNEL}/plugchat/callback/{SECRET}/"]])
+@pytest.mark.parametrize("arguments", [[], ["--all"], [CALLBACK]])
 def test_dry_run_sends_nothing(provider, arguments):
-    output = told_nothing(run("--dry-run", *arguments))
+    output = told_nothing(run("--dry-run", "--wait", "60", *arguments))
     assert "would register https://" in output
     assert "/plugchat/callback/****/" in output
-    assert f"{provider.base_url}/update-webhook-delivery" in output
+    assert secret_id(SECRET) in output
+    assert f"{provider.base_url}/{DELIVERY}" in output
     assert provider.requests == []
+    assert noted() == {}
 
 
-def test_show_url_prints_the_url_alone(provider, settings, plugchat):
+@pytest.mark.parametrize("arguments", [[], [*TODAY], ["--with-status", "--wait", "60", "--probe"]])
+def test_show_url_prints_the_url_alone(provider, plugchat, arguments):
     plugchat(ACCOUNTS={"default": {"WEBHOOK_SECRETS": [SECRET]}})
-    assert run("--show-url") == f"{CALLBACK}\n"
-    assert run(TUNNEL, "--show-url") == f"{TUNNEL}/plugchat/callback/{SECRET}/\n"
+    assert run("--show-url", *arguments) == f"{CALLBACK}\n"
+    assert run(TUNNEL, "--show-url", *arguments) == f"{TUNNEL}/plugchat/callback/{SECRET}/\n"
     assert provider.requests == []
 
 
 def test_show_url_of_all_accounts(provider):
-    assert run("--show-url", "--all").splitlines() == [
-        f"default: {CALLBACK}",
-        "norte: https://example.com/plugchat/callback/secret-of-the-account-norte/",
-    ]
+    assert run("--show-url", "--all").splitlines() == [f"default: {CALLBACK}", f"norte: {CALLBACK_OF_NORTE}"]
     assert provider.requests == []
 
 
-@pytest.mark.parametrize("arguments", [[], ["--dry-run"]])
+@pytest.mark.parametrize("arguments", [[], ["--dry-run"], ["--probe"]])
 def test_no_token(provider, plugchat, arguments):
     plugchat(ACCOUNTS={"default": {"WEBHOOK_SECRETS": [SECRET]}})
     assert "TOKEN" in failure(*arguments)
@@ -226,13 +304,6 @@ def test_an_unusable_secret(provider, plugchat, secret, arguments):
     assert provider.requests == []
 
 
-def test_an_unusable_secret_makes_no_url():
-    account = Account(alias="default", token="", webhook_secrets=("unknown-secret/",), label="")
-    with pytest.raises(UnusableURLError, match="200 of the characters") as caught:
-        callback_url(account)
-    assert "unknown-secret" not in str(caught.value)
-
-
 @pytest.mark.parametrize("public_url", ["", None])
 def test_no_public_url(provider, plugchat, public_url):
     plugchat(PUBLIC_URL=public_url)
@@ -240,61 +311,15 @@ def test_no_public_url(provider, plugchat, public_url):
     assert provider.requests == []
 
 
-def test_an_empty_argument_is_not_public_url(provider):
-    assert "must start with https://" in failure("")
-    assert provider.requests == []
-
-
-@pytest.mark.parametrize("url", ["http://example.com", "http://example.com/hook", "a1b2c3.ngrok.app", "ftp://a.com"])
+@pytest.mark.parametrize("url", ["", "http://example.com", "http://example.com/hook", "a1b2c3.ngrok.app"])
 def test_only_https(provider, plugchat, url):
     assert "must start with https://" in failure(url)
-    plugchat(PUBLIC_URL=url)
+    plugchat(PUBLIC_URL=url or "http://example.com")
     assert "must start with https://" in failure()
     assert provider.requests == []
 
 
-@pytest.mark.parametrize(
-    "host",
-    [
-        "localhost",
-        "LOCALHOST.",
-        "shop.localhost",
-        "printer.local",
-        "printer.local.",
-        "shop.internal",
-        "web",
-        "127.0.0.1",
-        "127.0.0.1.",
-        "127.1",
-        "2130706433",
-        "0x7f.1",
-        "0x7F000001",
-        "0177.0.0.1",
-        "0",
-        "10.0.0.1",
-        "172.16.0.1",
-        "192.168.0.1",
-        "169.254.169.254",
-        "100.64.0.1",
-        "192.0.2.1",
-        "224.0.0.1",
-        "240.0.0.1",
-        "255.255.255.255",
-        "[::1]",
-        "[::]",
-        "[::ffff:127.0.0.1]",
-        "[::ffff:7f00:1]",
-        "[::127.0.0.1]",
-        "[fe80::1]",
-        "[fc00::1]",
-        "[fec0::1]",
-        "[ff02::1]",
-        "[2001:db8::1]",
-        "[2001::1]",
-        "[2002:7f00:1::]",
-        "[64:ff9b::7f00:1]",
-    ],
-)
+@pytest.mark.parametrize("host", ["localhost", "192.168.0.1", "[::1]", "shop.internal"])
 def test_hosts_that_the_provider_can_not_reach(provider, plugchat, host):
     assert "tunnel" in failure(f"https://{host}/hook")
     plugchat(PUBLIC_URL=f"https://{host}:8000")
@@ -303,50 +328,26 @@ def test_hosts_that_the_provider_can_not_reach(provider, plugchat, host):
     assert provider.requests == []
 
 
-@pytest.mark.parametrize(
-    ("url", "why"),
-    [
-        ("https://", "host"),
-        ("https:///hook", "host"),
-        ("https://1.2.3.4.5", "host"),
-        ("https://256.1.1.1", "host"),
-        ("https://example..com", "host"),
-        ("https://example.com:0", "host"),
-        ("https://example.com:99999", "host"),
-        ("https://ex%61mple.com", "host"),
-        ("https://[::1", "host"),
-        ("https://[v1.example]", "host"),
-        ("https://[::ffff:8.8.8.8]a", "host"),
-        ("https://[fe80::1%25eth0]", "host"),
-        ("https://[8.8.8.8::]", "host"),
-        ("https://unknown-secret:unknown-secret@example.com", "password"),
-        ("https://example.com/hook#unknown-secret", "fragment"),
-        ("https://example.com/a b", "spaces"),
-        ("https://example.com/\n", "spaces"),
-        ("https://açaí.com.br", "ASCII"),
-    ],
-)
-def test_urls_that_are_none(provider, url, why):
-    assert why in failure(url)
-    assert provider.requests == []
+def test_a_path_that_would_be_there_twice(provider, plugchat):
+    plugchat(PUBLIC_URL="https://example.com/app")
+    set_script_prefix("/app/")
+    try:
+        assert "/app" in failure()
+        assert provider.requests == []
+        run(f"https://example.com/app/app/plugchat/callback/{SECRET}/")
+    finally:
+        set_script_prefix("/")
+    assert len(provider.requests) == 1
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "https://example.com",
-        "HTTPS://EXAMPLE.COM.:8443/hook?key=value",
-        "https://8.8.8.8",
-        "https://[2606:4700::1111]:8443/",
-        "https://[::ffff:8.8.8.8]/",
-        "https://localhost.example.com",
-        "https://127.0.0.1.example.com",
-        # Resolves to this machine, but nothing is looked up.
-        "https://localtest.me",
-    ],
-)
-def test_hosts_that_the_provider_may_reach(url):
-    ensure_reachable(url)
+def test_a_host_that_django_does_not_allow_is_a_warning(provider, settings):
+    settings.ALLOWED_HOSTS = ["example.com"]
+    assert warnings_of() == ""
+    assert warnings_of(f"{TUNNEL}/hook") == ""
+    for arguments in ([TUNNEL], [TUNNEL, "--dry-run"], [TUNNEL, "--show-url"]):
+        warning = warnings_of(*arguments)
+        assert "ALLOWED_HOSTS" in warning
+        assert "a1b2c3.ngrok.app" in warning
 
 
 @pytest.mark.parametrize(
@@ -361,19 +362,15 @@ def test_hosts_that_the_provider_may_reach(url):
 def test_what_the_provider_refuses(provider, answer, hint):
     provider.answers = [answer]
     assert hint in failure()
+    assert noted() == {}
 
 
 class WithoutCallback:
     urlpatterns: list[Any] = []
 
 
-class WithCallbackOfAnother:
-    urlpatterns = [path("", include(([path("callback/", defaults.page_not_found, name="callback")], "plugchat")))]
-
-
-@pytest.mark.parametrize("urlconf", [WithoutCallback, WithCallbackOfAnother])
-def test_urls_that_are_not_included(provider, urlconf):
-    with override_settings(ROOT_URLCONF=urlconf):
+def test_urls_that_are_not_included(provider):
+    with override_settings(ROOT_URLCONF=WithoutCallback):
         assert 'include("django_plugchat.urls")' in failure()
     assert provider.requests == []
 
@@ -395,8 +392,249 @@ def test_a_broken_setting(provider, plugchat, changes, hint):
 
 def test_the_timeout_is_the_configured_one(provider, plugchat):
     plugchat(API_TIMEOUT=0.2)
-    provider.answers = [provider.hang]
+    provider.answers = [provider.drip_headers]
     assert "within 0.2 seconds" in failure()
+
+
+# Today's call
+
+
+def test_todays_call_holds_what_is_ours(provider):
+    output = told_nothing(run(*TODAY, "--no-input"))
+    urls = dict.fromkeys(["sendingMessage", "messageDeliveryError"], CALLBACK)
+    assert sent(provider) == [("token-of-the-default-account", "update-webhooks", urls)]
+    assert "sendingMessage, messageDeliveryError" in output
+    assert noted() == {("default", key): secret_id(SECRET) for key in urls}
+
+
+def test_todays_call_with_statuses(provider):
+    run(*TODAY, "--no-input", "--with-status")
+    urls = dict.fromkeys(["sendingMessage", "messageDeliveryError", "messageStatus"], CALLBACK)
+    assert [body for _, _, body in sent(provider)] == [urls]
+    assert noted() == {("default", key): secret_id(SECRET) for key in urls}
+
+
+def test_todays_call_with_the_urls_of_others(provider):
+    output = told_nothing(
+        run(
+            *TODAY,
+            "--no-input",
+            "--webhook",
+            "receiveMessage=https://chat.example.com/in?key=unknown-secret",
+            "--webhook",
+            f"messageStatus={CALLBACK}",
+        )
+    )
+    assert [body for _, _, body in sent(provider)] == [
+        {
+            "sendingMessage": CALLBACK,
+            "messageDeliveryError": CALLBACK,
+            "receiveMessage": "https://chat.example.com/in?key=unknown-secret",
+            "messageStatus": CALLBACK,
+        }
+    ]
+    assert "https://chat.example.com/in?**** for receiveMessage" in output
+    assert noted()["default", "receiveMessage"] == ""
+    assert noted()["default", "messageStatus"] == secret_id(SECRET)
+
+
+def test_the_keys_that_are_left_out_are_named(provider):
+    warning = warnings_of(*TODAY, "--no-input", "--webhook", "receiveMessage=https://example.com/in")
+    assert "messageStatus, whenDisconnecting, startAttendance, finishAttendance" in warning
+    assert "receiveMessage" not in warning
+    assert "whenDisconnecting" in warnings_of(*TODAY, "--dry-run")
+
+
+def test_nothing_is_asked_where_nothing_is_left_out(provider):
+    others = [argument for key in OTHERS for argument in ("--webhook", f"{key}=https://example.com/in")]
+    assert warnings_of(*TODAY, "--with-status", *others) == ""
+    assert len(provider.requests) == 1
+
+
+@pytest.mark.parametrize("typed", ["yes\n", " YES\n"])
+def test_goes_on_after_a_yes(provider, monkeypatch, typed):
+    monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+    run(*TODAY, "--all")
+    assert len(provider.requests) == 2
+
+
+@pytest.mark.parametrize("typed", ["no\n", "\n", ""])
+def test_does_not_go_on_without_a_yes(provider, monkeypatch, typed):
+    monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+    failure(*TODAY)
+    assert provider.requests == []
+    assert noted() == {}
+
+
+def test_a_dry_run_of_todays_call_asks_nothing(provider):
+    output = run(*TODAY, "--dry-run")
+    assert provider.base_url.replace("/whatsapp", "/integrations/update-webhooks") in output
+    assert provider.requests == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["--webhook", "receiveMessage=https://example.com"], "--api update-webhooks"),
+        ([*TODAY, "--webhook", "receiveMessage"], "https://"),
+        ([*TODAY, "--webhook", "receiveMessage=http://example.com"], "https://"),
+        ([*TODAY, "--webhook", "receiveMessage=https://10.0.0.1/unknown-secret"], "public"),
+        ([*TODAY, "--webhook", "unknown-secret=https://example.com"], "KEY=URL"),
+        ([*TODAY, "--webhook", "https://example.com/unknown-secret"], "KEY=URL"),
+        ([*TODAY, "--webhook", "sendingMessage=https://example.com"], "KEY=URL"),
+        ([*TODAY, "--with-status", "--webhook", "messageStatus=https://example.com"], "KEY=URL"),
+        ([*TODAY, *(["--webhook", "receiveMessage=https://example.com"] * 2)], "KEY=URL"),
+    ],
+)
+def test_webhooks_that_can_not_be_given(provider, arguments, hint):
+    assert hint in failure(*arguments, "--no-input")
+    assert provider.requests == []
+
+
+def test_an_api_that_does_not_exist(provider):
+    with pytest.raises(CommandError, match="invalid choice"):
+        run("--api", "v2")
+
+
+# --probe
+
+
+@pytest.fixture
+def public_site(serve, plugchat, tmp_path, monkeypatch) -> Provider:
+    """What stands at PUBLIC_URL, over TLS."""
+    authority = Authority()
+    site = serve((200, {}, b'{"status": "ignored"}'), tls=authority.tls("shop.example.com"))
+    authority.trust(tmp_path, monkeypatch)
+    resolve_here(monkeypatch, "shop.example.com")
+    plugchat(PUBLIC_URL=f"https://shop.example.com:{site.port}")
+    return site
+
+
+def test_a_probe_comes_first_and_says_what_it_does_not_prove(provider, public_site):
+    output = told_nothing(run("--probe"))
+    assert "not proven" in output
+    assert output.index("this app answers") < output.index("registered")
+    assert [path for _, path, _, _ in public_site.requests] == [f"/plugchat/callback/{SECRET}/"]
+    assert len(provider.requests) == 1
+
+
+def test_nothing_is_registered_where_something_stands_in_the_way(provider, public_site):
+    public_site.answers = [(403, {}, b"")]
+    assert "HTTP 403" in failure("--probe")
+    assert provider.requests == []
+    assert noted() == {}
+
+
+def test_a_dry_run_may_probe(provider, public_site):
+    output = told_nothing(run("--probe", "--dry-run"))
+    assert "this app answers" in output
+    assert len(public_site.requests) == 1
+    assert provider.requests == []
+
+
+def test_each_account_is_probed(provider, public_site):
+    public_site.answers = [(404, {}, b'{"detail": "Not found."}'), *public_site.answers]
+    stderr = io.StringIO()
+    assert "1 of 2" in failure("--probe", "--all", stderr=stderr)
+    assert "WEBHOOK_SECRETS" in stderr.getvalue()
+    assert noted() == {("norte", DELIVERY): secret_id(SECRET_OF_NORTE)}
+
+
+# --wait
+
+
+def on_registering(monkeypatch: pytest.MonkeyPatch, then: Callable[[], Any]) -> None:
+    """Have a callback come as soon as PlugChat has the URL."""
+    make = registration.make
+
+    def make_and_call(*arguments: Any) -> None:
+        make(*arguments)
+        then()
+
+    monkeypatch.setattr(registration, "make", make_and_call)
+
+
+@pytest.mark.parametrize("days_old", [0, 1])
+def test_a_stored_callback_is_the_proof(provider, monkeypatch, days_old):
+    """Also one that was stored before, and has come again."""
+    age = timedelta(days=days_old)
+    on_registering(monkeypatch, lambda: rows.event(received_at=timezone.now() - age, last_received_at=timezone.now()))
+    output = told_nothing(run("--wait", "60"))
+    assert "stored" in output
+    assert secret_id(SECRET) in output
+
+
+def test_a_refused_callback_proves_that_it_calls(provider, monkeypatch):
+    on_registering(monkeypatch, rows.rejected)
+    warning = warnings_of("--wait", "60")
+    assert "refused" in warning
+    assert secret_id(SECRET) in warning
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"secret_id": secret_id(RETIRING_SECRET)},
+        {"account": "norte"},
+        {"last_received_at": timezone.now() - timedelta(hours=1)},
+    ],
+)
+def test_other_callbacks_prove_nothing(provider, monkeypatch, fields):
+    on_registering(monkeypatch, lambda: (rows.event(**fields), rows.rejected(**fields)))
+    assert "default" in failure("--wait", "0.05")
+    assert len(provider.requests) == 1
+    assert noted()
+
+
+def test_no_callback(provider):
+    text = failure("--wait", "0")
+    assert "--probe" in text
+    assert len(provider.requests) == 1
+
+
+def test_the_accounts_without_a_callback_are_named(provider, monkeypatch):
+    on_registering(monkeypatch, lambda: DeliveryEvent.objects.exists() or rows.event())
+    stdout = io.StringIO()
+    with pytest.raises(CommandError, match="norte") as caught:
+        call_command("plugchat_set_webhook", "--all", "--wait", "0.05", stdout=stdout)
+    assert "default" not in str(caught.value)
+    assert "Account default: a callback" in stdout.getvalue()
+
+
+def test_waits_for_callbacks_that_come_later(monkeypatch):
+    later = iter([None, {"account": "default", "secret_id": "11111111"}, {"account": "norte", "secret_id": "22222222"}])
+
+    def sleep(seconds: float) -> None:
+        if fields := next(later):
+            rows.event(**fields)
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    expected = [registration.Expected("norte", "22222222"), registration.Expected("default", "11111111")]
+    came = list(registration.arrivals(expected, since=timezone.now(), seconds=60))
+    assert came == [(expected[1], True), (expected[0], True)]
+
+
+@pytest.mark.parametrize("seconds", ["-1", "soon", "inf", "nan", "", "1e3"])
+def test_seconds_that_are_none(provider, seconds):
+    with pytest.raises(CommandError, match="number of seconds"):
+        run(f"--wait={seconds}")
+    assert provider.requests == []
+
+
+def test_a_url_without_a_secret_can_not_be_waited_for(provider):
+    assert "--wait" in failure(f"{TUNNEL}/hook", "--wait", "60")
+    assert provider.requests == []
+
+
+def test_a_database_that_can_not_be_read(provider, monkeypatch):
+    def refuse(*arguments: Any, **options: Any) -> Any:
+        raise DatabaseError("unknown-secret")
+
+    on_registering(monkeypatch, lambda: monkeypatch.setattr(DeliveryEvent.objects, "for_writing", refuse))
+    assert "DatabaseError" in failure("--wait", "60")
+
+
+# In the shell
 
 
 @pytest.mark.parametrize(
@@ -404,10 +642,13 @@ def test_the_timeout_is_the_configured_one(provider, plugchat):
     [
         ("PLUGCHAT", ["https://localhost:8000"], "PlugChat can't reach localhost"),
         ("PLUGCHAT | {'PUBLIC_URL': 'http://example.com', 'API_TIMEOUT': 0}", [], "PLUGCHAT['API_TIMEOUT']"),
+        ("PLUGCHAT | {'API_URL': 'http://127.0.0.1:1'}", [], "Account default: PlugChat can't be reached"),
     ],
 )
 def test_a_failure_in_the_shell_is_one_line(tmp_path, setting, arguments, line):
-    (tmp_path / "settings_of_this_test.py").write_text(f"from tests.settings import *\nPLUGCHAT = {setting}\n")
+    (tmp_path / "settings_of_this_test.py").write_text(
+        f"from tests.settings import *\nALLOWED_HOSTS = ['*']\nPLUGCHAT = {setting}\n"
+    )
     environ = os.environ | {"DJANGO_SETTINGS_MODULE": "settings_of_this_test"}
     command = [sys.executable, "-m", "django", "plugchat_set_webhook", "--pythonpath", str(tmp_path), *arguments]
     finished = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
