@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Any, TypeGuard
 
 from django.db import transaction
 from django.db.models import F, Min, Q
@@ -43,6 +43,7 @@ class Attempt(enum.Enum):
 
     DONE = "done"  # all receivers took the event
     FAILED = "failed"  # a receiver raised; the event says which, and what
+    AGAIN = "again"  # a receiver raised TellAgain, and none anything else
     NOTHING = "nothing"  # nothing to do: done, exhausted, deleted, another worker's, not due, no receiver here
 
 
@@ -101,10 +102,6 @@ def attempt_at_once(event: DeliveryEvent) -> None:
 
 def deliver(pk: Any) -> Attempt:
     """One attempt now to tell all receivers of an event: what a worker calls."""
-    return _deliver(pk, even_if_waiting=False)
-
-
-def _deliver(pk: Any, *, even_if_waiting: bool) -> Attempt:
     if not has_receivers():
         logger.error(
             "No receiver of delivery_recorded is connected in this process: event %s is left for one that has. "
@@ -112,20 +109,20 @@ def _deliver(pk: Any, *, even_if_waiting: bool) -> Attempt:
             pk,
         )
         return Attempt.NOTHING
-    event = _claim(pk, even_if_waiting=even_if_waiting)
+    event = _claim(pk)
     return _attempt(event) if event else Attempt.NOTHING
 
 
-def _claim(pk: Any, *, even_if_waiting: bool) -> DeliveryEvent | None:
+def _claim(pk: Any) -> DeliveryEvent | None:
     now = timezone.now()
     lease_end = now + _lease()
     row = _events().filter(pk=pk)
-    may_be_taken = Q(dispatch_status=_Status.PENDING) | Q(dispatch_due_at__lte=now)
-    if even_if_waiting:
-        may_be_taken |= Q(dispatch_status=_Status.RETRYING)
     claimed = (
         row.unfinished()
-        .filter(may_be_taken, dispatch_attempts__lt=app_settings.dispatch_max_attempts)
+        .filter(
+            Q(dispatch_status=_Status.PENDING) | Q(dispatch_due_at__lte=now),
+            dispatch_attempts__lt=app_settings.dispatch_max_attempts,
+        )
         .update(
             dispatch_status=_Status.RUNNING, dispatch_attempts=F("dispatch_attempts") + 1, dispatch_due_at=lease_end
         )
@@ -133,8 +130,7 @@ def _claim(pk: Any, *, even_if_waiting: bool) -> DeliveryEvent | None:
     if not claimed:
         _exhaust(row)
         return None
-    event: DeliveryEvent | None = statements.fetch(row.filter(dispatch_due_at=lease_end))
-    return event
+    return next(iter(statements.fetch(row.filter(dispatch_due_at=lease_end))), None)
 
 
 def _exhaust(rows: DeliveryEventQuerySet) -> int:
@@ -154,13 +150,14 @@ def _attempt(event: DeliveryEvent) -> Attempt:
     with statements.savepoint(alias):
         results = delivery_recorded.send_robust(sender=DeliveryEvent, event=event)
     failures = [(receiver, result) for receiver, result in results if isinstance(result, Exception)]
+    errors = [error for _receiver, error in failures]
+    is_last = number >= app_settings.dispatch_max_attempts
     now = timezone.now()
     changes: dict[str, Any]
     if failures:
-        is_last = number >= app_settings.dispatch_max_attempts
         changes = {
             "dispatch_status": (_Status.EXHAUSTED if is_last else _Status.RETRYING).value,
-            "dispatch_due_at": None if is_last else now + _pause(number, [error for _receiver, error in failures]),
+            "dispatch_due_at": None if is_last else now + _pause(number, errors),
             "dispatch_error": "\n".join(f"{receiver_name(who)}: {type(error).__name__}" for who, error in failures),
         }
     else:
@@ -184,13 +181,19 @@ def _attempt(event: DeliveryEvent) -> Attempt:
             for name, value in changes.items():
                 setattr(event, name, value)
             break
-    return Attempt.FAILED if failures else Attempt.DONE
+    if not failures:
+        return Attempt.DONE
+    return Attempt.FAILED if is_last or not _ask_to_be_told_again(errors) else Attempt.AGAIN
+
+
+def _ask_to_be_told_again(errors: list[Exception]) -> TypeGuard[list[TellAgain]]:
+    return all(isinstance(error, TellAgain) for error in errors)
 
 
 def _pause(attempts: int, errors: list[Exception]) -> timedelta:
     """Before the next attempt: a lease, then twice as long each time; or what all that failed ask for."""
-    if all(isinstance(error, TellAgain) for error in errors):
-        return timedelta(seconds=min(error.seconds for error in errors))  # type: ignore[attr-defined]
+    if _ask_to_be_told_again(errors):
+        return timedelta(seconds=min(error.seconds for error in errors))
     return min(min(_lease(), _LONGEST_PAUSE) * (1 << min(attempts - 1, 20)), _LONGEST_PAUSE)
 
 
@@ -219,34 +222,32 @@ def sweep(
 ) -> Sweep:
     """Hand what is due to the dispatcher, accounts in turns; ``inline`` attempts it here and now instead.
 
-    ``now`` also takes what waits for the pause after a failed attempt, ``none_since`` what was stored since then while no
+    ``now`` first ends the pauses after failed attempts, ``none_since`` also takes what was stored since then while no
     receiver was connected. At most ``limit`` events. Sweeps may overlap: none hands over what another has, nor, for as
     long again as it has been waiting, what an earlier one has put into a queue.
     """
     swept = Sweep()
-    while pks := list(
-        _events()
-        .due()
-        .filter(dispatch_attempts__gte=app_settings.dispatch_max_attempts)
-        .values_list("pk", flat=True)[:_BATCH]
-    ):
-        swept.exhausted += _exhaust(_events().filter(pk__in=pks))
-    waiting = _events().due()
+    moment = timezone.now()
     if now:
-        waiting = _events().unfinished().filter(Q(dispatch_due_at__lte=timezone.now()) | _is_retrying())
+        # What fails again gets a pause that ends later than this moment: none is tried twice.
+        _retrying().filter(dispatch_due_at__gt=moment).update(dispatch_due_at=moment)
+    waiting = _events().filter(dispatch_due_at__lte=moment)
+    without_attempts = waiting.filter(dispatch_attempts__gte=app_settings.dispatch_max_attempts)
+    while pks := list(without_attempts.values_list("pk", flat=True)[:_BATCH]):
+        swept.exhausted += _exhaust(_events().filter(pk__in=pks))
     unheard = _events().none()
     if none_since is not None:
         unheard = _events().filter(dispatch_status=_Status.NONE, received_at__gte=none_since)
-    _Sweeper(swept, limit=limit, inline=inline, now=now).take(_in_turns(waiting, unheard))
+    _Sweeper(swept, limit=limit, inline=inline).take(_in_turns(waiting, unheard))
     swept.left = _events().due().count() + unheard.count()
-    retrying = _events().unfinished().filter(_is_retrying(), dispatch_due_at__gt=timezone.now())
+    retrying = _retrying().filter(dispatch_due_at__gt=timezone.now())
     swept.waiting = retrying.count()
     swept.next_due_at = retrying.aggregate(first=Min("dispatch_due_at"))["first"]
     return swept
 
 
-def _is_retrying() -> Q:
-    return Q(dispatch_status=_Status.RETRYING)
+def _retrying() -> DeliveryEventQuerySet:
+    return _events().filter(dispatch_status=_Status.RETRYING)
 
 
 def _in_turns(waiting: DeliveryEventQuerySet, unheard: DeliveryEventQuerySet) -> Iterator[DeliveryEvent]:
@@ -272,8 +273,8 @@ def _in_turns(waiting: DeliveryEventQuerySet, unheard: DeliveryEventQuerySet) ->
 class _Sweeper:
     """Takes events one by one and counts what became of them."""
 
-    def __init__(self, swept: Sweep, *, limit: int | None, inline: bool, now: bool) -> None:
-        self.swept, self.limit, self.inline, self.now = swept, limit, inline, now
+    def __init__(self, swept: Sweep, *, limit: int | None, inline: bool) -> None:
+        self.swept, self.limit, self.inline = swept, limit, inline
         self.handed_over: dict[Any, int] = {}
 
     def take(self, events: Iterator[DeliveryEvent]) -> None:
@@ -295,14 +296,20 @@ class _Sweeper:
                     refused_in_a_row += 1
                     self.swept.refused += 1
                     _events().filter(pk=event.pk, dispatch_due_at=due_at).update(dispatch_due_at=timezone.now())
-        self._count_outcomes()
+        if self.handed_over:
+            self._count_outcomes()
 
     def _attempt(self, event: DeliveryEvent) -> None:
         if event.dispatch_status == _Status.NONE:
             _events().filter(pk=event.pk, dispatch_status=_Status.NONE).update(
                 dispatch_status=_Status.PENDING, dispatch_due_at=timezone.now()
             )
-        outcome = _deliver(event.pk, even_if_waiting=self.now)
+        try:
+            outcome = deliver(event.pk)
+        except SystemExit as error:
+            # A receiver's. It would end each sweep at the same event.
+            _leave_to_the_sweep(event.pk, "The attempt", error)
+            outcome = Attempt.FAILED
         self.swept.taken += outcome is not Attempt.NOTHING
         self.swept.done += outcome is Attempt.DONE
         self.swept.failed += outcome is Attempt.FAILED
@@ -319,11 +326,11 @@ class _Sweeper:
 
     def _count_outcomes(self) -> None:
         """A queue tells none, but a backend that runs at once has them already."""
-        rows = _events().filter(pk__in=list(self.handed_over)).values_list("pk", "dispatch_status", "dispatch_attempts")
-        for pk, status, attempts in rows:
-            if attempts > self.handed_over[pk]:
-                self.swept.done += status == _Status.DONE
-                self.swept.failed += status in (_Status.RETRYING, _Status.EXHAUSTED)
+        rows = _events().filter(pk__in=list(self.handed_over)).only("dispatch_status", "dispatch_attempts")
+        for event in statements.fetch(rows):
+            if event.dispatch_attempts > self.handed_over[event.pk]:
+                self.swept.done += event.dispatch_status == _Status.DONE
+                self.swept.failed += event.dispatch_status in (_Status.RETRYING, _Status.EXHAUSTED)
         self.handed_over.clear()
 
 
@@ -333,13 +340,14 @@ def start_over(queryset: DeliveryEventQuerySet) -> int:
     Returns how many. Those that the dispatcher does not take are due, for the next sweep.
     """
     events = queryset.for_writing()
+    pks: list[Any] = []
     taken = 0
     for batch in events.only("pk").in_batches(_BATCH):
-        pks, now = [event.pk for event in batch], timezone.now()
+        now = timezone.now()
         being_tried = Q(dispatch_status=_Status.RUNNING, dispatch_due_at__gt=now)
         taken += (
             _events()
-            .filter(~being_tried, pk__in=pks)
+            .filter(~being_tried, pk__in=[event.pk for event in batch])
             .update(
                 dispatch_status=_Status.PENDING,
                 dispatch_attempts=0,
@@ -348,11 +356,13 @@ def start_over(queryset: DeliveryEventQuerySet) -> int:
                 dispatch_error="",
             )
         )
-        transaction.on_commit(partial(_hand_over_all, pks), using=events.db, robust=True)
+        pks += [event.pk for event in batch]
+    transaction.on_commit(partial(_hand_over_all, pks), using=events.db, robust=True)
     return taken
 
 
 def _hand_over_all(pks: list[Any]) -> None:
+    # A dispatcher that is down may take its whole timeout to say so, for each of them.
     refused_in_a_row = 0
     for pk in pks:
         refused_in_a_row = 0 if hand_over(pk) else refused_in_a_row + 1

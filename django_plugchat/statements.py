@@ -162,11 +162,10 @@ def _column(model: type[models.Model], name: str, connection: Any) -> str:
     return column
 
 
-def fetch(queryset: models.QuerySet[Any]) -> Any | None:
-    """The first row, asked of the database itself: a queryset may be cached by a package that a project uses."""
-    alias = queryset.db
-    sql, params = queryset.query.get_compiler(using=alias).as_sql()
-    return next(iter(queryset.model._default_manager.using(alias).raw(sql, params)), None)
+def fetch(queryset: models.QuerySet[Any]) -> list[Any]:
+    """The rows, asked of the database itself: a queryset may be cached by a package that a project uses."""
+    sql, params = queryset.query.get_compiler(using=queryset.db).as_sql()
+    return list(queryset.model._default_manager.using(queryset.db).raw(sql, params))
 
 
 def savepoint(alias: str) -> AbstractContextManager[Any]:

@@ -31,7 +31,7 @@ class Receiver:
         self.does(event)
         if self.raises and self.times:
             self.times -= 1
-            raise self.raises
+            raise self.raises.with_traceback(None)  # without the frames of the times before
 
 
 def failing(times: int = ALWAYS) -> Receiver:

@@ -19,13 +19,13 @@ from django_plugchat.dispatch import Attempt
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.signals import delivery_recorded
 
-from .databases import Interrupt, in_threads, kill, raising
+from .databases import Interrupt, in_threads, kill_connection, raising
 from .dispatchers import queue
 from .payloads import EXAMPLE, URL
 from .receivers import Receiver, connected, failing, heard
 from .rows import Status, event
 from .servers import gunicorn, test_database_url
-from .waiting import ago, ahead, due, make_due, states
+from .waiting import ahead, due, make_due, states
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -134,10 +134,9 @@ def test_in_a_test_case_receivers_run_when_the_callbacks_of_the_commit_do(
     django_capture_on_commit_callbacks, post, callback
 ):
     receiver = Receiver()
-    with connected(receiver):
-        with django_capture_on_commit_callbacks(execute=True):
-            post(callback)
-            assert not receiver.heard
+    with connected(receiver), django_capture_on_commit_callbacks(execute=True):
+        post(callback)
+        assert not receiver.heard
     assert set(states()) == {"done"}
 
 
@@ -330,26 +329,10 @@ def test_a_receiver_that_closes_the_connection(post):
     assert stored().dispatch_status == "done"
 
 
-KILL = {
-    "postgresql": ("SELECT pg_backend_pid()", "SELECT pg_terminate_backend(%s)"),
-    "mysql": ("SELECT CONNECTION_ID()", "KILL %s"),
-}
-
-
 def test_a_connection_that_dies_while_a_receiver_runs(post, monkeypatch):
     """A receiver may take longer than a pooler or a firewall keeps an idle connection."""
-
-    def receiver(**kwargs):
-        if connection.vendor in KILL:
-            kill(*KILL[connection.vendor])
-        else:
-            # A file does not go away: on SQLite this has to be acted.
-            monkeypatch.setattr(connection, "is_usable", lambda: False)
-            connection.connection.close()
-
-    with connected(receiver):
+    with connected(Receiver(does=lambda event: kill_connection(monkeypatch))):
         assert post(EXAMPLE).json() == {"status": "recorded"}
-    monkeypatch.undo()
     assert stored().dispatch_status == "done"
 
 
@@ -633,9 +616,9 @@ def assert_told_after_its_lease(attempts):
 
 
 def test_a_web_process_that_is_killed_between_its_two_statements(tmp_path):
-    with gunicorn(tmp_path / "web", **environ(tmp_path, "kills its process the first time")) as (base, _master):
-        with pytest.raises(requests.ConnectionError):
-            requests.post(base + URL, json=FATAL)
+    web = gunicorn(tmp_path / "web", **environ(tmp_path, "kills its process the first time"))
+    with web as (base, _master), pytest.raises(requests.ConnectionError):
+        requests.post(base + URL, json=FATAL)
     assert heard(tmp_path / "heard") == []
     assert_told_after_its_lease(attempts=2)
 

@@ -1,46 +1,31 @@
+"""The sweep: what is due goes to the dispatcher, accounts in turns. The command around it has tests of its own."""
+
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
-from io import StringIO
+from datetime import timedelta
+from itertools import groupby
 from threading import Barrier
 
 import pytest
-from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db.models import Count
 from django.utils import timezone
 
 from django_plugchat import dispatch
+from django_plugchat.dispatch import Sweep
 from django_plugchat.models import DeliveryEvent
-from django_plugchat.signals import delivery_recorded
-from tests.conftest import EXAMPLE
-from tests.dispatchers import down, into_queue, queue, up_every_tenth_time
-from tests.rows import Status, event, events
+from django_plugchat.signals import TellAgain
+
+from . import dispatchers
+from .databases import in_threads
+from .dispatchers import queue
+from .receivers import Receiver, connected, failing
+from .rows import Status, event, events
+from .waiting import ago, ahead, due, make_due, states
 
 pytestmark = pytest.mark.django_db
 
-
-def hangs_until_another_sweep_has_it(pk):
-    into_queue(pk)
-    DeliveryEvent.objects.update(dispatch_sweep_after=ago(days=-1))
-    raise ConnectionError
-
-
-def down_for_the_first(pk):
-    into_queue(pk)
-    if len(queue) == 1:
-        raise ConnectionError
-
-
-def takes_the_second_too(pk):
-    into_queue(pk)
-    second = DeliveryEvent.objects.order_by("pk")[1]
-    DeliveryEvent.objects.filter(pk=second.pk).update(dispatch_sweep_after=timezone.now() + timedelta(minutes=1))
-
-
-def overlapped_by_another_sweep(pk):
-    into_queue(pk)
-    dispatch.sweep()
+#: More than a sweep reads or looks at in one statement.
+MANY = 620
 
 
 @pytest.fixture(autouse=True)
@@ -57,417 +42,447 @@ def use(plugchat):
 
 
 @pytest.fixture
-def receive():
-    """Connect a receiver for one test."""
-    connected = []
-
-    def connect(receiver):
-        delivery_recorded.connect(receiver, weak=False)
-        connected.append(receiver)
-
-    yield connect
-    for receiver in connected:
-        delivery_recorded.disconnect(receiver)
+def into_queue(use):
+    use(dispatchers.into_queue)
 
 
-@pytest.fixture
-def heard(receive):
-    pks = []
-    receive(lambda event, **kwargs: pks.append(event.pk))
-    return pks
+def many_due(number, **fields):
+    return events(number, **{"dispatch_status": Status.PENDING, "dispatch_due_at": ago(minutes=1)} | fields)
 
 
-@pytest.fixture
-def raising(receive):
-    pks = []
-
-    def receiver(event, **kwargs):
-        pks.append(event.pk)
-        raise ValueError(event.phone)
-
-    receive(receiver)
-    return pks
+def pks(rows):
+    return [row.pk for row in rows]
 
 
-def ago(**duration):
-    return timezone.now() - timedelta(**duration)
+# What is taken
 
 
-def due(**fields):
-    return event(**{"dispatch_status": Status.PENDING, "dispatch_due_at": ago(seconds=1)} | fields)
+def test_hands_over_what_is_due_and_nothing_else(into_queue):
+    failed = due(dispatch_status=Status.RETRYING, dispatch_attempts=1, dispatch_due_at=ago(seconds=3))
+    died = due(dispatch_status=Status.RUNNING, dispatch_attempts=1, dispatch_due_at=ago(seconds=4))
+    never_tried = due(dispatch_due_at=ago(seconds=5))
+    for status in (Status.PENDING, Status.RUNNING, Status.RETRYING):
+        event(dispatch_status=status, dispatch_due_at=ahead(minutes=1))
+    for status in Status.values:
+        event(dispatch_status=status)
+    assert dispatch.sweep() == Sweep(taken=3, waiting=1, next_due_at=retrying().dispatch_due_at)
+    assert queue == pks([never_tried, died, failed])
 
 
-def redispatch(*args, **options):
-    output = StringIO()
-    call_command("plugchat_redispatch", *args, stdout=output, **options)
-    return output.getvalue().splitlines()
+def retrying():
+    return DeliveryEvent.objects.get(dispatch_status=Status.RETRYING, dispatch_due_at__isnull=False)
 
 
-def test_hands_over_what_is_due_and_nothing_else(use):
-    use(into_queue)
-    failed = due(dispatch_status=Status.FAILED, dispatch_attempts=1)
-    never_tried = due(dispatch_due_at=ago(seconds=2))
-    due(dispatch_due_at=timezone.now() + timedelta(minutes=1))
-    due(dispatch_status=Status.FAILED, dispatch_due_at=None)
-    due(dispatch_status=Status.DONE, dispatch_due_at=None)
+def test_what_is_handed_over_waits_for_a_worker_with_its_attempts_counted(into_queue):
+    row = due(dispatch_status=Status.RETRYING, dispatch_attempts=1, dispatch_error="Old")
+    dispatch.sweep()
+    row.refresh_from_db()
+    assert (row.dispatch_status, row.dispatch_attempts, row.dispatch_error) == ("pending", 1, "Old")
+    with connected(Receiver()):
+        dispatch.deliver(queue.pop())
+    row.refresh_from_db()
+    assert (row.dispatch_status, row.dispatch_attempts, row.dispatch_error) == ("done", 2, "")
+
+
+def test_nothing_due(into_queue):
     event()
-    assert redispatch() == ["2 events handed over to the dispatcher."]
-    assert queue == [never_tried.pk, failed.pk]
-    failed.refresh_from_db()
-    assert (failed.dispatch_status, failed.dispatch_attempts) == (Status.FAILED, 1)
-
-
-def test_nothing_due(use):
-    use(into_queue)
-    event()
-    assert redispatch() == ["Nothing to hand over."]
+    assert dispatch.sweep() == Sweep()
     assert queue == []
 
 
-def test_the_default_dispatcher_runs_receivers_at_once(heard):
-    waiting = due()
-    assert redispatch() == ["1 event handed over to the dispatcher.", "1 event done."]
-    assert heard == [waiting.pk]
-    waiting.refresh_from_db()
-    assert waiting.dispatch_status == Status.DONE
+def test_the_default_dispatcher_runs_receivers_at_once():
+    receiver = Receiver()
+    row = due()
+    with connected(receiver):
+        assert dispatch.sweep() == Sweep(taken=1, done=1)
+    assert receiver.heard == [row]
+    assert states() == ["done"]
 
 
-def test_a_receiver_that_raises_makes_the_run_fail(raising, capsys):
-    first, second = due(), due()
-    with pytest.raises(CommandError, match=r"^2 attempts failed") as error:
-        redispatch()
-    assert EXAMPLE["phone"] not in str(error.value)
-    assert sorted(raising) == [first.pk, second.pk]
-    first.refresh_from_db()
-    assert first.dispatch_status == Status.FAILED
-    assert first.dispatch_due_at > timezone.now()
-    assert "ValueError" in first.dispatch_error
-    assert redispatch() == ["Nothing to hand over."]
+def test_a_receiver_that_raises(caplog):
+    row = due()
+    receiver = failing()
+    with connected(receiver):
+        swept = dispatch.sweep()
+        row.refresh_from_db()
+        assert swept == Sweep(taken=1, failed=1, waiting=1, next_due_at=row.dispatch_due_at)
+        assert row.dispatch_status == "retrying"
+        assert row.dispatch_due_at > timezone.now()
+        # It is not taken again before its pause is over.
+        assert dispatch.sweep().taken == 0
+    assert len(receiver.heard) == 1
+    assert "554499999999" not in caplog.text
 
 
-def test_an_earlier_failure_is_not_this_runs(use):
-    use(into_queue)
-    due(dispatch_status=Status.FAILED, dispatch_attempts=2)
-    assert redispatch() == ["1 event handed over to the dispatcher."]
-
-
-def test_a_dispatcher_that_fails_leaves_the_event_due_and_the_others_unharmed(use, caplog):
-    use(down_for_the_first)
-    first, second = due(dispatch_due_at=ago(seconds=2)), due()
-    output = StringIO()
-    with pytest.raises(CommandError, match="for 1 event; it is still due"):
-        call_command("plugchat_redispatch", stdout=output)
-    assert output.getvalue().splitlines() == [
-        "1 event handed over to the dispatcher.",
-        "1 event left for a later run.",
-    ]
-    assert queue == [first.pk, second.pk]
-    assert redispatch() == ["1 event handed over to the dispatcher."]
-    assert queue == [first.pk, second.pk, first.pk]
-
-
-def test_a_dispatcher_that_is_down_is_not_asked_for_every_event(use, caplog):
-    use(down)
-    events(25, dispatch_status=Status.PENDING, dispatch_due_at=ago(seconds=1))
-    with pytest.raises(CommandError, match="for 10 events; they are still due"):
-        redispatch()
-    assert len(queue) == 10
-    assert dispatch.sweep().left == 25
-    assert EXAMPLE["phone"] not in caplog.text
-
-
-def test_a_dispatcher_that_fails_now_and_then_is_asked_for_every_event(use):
-    use(up_every_tenth_time)
-    events(30, dispatch_status=Status.PENDING, dispatch_due_at=ago(seconds=1))
+def test_an_earlier_failure_is_not_this_sweeps(into_queue):
+    due(dispatch_status=Status.RETRYING, dispatch_attempts=2)
     swept = dispatch.sweep()
-    assert (swept.taken, swept.refused, swept.left) == (3, 27, 27)
+    assert (swept.taken, swept.done, swept.failed) == (1, 0, 0)
 
 
-def test_what_is_refused_is_left_to_a_later_sweep(use, monkeypatch):
-    """Also where more of the same moment follow than are read at once."""
-    use(down)
-    monkeypatch.setattr(dispatch, "_BATCH", 2)
-    moment = ago(minutes=1)
-    pks = [due(dispatch_due_at=moment).pk for _ in range(5)]
-    assert dispatch.sweep().refused == 5
-    assert queue == pks
-    assert not DeliveryEvent.objects.exclude(dispatch_sweep_after=None).exists()
+def test_outcomes_of_many_are_counted():
+    many_due(MANY)
+    with connected(Receiver()):
+        assert dispatch.sweep() == Sweep(taken=MANY, done=MANY)
 
 
-def test_inline_calls_receivers_whatever_the_dispatcher_is(use, heard):
-    use(into_queue)
-    waiting = due()
-    assert redispatch("--inline") == ["1 event tried.", "1 event done."]
-    assert heard == [waiting.pk]
-    assert queue == []
+def test_the_last_attempt_of_one_that_fails_counts_as_failed():
+    due(dispatch_attempts=4)
+    with connected(failing()):
+        assert dispatch.sweep() == Sweep(taken=1, failed=1)
+    assert states() == ["exhausted"]
 
 
-def test_inline_does_not_wait_for_a_queue(use, heard):
-    use(into_queue)
-    waiting = due()
-    redispatch()
-    assert queue == [waiting.pk]
-    assert redispatch() == ["Nothing to hand over."]
-    assert redispatch("--inline") == ["1 event tried.", "1 event done."]
-    dispatch.deliver(queue.pop())
-    assert heard == [waiting.pk]
-
-
-def test_inline_fails_with_its_attempts(raising):
-    due()
-    output = StringIO()
-    with pytest.raises(CommandError, match=r"^1 attempt failed"):
-        call_command("plugchat_redispatch", "--inline", stdout=output)
-    assert output.getvalue().splitlines() == ["1 event tried.", "1 event failed."]
-    events(2, dispatch_status=Status.PENDING, dispatch_due_at=ago(seconds=1))
-    with pytest.raises(CommandError, match=r"^2 attempts failed"):
-        redispatch("--inline")
-
-
-def test_inline_without_a_receiver_says_so_and_tries_nothing():
-    waiting = due()
-    with pytest.raises(CommandError, match="No receiver"):
-        redispatch("--inline")
-    waiting.refresh_from_db()
-    assert (waiting.dispatch_status, waiting.dispatch_attempts) == (Status.PENDING, 0)
-
-
-def test_inline_leaves_what_a_worker_took_meanwhile(receive):
-    first, second = due(dispatch_due_at=ago(seconds=2)), due()
-    heard = []
-
-    def receiver(event, **kwargs):
-        heard.append(event.pk)
-        dispatch.deliver(second.pk)
-
-    receive(receiver)
-    assert redispatch("--inline") == ["1 event tried.", "1 event done."]
-    assert heard == [first.pk, second.pk]
-
-
-@pytest.mark.parametrize(
-    ("received", "pause"),
-    [
-        (timedelta(seconds=10), timedelta(minutes=5)),
-        (timedelta(minutes=20), timedelta(minutes=20)),
-        (timedelta(hours=10), timedelta(hours=1)),
-    ],
-)
-def test_a_queue_gets_as_long_again_as_the_event_has_waited(use, received, pause):
-    use(into_queue)
-    waiting = due(received_at=timezone.now() - received)
-    before = timezone.now()
-    redispatch()
-    after = timezone.now()
-    due_at = waiting.dispatch_due_at
-    waiting.refresh_from_db()
-    assert before + pause <= waiting.dispatch_sweep_after <= after + pause + timedelta(minutes=1)
-    assert waiting.dispatch_due_at == due_at
-    assert redispatch() == ["Nothing to hand over."]
-    DeliveryEvent.objects.update(dispatch_sweep_after=ago(seconds=1))
-    assert redispatch() == ["1 event handed over to the dispatcher."]
-    assert queue == [waiting.pk, waiting.pk]
-
-
-def test_a_failed_attempt_is_swept_when_it_is_due_whatever_the_queue_was_given(use, raising):
-    use(into_queue)
-    waiting = due(received_at=ago(hours=10))
-    redispatch()
-    dispatch.deliver(queue.pop())
-    DeliveryEvent.objects.update(dispatch_due_at=ago(seconds=1))
-    assert redispatch() == ["1 event handed over to the dispatcher."]
-    assert queue == [waiting.pk]
-
-
-def test_exhausted_events_are_given_up_and_not_handed_over(use, monkeypatch):
-    use(into_queue, DISPATCH_MAX_ATTEMPTS=3)
-    monkeypatch.setattr(dispatch, "_BATCH", 2)
-    exhausted = [due(dispatch_attempts=3), due(dispatch_attempts=4), due(dispatch_attempts=3)]
+def test_what_has_no_attempt_left_is_given_up(use):
+    use(dispatchers.into_queue, DISPATCH_MAX_ATTEMPTS=3)
+    many_due(MANY, dispatch_status=Status.RUNNING, dispatch_attempts=3)
+    due(dispatch_status=Status.RETRYING, dispatch_attempts=4)
     last_chance = due(dispatch_attempts=2)
-    assert redispatch() == [
-        "1 event handed over to the dispatcher.",
-        "3 events had no attempt left: exhausted.",
-    ]
+    running = event(dispatch_status=Status.RUNNING, dispatch_attempts=3, dispatch_due_at=ahead(minutes=1))
+    assert dispatch.sweep() == Sweep(taken=1, exhausted=MANY + 1)
     assert queue == [last_chance.pk]
-    exhausted[0].refresh_from_db()
-    assert (exhausted[0].dispatch_status, exhausted[0].dispatch_due_at) == (Status.FAILED, None)
-    assert exhausted[0].dispatch_error
-    assert redispatch() == ["Nothing to hand over."]
+    given_up = DeliveryEvent.objects.exclude(pk__in=[last_chance.pk, running.pk])
+    assert set(given_up.values_list("dispatch_status", "dispatch_due_at")) == {("exhausted", None)}
+    assert not given_up.filter(dispatch_error="").exists()
+    assert dispatch.sweep() == Sweep()
 
 
-def test_limit_takes_the_oldest(use):
-    use(into_queue)
-    pks = [due(dispatch_due_at=ago(minutes=minutes)).pk for minutes in (5, 4, 3)]
-    assert redispatch("--limit", "2") == [
-        "2 events handed over to the dispatcher.",
-        "1 event left for a later run.",
-    ]
-    assert queue == pks[:2]
-    assert redispatch(limit=2) == ["1 event handed over to the dispatcher."]
-    assert queue == pks
+# Limits
 
 
-@pytest.mark.parametrize("limit", ["0", "-1"])
-def test_limit_is_a_positive_number(limit):
-    with pytest.raises(CommandError, match="--limit must be at least 1"):
-        redispatch(f"--limit={limit}")
+def test_a_limit_takes_the_oldest(into_queue):
+    rows = [due(dispatch_due_at=ago(minutes=minutes)) for minutes in (5, 4, 3)]
+    assert dispatch.sweep(limit=2) == Sweep(taken=2, left=1)
+    assert queue == pks(rows[:2])
+    assert dispatch.sweep(limit=2) == Sweep(taken=1)
+    assert queue == pks(rows)
 
 
-def test_none_events_are_taken_when_asked_for(use, settings):
-    settings.TIME_ZONE = "America/Sao_Paulo"
-    use(into_queue)
-    before = event(received_at=datetime(2026, 3, 1, 2, 59, tzinfo=UTC))
-    since = event(received_at=datetime(2026, 3, 1, 3, 0, tzinfo=UTC))
-    waiting = due()
-    assert redispatch() == ["1 event handed over to the dispatcher."]
-    assert redispatch("--include-none", "--since", "2026-03-01") == ["1 event handed over to the dispatcher."]
-    assert queue == [waiting.pk, since.pk]
-    before.refresh_from_db()
-    assert (before.dispatch_status, before.dispatch_due_at) == (Status.NONE, None)
-    since.refresh_from_db()
-    assert since.dispatch_status == Status.PENDING
-    assert since.dispatch_due_at <= timezone.now()
-    assert redispatch("--include-none", "--since", "2026-03-01") == ["Nothing to hand over."]
+def test_a_limit_counts_what_was_tried_inline():
+    many_due(3)
+    with connected(Receiver()):
+        assert dispatch.sweep(limit=2, inline=True) == Sweep(taken=2, done=2, left=1)
 
 
-def test_none_events_inline(heard):
-    unheard = event(received_at=datetime(2026, 3, 1, 12, tzinfo=UTC))
-    assert redispatch("--inline", "--include-none", "--since", "2026-03-01T12:00:01+00:00") == ["Nothing to hand over."]
-    assert redispatch("--inline", "--include-none", "--since", "2026-03-01T12:00:00+00:00") == [
-        "1 event tried.",
-        "1 event done.",
-    ]
-    assert heard == [unheard.pk]
+# Accounts in turns
 
 
-@pytest.mark.parametrize("since", ["2026-03-01", "2026-03-01T03:00:00Z"])
-def test_since_without_time_zone_support(settings, use, since):
-    settings.USE_TZ = False
-    settings.TIME_ZONE = "America/Sao_Paulo"
-    use(into_queue)
-    event(received_at=datetime(2026, 2, 28, 23, 59))
-    taken = event(received_at=datetime(2026, 3, 1))
-    redispatch("--include-none", "--since", since)
-    assert queue == [taken.pk]
+def test_accounts_take_turns(into_queue):
+    """However many of one account are due, and for however long, another one's do not wait for all of them."""
+    slow = many_due(400, dispatch_due_at=ago(days=2))
+    quick = many_due(60, account="norte")
+    dispatch.sweep()
+    assert sorted(queue) == pks(slow + quick)
+    account_of = dict(DeliveryEvent.objects.values_list("pk", "account"))
+    turns = [(account, len(list(turn))) for account, turn in groupby(queue, account_of.get)]
+    longest = max(length for account, length in turns[:-1])
+    assert longest <= 50
+    assert [account for account, _length in turns[:4]] == ["default", "norte", "default", "norte"]
 
 
-def test_limit_leaves_none_events_as_they_are(use):
-    use(into_queue)
-    events(3)
-    assert redispatch("--include-none", "--since", "2026-01-01", "--limit", "1") == [
-        "1 event handed over to the dispatcher.",
-        "2 events left for a later run.",
-    ]
-    assert DeliveryEvent.objects.filter(dispatch_status=Status.NONE).count() == 2
+def test_an_account_whose_receiver_always_raises_keeps_no_other_waiting():
+    many_due(300, dispatch_due_at=ago(days=2))
+    many_due(20, account="norte", dispatch_due_at=ago(minutes=1))
+
+    def receiver(sender, event, **kwargs):
+        if event.account == "default":
+            raise ValueError
+
+    with connected(receiver):
+        swept = dispatch.sweep(limit=100)
+    assert (swept.done, swept.failed) == (20, 80)
 
 
-@pytest.mark.parametrize("args", [["--include-none"], ["--since", "2026-01-01"]])
-def test_include_none_and_since_go_together(args):
-    with pytest.raises(CommandError, match="go together"):
-        redispatch(*args)
+def test_a_limit_is_shared_by_the_accounts(into_queue):
+    many_due(200)
+    many_due(200, account="norte")
+    many_due(200, account="sul")
+    dispatch.sweep(limit=150)
+    taken = DeliveryEvent.objects.filter(pk__in=queue).order_by().values_list("account").annotate(Count("pk"))
+    assert dict(taken) == {"default": 50, "norte": 50, "sul": 50}
 
 
-@pytest.mark.parametrize("since", ["yesterday", "2026-02-30", "2026-02-30T12:00", "31/01/2026"])
-def test_since_is_a_date(since):
-    with pytest.raises(CommandError, match="not a date"):
-        redispatch("--include-none", "--since", since)
-
-
-def test_a_dispatcher_that_fails_after_another_sweep_took_over(use):
-    use(hangs_until_another_sweep_has_it)
-    waiting = due()
-    assert dispatch.sweep().refused == 1
-    waiting.refresh_from_db()
-    assert waiting.dispatch_sweep_after is not None
-
-
-def test_every_event_once_over_many_batches(use, monkeypatch):
-    use(into_queue)
-    monkeypatch.setattr(dispatch, "_BATCH", 2)
+def test_every_event_once_over_many_turns(into_queue):
     moment = ago(minutes=1)
-    pks = [due(dispatch_due_at=moment).pk for _ in range(5)]
-    pks += [due(dispatch_due_at=moment + timedelta(seconds=second)).pk for second in range(1, 5)]
-    pks += [event().pk for _ in range(3)]
-    assert redispatch("--include-none", "--since", "2026-01-01") == ["12 events handed over to the dispatcher."]
-    assert queue == pks
+    rows = many_due(120, dispatch_due_at=moment)
+    rows += [due(dispatch_due_at=moment + timedelta(seconds=second / 2)) for second in range(1, 60)]
+    unheard = events(130)
+    assert dispatch.sweep(none_since=ago(days=1)).taken == len(rows) + len(unheard)
+    assert queue == pks(rows + unheard)
 
 
-def test_outcomes_of_many_batches_are_counted(heard, monkeypatch):
-    monkeypatch.setattr(dispatch, "_BATCH", 2)
-    events(5, dispatch_status=Status.PENDING, dispatch_due_at=ago(minutes=1))
-    assert redispatch() == ["5 events handed over to the dispatcher.", "5 events done."]
+def test_by_due_time_and_then_by_key(into_queue):
+    third, second, fourth, first = (due(dispatch_due_at=ago(minutes=minutes)) for minutes in (3, 4, 2, 5))
+    dispatch.sweep()
+    assert queue == pks([first, second, third, fourth])
 
 
-def test_batches_go_on_where_the_last_one_ended(use, monkeypatch):
-    """By due time and then by key, whichever of them was stored first."""
-    use(into_queue)
-    monkeypatch.setattr(dispatch, "_BATCH", 2)
-    third, second, fourth, first = [due(dispatch_due_at=ago(minutes=minutes)).pk for minutes in (3, 4, 2, 5)]
-    redispatch()
-    assert queue == [first, second, third, fourth]
-
-
-def test_a_sweep_reads_no_event_twice(use, django_assert_num_queries):
-    use(into_queue)
-
+def test_a_sweep_reads_no_event_twice(into_queue, django_assert_num_queries):
     def sweep(rows):
-        events(rows, dispatch_status=Status.PENDING, dispatch_due_at=ago(seconds=1))
-        with django_assert_num_queries(6 + rows):
+        many_due(rows)
+        with django_assert_num_queries(8 + rows):
             assert dispatch.sweep().taken == rows
 
     sweep(1)
     sweep(5)
 
 
+# What waits for its pause
+
+
+def test_now_takes_what_waits_for_its_pause(into_queue):
+    first = due()
+    second = due(dispatch_status=Status.RETRYING, dispatch_attempts=1, dispatch_due_at=ahead(hours=1))
+    # In a queue, or being tried.
+    due(dispatch_due_at=ahead(minutes=1))
+    due(dispatch_status=Status.RUNNING, dispatch_attempts=1, dispatch_due_at=ahead(minutes=1))
+    assert dispatch.sweep().waiting == 1
+    assert queue == [first.pk]
+    assert dispatch.sweep(now=True) == Sweep(taken=1)
+    assert queue == [first.pk, second.pk]
+
+
+@pytest.mark.parametrize("inline", [False, True])
+@pytest.mark.parametrize("raises", [None, ValueError(), TellAgain(0), TellAgain(-100)])
+def test_now_tries_each_once(inline, raises):
+    """Also what fails once more, and is retrying again while the sweep goes on."""
+    many_due(60, dispatch_status=Status.RETRYING, dispatch_attempts=1, dispatch_due_at=ahead(seconds=10))
+    receiver = Receiver(raises)
+    with connected(receiver):
+        assert dispatch.sweep(now=True, inline=inline).taken == 60
+    assert len(receiver.heard) == 60
+    assert set(DeliveryEvent.objects.values_list("dispatch_attempts", flat=True)) == {2}
+
+
+def test_now_with_a_limit_leaves_the_others_to_the_next_sweep(into_queue):
+    many_due(5, dispatch_status=Status.RETRYING, dispatch_attempts=1, dispatch_due_at=ahead(hours=1))
+    swept = dispatch.sweep(now=True, limit=2)
+    assert (swept.taken, swept.left + swept.waiting) == (2, 3)
+
+
+def test_what_waits_and_until_when():
+    moment = ahead(minutes=7)
+    event(dispatch_status=Status.RETRYING, dispatch_due_at=moment + timedelta(minutes=1))
+    event(dispatch_status=Status.RETRYING, dispatch_due_at=moment)
+    assert dispatch.sweep() == Sweep(waiting=2, next_due_at=moment)
+
+
+# What no receiver was connected for
+
+
+def test_none_events_are_taken_when_asked_for(into_queue):
+    since = ago(hours=1)
+    before, unheard = event(received_at=ago(hours=2)), event(received_at=since)
+    waiting = due()
+    assert dispatch.sweep() == Sweep(taken=1)
+    assert dispatch.sweep(none_since=since) == Sweep(taken=1)
+    assert queue == pks([waiting, unheard])
+    before.refresh_from_db()
+    assert (before.dispatch_status, before.dispatch_due_at) == ("none", None)
+    unheard.refresh_from_db()
+    assert unheard.dispatch_status == "pending"
+    assert dispatch.sweep(none_since=since) == Sweep()
+
+
+def test_none_events_inline():
+    unheard = event()
+    receiver = Receiver()
+    with connected(receiver):
+        assert dispatch.sweep(none_since=ago(hours=1), inline=True) == Sweep(taken=1, done=1)
+    assert receiver.heard == [unheard]
+
+
+def test_a_limit_leaves_none_events_as_they_are(into_queue):
+    events(3)
+    assert dispatch.sweep(none_since=ago(hours=1), limit=1) == Sweep(taken=1, left=2)
+    assert sorted(states()) == ["none", "none", "pending"]
+
+
+# Inline
+
+
+def test_inline_calls_receivers_whatever_the_dispatcher_is(into_queue):
+    row = due()
+    receiver = Receiver()
+    with connected(receiver):
+        assert dispatch.sweep(inline=True) == Sweep(taken=1, done=1)
+    assert (receiver.heard, queue) == ([row], [])
+
+
+def test_inline_counts_failures():
+    due()
+    with connected(failing()):
+        swept = dispatch.sweep(inline=True)
+    assert (swept.taken, swept.failed) == (1, 1)
+
+
+def test_inline_leaves_what_a_worker_took_meanwhile():
+    first, second = due(dispatch_due_at=ago(seconds=2)), due()
+    receiver = Receiver(does=lambda event: dispatch.deliver(second.pk))
+    with connected(receiver):
+        assert dispatch.sweep(inline=True) == Sweep(taken=1, done=1)
+    assert receiver.heard == [first, second]
+
+
+def test_inline_without_a_receiver_tries_nothing():
+    due()
+    unheard = event()
+    assert dispatch.sweep(inline=True, none_since=ago(hours=1)).taken == 0
+    assert list(DeliveryEvent.objects.values_list("dispatch_attempts", flat=True)) == [0, 0]
+    assert DeliveryEvent.objects.due().count() == 2
+    unheard.refresh_from_db()
+    assert unheard.dispatch_status == "pending"
+
+
+def test_a_receiver_that_exits_does_not_end_the_sweep(caplog):
+    """It would stop at the same event each minute."""
+    many_due(3)
+    with connected(Receiver(SystemExit(), times=1)):
+        assert dispatch.sweep(inline=True) == Sweep(taken=3, done=2, failed=1)
+    assert sorted(states()) == ["done", "done", "running"]
+    assert " SystemExit;" in caplog.text
+
+
+# Dispatchers that fail
+
+
+def test_a_dispatcher_that_fails_leaves_the_event_due_and_the_others_unharmed(use):
+    use(dispatchers.down_the_first_time)
+    first, second = due(dispatch_due_at=ago(seconds=2)), due()
+    assert dispatch.sweep() == Sweep(taken=1, refused=1, left=1)
+    assert queue == pks([first, second])
+    assert dispatch.sweep() == Sweep(taken=1)
+    assert queue == pks([first, second, first])
+
+
+def test_a_dispatcher_that_is_down_is_asked_ten_times(use, caplog):
+    use(dispatchers.down)
+    many_due(25)
+    many_due(25, account="norte")
+    assert dispatch.sweep() == Sweep(refused=10, left=50)
+    assert len(queue) == 10
+    assert "554499999999" not in caplog.text
+
+
+def test_a_dispatcher_that_fails_now_and_then_is_asked_for_every_event(use):
+    use(dispatchers.up_every_tenth_time)
+    many_due(30)
+    assert dispatch.sweep() == Sweep(taken=3, refused=27, left=27)
+
+
+def test_what_is_refused_is_not_asked_for_again_in_the_same_sweep(use):
+    use(dispatchers.down)
+    rows = [due(dispatch_due_at=ago(minutes=1)) for _ in range(3)]
+    assert dispatch.sweep(now=True).refused == 3
+    assert queue == pks(rows)
+
+
+def hangs_until_another_sweep_has_it(pk):
+    DeliveryEvent.objects.update(dispatch_due_at=ahead(days=1))
+    raise ConnectionError
+
+
+def test_a_dispatcher_that_fails_after_another_sweep_took_over(use):
+    use(hangs_until_another_sweep_has_it)
+    due()
+    assert dispatch.sweep() == Sweep(refused=1)
+    assert not DeliveryEvent.objects.due().exists()
+
+
+# Queues
+
+
+@pytest.mark.parametrize(
+    ("received", "pause"),
+    [
+        (timedelta(seconds=-10), timedelta(minutes=5)),
+        (timedelta(seconds=10), timedelta(minutes=5)),
+        (timedelta(minutes=20), timedelta(minutes=20)),
+        (timedelta(hours=10), timedelta(hours=1)),
+    ],
+)
+def test_a_queue_gets_as_long_again_as_the_event_has_waited(into_queue, received, pause):
+    """A backlog of hours is not put into the queue again each minute."""
+    row = due(received_at=timezone.now() - received)
+    before = timezone.now()
+    dispatch.sweep()
+    after = timezone.now()
+    row.refresh_from_db()
+    assert before + pause <= row.dispatch_due_at <= after + pause + timedelta(minutes=1)
+    assert dispatch.sweep().taken == 0
+    make_due()
+    assert dispatch.sweep().taken == 1
+    assert queue == [row.pk, row.pk]
+
+
+def test_a_failed_attempt_is_swept_when_its_pause_is_over_whatever_the_queue_was_given(into_queue):
+    row = due(received_at=ago(hours=10))
+    dispatch.sweep()
+    with connected(failing()):
+        dispatch.deliver(queue.pop())
+    row.refresh_from_db()
+    assert row.dispatch_due_at < ahead(minutes=6)
+    make_due()
+    assert dispatch.sweep().taken == 1
+    assert queue == [row.pk]
+
+
+# Sweeps that overlap
+
+
+def takes_the_second_too(pk):
+    dispatchers.into_queue(pk)
+    second = DeliveryEvent.objects.order_by("pk")[1]
+    DeliveryEvent.objects.filter(pk=second.pk).update(dispatch_due_at=ahead(minutes=1))
+
+
+def overlapped_by_another_sweep(pk):
+    dispatchers.into_queue(pk)
+    dispatch.sweep()
+
+
 def test_an_event_that_another_sweep_took_holds_up_no_other(use):
     use(takes_the_second_too)
-    pks = [due(dispatch_due_at=ago(minutes=minutes)).pk for minutes in (5, 4, 3)]
+    rows = [due(dispatch_due_at=ago(minutes=minutes)) for minutes in (5, 4, 3)]
     assert dispatch.sweep().taken == 2
-    assert queue == [pks[0], pks[2]]
+    assert queue == pks([rows[0], rows[2]])
 
 
 def test_overlapping_sweeps_hand_nothing_over_twice(use):
     use(overlapped_by_another_sweep)
-    pks = [due(dispatch_due_at=ago(minutes=minutes)).pk for minutes in (5, 4, 3)]
-    redispatch()
-    assert sorted(queue) == pks
+    rows = [due(dispatch_due_at=ago(minutes=minutes)) for minutes in (5, 4, 3)]
+    dispatch.sweep()
+    assert sorted(queue) == pks(rows)
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("none_since", [None, datetime(2026, 1, 1, tzinfo=UTC)])
-def test_sweeps_at_the_same_time_hand_nothing_over_twice(use, none_since):
-    use(into_queue)
-    pks = [row.pk for row in events(30, dispatch_status=Status.PENDING, dispatch_due_at=ago(minutes=1))]
-    if none_since:
-        pks += [row.pk for row in events(30)]
+@pytest.mark.parametrize("options", [{}, {"now": True}, {"none_since": ago(days=1)}])
+def test_sweeps_at_the_same_time_hand_nothing_over_twice(into_queue, options):
+    rows = many_due(30)
+    if "none_since" in options:
+        rows += events(30)
     together = Barrier(3)
 
-    def sweep(_):
-        try:
-            together.wait()
-            return dispatch.sweep(none_since=none_since)
-        finally:
-            connection.close()
+    def sweep():
+        together.wait()
+        return dispatch.sweep(**options)
 
-    with ThreadPoolExecutor(3) as pool:
-        sweeps = list(pool.map(sweep, range(3)))
-    assert sorted(queue) == sorted(pks)
-    assert sum(swept.taken for swept in sweeps) == len(pks)
+    sweeps = in_threads([sweep] * 3, 3)
+    assert sorted(queue) == pks(rows)
+    assert sum(swept.taken for swept in sweeps) == len(rows)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_inline_sweeps_at_the_same_time_try_nothing_twice(heard):
-    pks = [row.pk for row in events(20, dispatch_status=Status.PENDING, dispatch_due_at=ago(minutes=1))]
+def test_inline_sweeps_at_the_same_time_try_nothing_twice():
+    rows = many_due(20)
     together = Barrier(3)
 
-    def sweep(_):
-        try:
-            together.wait()
-            return dispatch.sweep(inline=True)
-        finally:
-            connection.close()
+    def sweep():
+        together.wait()
+        return dispatch.sweep(inline=True)
 
-    with ThreadPoolExecutor(3) as pool:
-        sweeps = list(pool.map(sweep, range(3)))
-    assert sorted(heard) == sorted(pks)
-    assert sum(swept.done for swept in sweeps) == len(pks)
+    receiver = Receiver()
+    with connected(receiver):
+        sweeps = in_threads([sweep] * 3, 3)
+    assert sorted(pks(receiver.heard)) == pks(rows)
+    assert sum(swept.done for swept in sweeps) == len(rows)
