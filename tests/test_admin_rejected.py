@@ -70,6 +70,12 @@ def test_the_list_says_what_is_wrong_with_each(refuse):
         assert words in text
 
 
+def test_the_list_says_how_often_one_came(refuse):
+    for _ in range(3):
+        refuse("no JSON")
+    assert "3 times" in text_of(person("view_rejectedcallback").get(REJECTED))
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [

@@ -172,7 +172,7 @@ class BoundedDeletion(ReadOnlyAdmin):
             act=lambda batch: self._delete(request, batch),
             question=self._deletion_question,
             outcome=_deleted,
-            hint=gettext("To delete all that is old, run: python manage.py plugchat_prune --days N"),
+            hint=gettext("To delete all that is older than RETENTION_DAYS, run: python manage.py plugchat_prune"),
             is_dangerous=True,
             log_flag=DELETION,
         )
