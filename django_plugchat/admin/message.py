@@ -1,0 +1,248 @@
+"""The page of one message: its story first, then what it is found by, then what developers need."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+
+from django_plugchat import provider, times
+from django_plugchat.admin import progress
+from django_plugchat.admin.actions import why_waiting
+from django_plugchat.admin.base import ReadOnlyAdmin, pre, shown_id, shown_phone, time_tag
+from django_plugchat.admin.explanations import FAILURES, MEANINGS, outcome_pill, provider_text
+from django_plugchat.conf import app_settings
+from django_plugchat.failures import Failure
+from django_plugchat.models import DeliveryEvent
+
+#: Of the events of one message. A group of 1,000 has up to 3,000.
+MAX_STORY = 4_000
+MAX_LINES = 50
+MAX_PARTICIPANTS = 100
+MAX_OTHERS = 5
+#: How long after a message another one to the same number counts as another try.
+_TRIED_AGAIN = timedelta(days=7)
+#: PlugChat may say late what happened earlier: then both times are told.
+_LATE = timedelta(minutes=2)
+
+_Outcome = DeliveryEvent.Outcome
+
+
+@dataclass
+class Line:
+    """One step of a message, or the same step of many participants of a group."""
+
+    outcome: str
+    moment: datetime
+    pill: SafeString
+    texts: list[Any] = field(default_factory=list)
+    #: What a failure means, and what to do.
+    failure: tuple[str, Any, Any] | None = None
+    said: str = ""
+    #: Of the event, where it is one and not the one whose page this is.
+    pk: Any = None
+    is_current: bool = False
+
+
+class MessagePage(ReadOnlyAdmin):
+    """For the admin of events."""
+
+    change_form_template = "admin/django_plugchat/deliveryevent/change_form.html"
+    # The template shows what there is: Django has no field to show.
+    fieldsets = ((None, {"fields": ()}),)
+
+    class Media:
+        js = ["django_plugchat/copy.js"]
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        response = super().change_view(request, object_id, form_url, extra_context)
+        context = getattr(response, "context_data", None) or {}
+        if event := context.get("original"):
+            context.update(self._message(request, event))
+        return response
+
+    def _message(self, request: HttpRequest, event: Any) -> dict[str, Any]:
+        story = self._story(request, event)
+        come_to = progress.furthest(told.outcome for told in story)
+        participants = _participants(story, event)
+        failed = next((told for told in reversed(story) if told.failure), None)
+        return {
+            "title": gettext("Message to %(phone)s") % {"phone": shown_phone(event, event.phone)},
+            "subtitle": None,
+            "account": app_settings.label(event.account),
+            "come_to": outcome_pill(come_to),
+            "meaning": MEANINGS[_Outcome(come_to)],
+            # The explanation of a failure stands beside it in the story, unless the message went out after all.
+            "went_out_after_all": failed is not None and come_to != _Outcome.FAILED,
+            "lines": _lines(story, event),
+            "story_is_cut": len(story) > MAX_STORY,
+            "participants": participants[:MAX_PARTICIPANTS],
+            "participant_count": len(participants),
+            "more_participants": max(0, len(participants) - MAX_PARTICIPANTS),
+            "others": self._other_messages(request, event, story),
+            "ids": _ids(event, story),
+            "technical": _technical(event),
+            "payload": pre(json.dumps(event.payload, ensure_ascii=False, indent=2)) if event.whole_phones else "",
+            "may_redispatch": self.has_redispatch_permission(request),  # type: ignore[attr-defined]
+            "action_checkbox_name": ACTION_CHECKBOX_NAME,
+        }
+
+    def _story(self, request: HttpRequest, event: DeliveryEvent) -> list[Any]:
+        """What was said about the message, in the order of what happened; this event always among it."""
+        rows: Any = self.get_queryset(request)
+        found = rows.for_account(event.account).for_message(event.zaap_id, event.message_id).defer("payload")
+        # Sorted here: for an ORDER BY with a LIMIT a database may walk along all that the account has.
+        story = [told for told in found.order_by()[: MAX_STORY + 1] if told.pk != event.pk]
+        return sorted([*story, event], key=lambda told: (_happened(told), _step(told.outcome), told.pk))
+
+    def _other_messages(self, request: HttpRequest, event: DeliveryEvent, story: list[Any]) -> list[dict[str, Any]]:
+        """Messages with the same customId, and the next to the same number: it may have been tried again."""
+        rows: Any = self.get_queryset(request)
+        rows = rows.for_account(event.account).deliveries().order_by()
+        own_ids = {told.zaap_id for told in story} | {""}
+        custom_id = next((told.custom_id for told in story if told.custom_id), "")
+        found = {told.pk: told for told in rows.for_custom_id(custom_id)[: MAX_STORY // 10]}
+        same_custom_id = set(found)
+        if event.phone_digits:
+            later = rows.filter(
+                Q(received_at__gt=event.received_at) & Q(received_at__lt=event.received_at + _TRIED_AGAIN),
+                phone_digits=event.phone_digits,
+            )
+            found |= {told.pk: told for told in later[: MAX_STORY // 10]}
+        others = [told for told in found.values() if told.zaap_id not in own_ids]
+        # The nearest ones.
+        others.sort(key=lambda told: abs(told.received_at - event.received_at))
+        others = sorted(others[:MAX_OTHERS], key=lambda told: told.received_at)
+        come_to = progress.of_page(others)
+        return [
+            {
+                "pk": other.pk,
+                "moment": time_tag(other.received_at),
+                "pill": outcome_pill(come_to[other.pk]),
+                "why": gettext("the same customId") if other.pk in same_custom_id else gettext("the same number"),
+                "is_later": other.received_at > event.received_at,
+            }
+            for other in others
+        ]
+
+
+def _happened(event: DeliveryEvent) -> datetime:
+    return event.occurred_at or event.received_at
+
+
+def _step(outcome: str) -> int:
+    return _Outcome.values.index(outcome)
+
+
+def _lines(story: list[Any], current: DeliveryEvent) -> list[Line]:
+    of_group: dict[str, list[Any]] = {}
+    lines = []
+    for told in story:
+        if told.participant:
+            of_group.setdefault(told.outcome, []).append(told)
+        elif len(lines) < MAX_LINES or told.pk == current.pk:
+            lines.append(_line(told, current))
+    lines += [_line_of_group(outcome, events) for outcome, events in of_group.items()]
+    return sorted(lines, key=lambda line: (line.moment, _step(line.outcome)))
+
+
+def _line(event: Any, current: DeliveryEvent) -> Line:
+    line = Line(event.outcome, _happened(event), outcome_pill(event.outcome), is_current=event.pk == current.pk)
+    line.pk = None if line.is_current else event.pk
+    if abs(event.received_at - line.moment) > _LATE:
+        line.texts.append(gettext("PlugChat told it at %(when)s.") % {"when": times.shown(event.received_at)})
+    if event.times_received > 1:
+        text = ngettext(
+            "PlugChat told it %(count)s time, the last at %(when)s.",
+            "PlugChat told it %(count)s times, the last at %(when)s.",
+            event.times_received,
+        )
+        line.texts.append(text % {"count": event.times_received, "when": times.shown(event.last_received_at)})
+    if event.failure:
+        line.failure = (Failure(event.failure).label, *FAILURES[event.failure])
+        line.said = provider_text(event)
+    return line
+
+
+def _line_of_group(outcome: str, events: list[Any]) -> Line:
+    """``events`` in the order in which they happened."""
+    count = len({event.participant for event in events})
+    first, last = _happened(events[0]), _happened(events[-1])
+    text = ngettext("%(count)s participant of the group.", "%(count)s participants of the group.", count)
+    texts = [text % {"count": count}]
+    if last > first:
+        texts.append(gettext("The last at %(when)s.") % {"when": times.shown(last)})
+    return Line(outcome, first, outcome_pill(outcome), texts)
+
+
+def _participants(story: Iterable[Any], current: DeliveryEvent) -> list[tuple[str, SafeString, SafeString]]:
+    """How far the message has come for each of a group; the one whose status this is comes first."""
+    furthest: dict[str, Any] = {}
+    for told in story:
+        known = furthest.get(told.participant)
+        if told.participant and (known is None or _step(told.outcome) >= _step(known.outcome)):
+            furthest[told.participant] = told
+    rows = sorted(furthest.values(), key=lambda told: (told.participant != current.participant, told.participant))
+    # All are sorted, and as many are masked as are shown.
+    return [
+        (shown_phone(told, told.participant), outcome_pill(told.outcome), time_tag(_happened(told)))
+        if number < MAX_PARTICIPANTS
+        else ("", SafeString(), SafeString())
+        for number, told in enumerate(rows)
+    ]
+
+
+def _ids(event: Any, story: list[Any]) -> list[dict[str, Any]]:
+    """What the message is found by: of a status also what its delivery callback says."""
+    told = [event, *(other for other in story if other.type == provider.DELIVERY_CALLBACK)]
+    names = {"zaap_id": "zaapId", "message_id": "messageId", "custom_id": "customId", "instance_id": "instanceId"}
+    rows = []
+    for name, label in names.items():
+        if value := next((value for other in told if (value := getattr(other, name))), ""):
+            shown = shown_id(event, value)
+            # A masked one is good for nothing elsewhere.
+            rows.append({"label": label, "value": shown, "may_copy": shown == value})
+    phones = [(_("phone"), event.phone), (_("participant"), event.participant)]
+    rows += [
+        {"label": label, "value": phone if event.whole_phones else shown_phone(event, phone), "may_copy": event.whole_phones}
+        for label, phone in phones
+        if phone
+    ]
+    return rows
+
+
+def _technical(event: Any) -> list[tuple[Any, Any]]:
+    name_of = event._meta.get_field
+
+    def moment(name: str) -> tuple[Any, Any]:
+        value = getattr(event, name)
+        return name_of(name).verbose_name, value and time_tag(value)
+
+    dispatch = f"{event.get_dispatch_status_display()}. {why_waiting(event)}".strip()
+    rows = [
+        (_("dispatch"), dispatch),
+        (name_of("dispatch_attempts").verbose_name, event.dispatch_attempts or ""),
+        moment("dispatched_at"),
+        moment("dispatch_due_at"),
+        (name_of("dispatch_error").verbose_name, pre(event.dispatch_error) if event.dispatch_error else ""),
+        (name_of("type").verbose_name, event.type),
+        (name_of("account").verbose_name, format_html("<code>{}</code>", event.account)),
+        (name_of("secret_id").verbose_name, format_html("<code>{}</code>", event.secret_id)),
+        moment("occurred_at"),
+        moment("received_at"),
+        moment("last_received_at"),
+        (name_of("times_received").verbose_name, event.times_received),
+    ]
+    return [(label, value) for label, value in rows if value]

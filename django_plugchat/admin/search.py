@@ -1,0 +1,60 @@
+"""What people type or paste to find a message: an id, ``#123``, several ids, a number as it is written on a card."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any
+
+from django.db.models import Q
+from django.http import HttpRequest
+
+from django_plugchat.admin.base import sees_phones
+from django_plugchat.phones import searched
+
+logger = logging.getLogger("django_plugchat.admin")
+
+MAX_TERMS = 100
+_SEPARATORS = re.compile(r"[,;\t\r\n]|\s(?=\+)")
+_SHORTEST_NUMBER = 8
+_LONGEST_NUMBER = 20
+_SHORTEST_PASTED_ID = 3
+
+
+def terms(typed: str) -> list[str]:
+    """What may be meant, each once: the whole, what commas and lines separate, and words, unless they make a number."""
+    parts = [part.strip() for part in [typed, *_SEPARATORS.split(typed)]]
+    found = dict.fromkeys(parts)
+    for part in parts:
+        words = part.split()
+        if not _is_number(part) or _is_list_of_ids(words):
+            found |= dict.fromkeys(words)
+    cleaned = (term.strip("\"'").removeprefix("#").strip() for term in found)
+    return list(dict.fromkeys(term for term in cleaned if term))[:MAX_TERMS]
+
+
+def _is_number(text: str) -> bool:
+    digits = sum(character.isdigit() for character in text)
+    letters = sum(character.isalpha() for character in text)
+    return not letters and _SHORTEST_NUMBER <= digits <= _LONGEST_NUMBER
+
+
+def _is_list_of_ids(words: list[str]) -> bool:
+    """Whether digits are several ids, such as "123 124 125": as a number is hardly ever grouped."""
+    lengths = {len(word) for word in words}
+    return len(words) > 2 and len(lengths) == 1 and lengths.pop() >= _SHORTEST_PASTED_ID
+
+
+def found_by(request: HttpRequest, typed: str) -> Q:
+    """The events that are meant, each of these conditions by its index."""
+    wanted = terms(typed)
+    # Ids of the provider are upper-case hex, and are read aloud.
+    ids = {*wanted, *(term.upper() for term in wanted)}
+    numbers = {number for term in wanted for number in searched(term) if len(number) >= _SHORTEST_NUMBER}
+    if numbers and not sees_phones(request):
+        user: Any = request.user
+        logger.info("%s searched for a phone number.", user.get_username())
+    condition = Q(zaap_id__in=ids) | Q(custom_id__in=ids) | Q(message_id__in=ids)
+    if numbers:
+        condition |= Q(phone_digits__in=numbers) | Q(participant_digits__in=numbers)
+    return condition
