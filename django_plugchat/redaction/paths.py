@@ -6,6 +6,7 @@ from django.http import HttpRequest
 from django.urls import Resolver404, resolve
 
 from django_plugchat.phones import MASK
+from django_plugchat.redaction.texts import redact
 
 #: The provider sends it with each callback: a credential that can send messages.
 CREDENTIAL = "HTTP_Z_API_TOKEN"
@@ -28,14 +29,13 @@ def hide_secret(request: HttpRequest) -> None:
     Then middleware, error mails, trackers and the server's access log have nothing left to show. Who called is in
     ``resolver_match``, which names the account.
     """
-    written = request.path.rstrip("/")
     request.path = hidden_path(request.path)
     request.path_info = hidden_path(request.path_info)
     meta = request.META
-    if not written.endswith("/callback"):
+    for key, value in list(meta.items()):
         # Proxies repeat the path in headers of their own.
-        for key in [key for key, value in meta.items() if isinstance(value, str) and written in value]:
-            meta[key] = request.path
+        if isinstance(value, str) and ("callback" in value or "%" in value):
+            meta[key] = redact(value)
     meta |= {key: request.path for key in _PATH_KEYS if key in meta}
     meta["PATH_INFO"] = request.path_info
     meta.pop(CREDENTIAL, None)

@@ -33,9 +33,9 @@ def before_send(event: Any, hint: Any) -> Any:
 
 
 def _is_ours(event: Any) -> bool:
-    url = (event.get("request") or {}).get("url") or ""
-    if _APP in url or MASK in url or redact(url) != url:
-        return True
+    for path in ((event.get("request") or {}).get("url"), event.get("transaction")):
+        if path and (_APP in path or MASK in path or redact(path) != path):
+            return True
     names = [event.get("logger"), *(frame.get("module") for frame in _frames(event))]
     return any(name and name.startswith(_APP) for name in names)
 

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator
 from urllib.parse import unquote
 
+from django.core.exceptions import ImproperlyConfigured
+
 from django_plugchat.conf import AccountIndex, app_settings
 from django_plugchat.phones import MASK
 
@@ -61,7 +63,12 @@ _known: tuple[AccountIndex | None, _Confidential] = (None, _Confidential(frozens
 
 def _without_secrets(text: str) -> str:
     global _known
-    index, known = app_settings.index, _known
+    try:
+        index = app_settings.index
+    except ImproperlyConfigured:
+        # A server's own process, which logs before it loads the project.
+        return text
+    known = _known
     if known[0] is not index:
         known = _known = (index, _Confidential(index.confidential))
     return known[1].hidden_in(text)
