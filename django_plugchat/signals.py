@@ -8,6 +8,8 @@ from django.dispatch import Signal
 
 logger = logging.getLogger(__name__)
 
+_TEN_YEARS = 10 * 365 * 24 * 60 * 60  # seconds
+
 
 class TellAgain(Exception):  # noqa: N818
     """Raised by a receiver that can't use an event yet: its own row is not saved, another service is away.
@@ -15,9 +17,15 @@ class TellAgain(Exception):  # noqa: N818
     The event is told again, to all receivers, after ``seconds``. It counts as an attempt, and is logged as no error.
     """
 
+    #: Of a subclass with an ``__init__`` of its own, too.
+    seconds: float = 60
+
     def __init__(self, seconds: float = 60) -> None:
         super().__init__(seconds)
-        self.seconds = seconds
+        # A mistake is noticed here, where the traceback leads to the receiver. NaN compares as False.
+        if not seconds <= _TEN_YEARS:
+            raise ValueError("seconds must be a number, and ten years at most.")
+        self.seconds = max(seconds, 0)
 
 
 def receiver_name(receiver: Any) -> str:
