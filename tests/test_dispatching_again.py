@@ -1,4 +1,4 @@
-"""Starting dispatches over."""
+"""Starting over: what the admin's "Dispatch again" does."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from django.db import transaction
 from django.utils import timezone
 
 from django_plugchat import dispatch
+from django_plugchat.dispatch import Attempt
 from django_plugchat.models import DeliveryEvent
 
 from .dispatchers import queue
+from .receivers import Receiver, connected, failing
 from .rows import Status, event, events
+from .waiting import states
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -20,7 +23,7 @@ SOON = timedelta(minutes=5)
 
 
 @pytest.fixture(autouse=True)
-def dispatcher(plugchat):
+def _into_queue(plugchat):
     queue.clear()
     plugchat(DISPATCHER="tests.dispatchers.into_queue")
 
@@ -28,13 +31,15 @@ def dispatcher(plugchat):
 @pytest.mark.parametrize(
     ("status", "attempts", "due_in"),
     [
-        *((status, 5, None) for status in Status.values),
+        (Status.NONE, 0, None),
+        (Status.DONE, 1, None),
+        (Status.EXHAUSTED, 5, None),
         # Waiting for its next attempt.
-        (Status.FAILED, 1, SOON),
+        (Status.RETRYING, 1, SOON),
         # In a queue.
         (Status.PENDING, 0, SOON),
         # Tried by a worker that died.
-        (Status.PENDING, 1, -SOON),
+        (Status.RUNNING, 1, -SOON),
     ],
 )
 def test_events_start_over_whatever_became_of_them(status, attempts, due_in):
@@ -43,53 +48,76 @@ def test_events_start_over_whatever_became_of_them(status, attempts, due_in):
         dispatch_status=status,
         dispatch_attempts=attempts,
         dispatch_due_at=due_in and now + due_in,
-        dispatch_sweep_after=now + SOON,
         dispatched_at=now,
         dispatch_error="Old",
     )
-    assert dispatch.redispatch(DeliveryEvent.objects.all()) == 1
+    assert dispatch.start_over(DeliveryEvent.objects.all()) == 1
     assert queue == [row.pk]
     row = DeliveryEvent.objects.due().get()
     assert (row.dispatch_status, row.dispatch_attempts, row.dispatch_error) == ("pending", 0, "")
-    assert (row.dispatched_at, row.dispatch_sweep_after) == (None, None)
+    assert row.dispatched_at is None
+    with connected(Receiver()):
+        assert dispatch.deliver(row.pk) is Attempt.DONE
 
 
 def test_what_is_being_tried_is_left_alone():
-    tried = event(dispatch_status=Status.PENDING, dispatch_attempts=1, dispatch_due_at=timezone.now() + SOON)
+    tried = event(dispatch_status=Status.RUNNING, dispatch_attempts=1, dispatch_due_at=timezone.now() + SOON)
     before = DeliveryEvent.objects.values().get()
     other = event(dispatch_status=Status.DONE)
-    assert dispatch.redispatch(DeliveryEvent.objects.all()) == 1
+    assert dispatch.start_over(DeliveryEvent.objects.all()) == 1
     assert DeliveryEvent.objects.values().get(pk=tried.pk) == before
     # Those not asked for are, too.
-    assert dispatch.redispatch(DeliveryEvent.objects.filter(pk=tried.pk)) == 0
+    assert dispatch.start_over(DeliveryEvent.objects.filter(pk=tried.pk)) == 0
     assert DeliveryEvent.objects.due().get() == other
+
+
+def test_the_default_dispatcher_tells_them_at_once(plugchat):
+    plugchat(DISPATCHER="django_plugchat.tasks.enqueue")
+    events(3, dispatch_status=Status.EXHAUSTED, dispatch_attempts=5)
+    with connected(Receiver(), failing(times=1)):
+        assert dispatch.start_over(DeliveryEvent.objects.all()) == 3
+    assert states() == ["retrying", "done", "done"]
+    assert set(DeliveryEvent.objects.values_list("dispatch_attempts", flat=True)) == {1}
 
 
 def test_they_are_handed_over_when_that_is_committed():
     event(dispatch_status=Status.DONE)
     with transaction.atomic():
-        assert dispatch.redispatch(DeliveryEvent.objects.all()) == 1
+        assert dispatch.start_over(DeliveryEvent.objects.all()) == 1
         assert queue == []
     assert len(queue) == 1
 
 
-def test_a_dispatcher_that_is_down_is_not_asked_for_each_event(plugchat):
+def test_they_are_not_where_that_is_undone():
+    event(dispatch_status=Status.DONE)
+    with transaction.atomic():
+        dispatch.start_over(DeliveryEvent.objects.all())
+        transaction.set_rollback(True)
+    assert queue == []
+    assert states() == ["done"]
+
+
+#: More than are changed in one statement.
+MANY = 620
+
+
+def test_many():
+    rows = events(MANY, dispatch_status=Status.DONE)
+    assert dispatch.start_over(DeliveryEvent.objects.filter(dispatch_status=Status.DONE)) == MANY
+    assert queue == [row.pk for row in rows]
+    assert set(states()) == {"pending"}
+
+
+def test_a_dispatcher_that_is_down_is_asked_ten_times_in_all(plugchat):
     plugchat(DISPATCHER="tests.dispatchers.down")
-    events(15, dispatch_status=Status.DONE)
-    assert dispatch.redispatch(DeliveryEvent.objects.all()) == 15
+    events(MANY, dispatch_status=Status.DONE)
+    assert dispatch.start_over(DeliveryEvent.objects.all()) == MANY
     assert len(queue) == 10
-    assert DeliveryEvent.objects.due().count() == 15
+    assert DeliveryEvent.objects.due().count() == MANY
 
 
 def test_a_dispatcher_that_fails_now_and_then_is_asked_for_each_event(plugchat):
     plugchat(DISPATCHER="tests.dispatchers.up_every_tenth_time")
     events(25, dispatch_status=Status.DONE)
-    assert dispatch.redispatch(DeliveryEvent.objects.all()) == 25
+    assert dispatch.start_over(DeliveryEvent.objects.all()) == 25
     assert len(queue) == 25
-
-
-def test_many_are_handed_over_in_batches(monkeypatch):
-    monkeypatch.setattr(dispatch, "_BATCH", 2)
-    rows = events(5, dispatch_status=Status.DONE)
-    assert dispatch.redispatch(DeliveryEvent.objects.filter(dispatch_status=Status.DONE)) == 5
-    assert queue == [row.pk for row in rows]

@@ -6,63 +6,117 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
-PROGRAM = """
-import json, logging, sys
-options = json.loads(sys.argv[1])
-for name in options["missing"]:
-    sys.modules[name] = None
-from django.conf import settings
-settings.configure(
-    INSTALLED_APPS=["django_plugchat"],
-    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
-    **options["settings"],
-)
-import django
-django.setup()
-from django.core.management import call_command
-call_command("migrate", verbosity=0)
-from django_plugchat.models import DeliveryEvent
-from django_plugchat.signals import delivery_recorded
-delivery_recorded.connect(lambda **kwargs: None, weak=False)
-values = {"zaap_id": "A", "phone": "1", "type": "DeliveryCallback", "outcome": "sent", "payload": {}, "identity": []}
-event = DeliveryEvent.objects.record(values, account="default", secret_id="x")
-from django_plugchat import tasks
-event.refresh_from_db()
-print(json.dumps({"status": event.dispatch_status, "task": type(tasks.deliver_event).__name__}))
-"""
+from django_plugchat import dispatch, tasks
+from django_plugchat.signals import TellAgain
 
-FRAMEWORK = ["django.tasks", "django_tasks"]
+from .payloads import EXAMPLE
+from .receivers import Receiver, connected, failing
+from .waiting import due, states
+
+FRAMEWORK = tasks.framework.__name__
+IMMEDIATE = f"{FRAMEWORK}.backends.immediate.ImmediateBackend"
+DUMMY = f"{FRAMEWORK}.backends.dummy.DummyBackend"
+
+
+def tasks_setting(backend: str, alias: str = "default", **options: Any) -> dict[str, Any]:
+    return {"TASKS": {alias: {"BACKEND": backend} | options}}
+
+
+def run(*, missing=(), settings=None, later=None, fails=False) -> dict[str, Any]:
+    asked = {"missing": list(missing), "settings": settings or {}, "later": later or {}, "fails": fails}
+    process = subprocess.run(
+        [sys.executable, "-m", "tests.bare_project", json.dumps(asked)],
+        env={name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"},
+        stdout=subprocess.PIPE,
+        timeout=60,
+        check=True,
+    )
+    answer: dict[str, Any] = json.loads(process.stdout)
+    return answer
 
 
 @pytest.mark.parametrize(
-    ("missing", "settings", "expected"),
+    ("missing", "settings", "task"),
     [
-        ([], {}, {"status": "done", "task": "Task"}),
-        (FRAMEWORK, {}, {"status": "done", "task": "function"}),
-        (
-            [],
-            {"TASKS": {"default": {"BACKEND": "IMMEDIATE", "QUEUES": ["mail", "other"]}}},
-            {"status": "done", "task": "Task"},
-        ),
-        ([], {"TASKS": {"default": {"BACKEND": "IMMEDIATE", "QUEUES": []}}}, {"status": "done", "task": "Task"}),
-        ([], {"TASKS": {"slow": {"BACKEND": "IMMEDIATE", "QUEUES": ["mail"]}}}, {"status": "done", "task": "Task"}),
-        ([], {"TASKS": {"default": {"BACKEND": "DUMMY"}}}, {"status": "pending", "task": "Task"}),
-        ([], {"TASKS": {"default": {"BACKEND": "nowhere.Backend"}}}, {"status": "done", "task": "function"}),
+        ([], {}, "Task"),
+        (["django.tasks", "django_tasks"], {}, "function"),
+        ([], tasks_setting(IMMEDIATE, QUEUES=["mail", "other"]), "Task"),
+        ([], tasks_setting(IMMEDIATE, QUEUES=[]), "Task"),
+        ([], tasks_setting(IMMEDIATE, alias="slow", QUEUES=["mail"]), "Task"),
     ],
 )
-def test_whatever_the_project_configures(missing, settings, expected):
-    framework = "django.tasks"
-    try:
-        import django.tasks  # noqa: F401
-    except ImportError:
-        framework = "django_tasks"
-    text = json.dumps({"missing": missing, "settings": settings})
-    text = text.replace("IMMEDIATE", f"{framework}.backends.immediate.ImmediateBackend")
-    text = text.replace("DUMMY", f"{framework}.backends.dummy.DummyBackend")
-    run = subprocess.run(
-        [sys.executable, "-c", PROGRAM, text], env=os.environ, stdout=subprocess.PIPE, timeout=60, check=True
-    )
-    assert json.loads(run.stdout) == expected
+def test_what_would_run_inside_the_request_is_claimed_by_the_insert(missing, settings, task):
+    assert run(missing=missing, settings=settings) == {"status": "done", "statements": 2, "task": task, "logged": []}
+
+
+def test_a_setting_that_can_not_be_used():
+    """An error when the project starts; receivers run inside the request all the same."""
+    answer = run(settings=tasks_setting("nowhere.Backend"))
+    assert answer == {"status": "done", "statements": 2, "task": "function", "logged": ["django_plugchat.tasks ERROR"]}
+
+
+@pytest.mark.parametrize(
+    ("settings", "status"),
+    [
+        (tasks_setting(DUMMY), "pending"),
+        # A project's own kind of the immediate backend may do more, or run elsewhere.
+        (tasks_setting("tests.backends.Traced"), "done"),
+        ({"PLUGCHAT": {"DISPATCHER": "django_plugchat.dispatch.deliver"}}, "done"),
+    ],
+)
+def test_all_else_goes_through_the_dispatcher(settings, status):
+    answer = run(settings=settings)
+    assert (answer["status"], answer["statements"]) == (status, 1 if status == "pending" else 4)
+
+
+def test_settings_that_change_after_the_start():
+    """As ``override_settings`` in a project's tests: the task's backend is there no longer, and the event is kept."""
+    answer = run(later=tasks_setting(IMMEDIATE, alias="other"))
+    assert (answer["status"], answer["statements"]) == ("pending", 1)
+    assert answer["logged"] == ["django_plugchat.dispatch ERROR"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_framework_sees_a_failure(fails):
+    answer = run(settings=tasks_setting("tests.backends.Traced"), fails=fails)
+    assert answer["status"] == ("retrying" if fails else "done")
+    assert (f"{FRAMEWORK} ERROR" in answer["logged"]) == fails
+
+
+@pytest.mark.django_db
+def test_the_task_of_an_attempt_that_failed_fails():
+    row = due()
+    with connected(failing()), pytest.raises(tasks.ReceiverFailed) as error:
+        tasks.tell_receivers.call(row.pk)
+    assert "554499999999" not in str(error.value)
+    assert states() == ["retrying"]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("receiver", [Receiver(), Receiver(TellAgain())])
+def test_the_task_of_an_attempt_that_did_not_fail_ends(receiver):
+    row = due()
+    with connected(receiver):
+        assert tasks.tell_receivers.call(row.pk) is None
+        # There is nothing to do.
+        assert tasks.tell_receivers.call(row.pk) is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_framework_hears_nothing_of_what_runs_inside_the_request(post, caplog):
+    with connected(Receiver()):
+        post(EXAMPLE)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("dispatcher", "expected"), [("django_plugchat.tasks.enqueue", True), ("tests.dispatchers.into_queue", False)]
+)
+def test_only_the_default_dispatcher_runs_inside_the_request(plugchat, dispatcher, expected):
+    plugchat(DISPATCHER=dispatcher)
+    assert dispatch.uses_default_dispatcher() is expected
+    assert tasks.would_run_at_once() is expected
