@@ -17,7 +17,7 @@ from django_plugchat.models import Registration
 
 @admin.register(Registration)
 class RegistrationAdmin(ReadOnlyAdmin):
-    list_display = ("account_label", "webhook", "secret_id", "registered")
+    list_display = ("account_label", "webhook", "registered", "secret_id")
     fields = readonly_fields = list_display
     ordering = ("account", "webhook")
 
