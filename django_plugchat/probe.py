@@ -158,10 +158,12 @@ def _answered_obstacle(answer: Answer, url: str, target: SplitResult | None) -> 
 
 
 def _redirect(asked: SplitResult, target: SplitResult) -> Obstacle:
-    if target.netloc != asked.netloc:
+    if target.hostname != asked.hostname:
         return Obstacle.OTHER_HOST
     if target.scheme != asked.scheme:
         return Obstacle.PLAIN_HTTP
+    if target.netloc != asked.netloc:
+        return Obstacle.OTHER_HOST
     return Obstacle.HTTPS_LOOP if target == asked else Obstacle.OTHER_PATH
 
 
@@ -210,7 +212,7 @@ def _text(obstacle: Obstacle) -> str:
             "host in PUBLIC_URL."
         ),
         Obstacle.OTHER_PATH: _(
-            "It redirects to another path, %(target)s, and a redirect loses the POST. Except the callback from the "
+            "It redirects to another path, %(target)s, and a redirect loses the POST. Exempt the callback from the "
             "middleware or the rule of the proxy that does so."
         ),
         Obstacle.ALLOWED_HOSTS: _("ALLOWED_HOSTS does not have this host. Add it, and restart the web server."),

@@ -204,6 +204,8 @@ def test_a_certificate_bundle_that_is_not_there(serve, tmp_path, monkeypatch):
     [
         ("https://www.example.com/plugchat/callback/", Obstacle.OTHER_HOST, "www.example.com"),
         (f"https://login.example.com/?next={URL}", Obstacle.OTHER_HOST, "login.example.com"),
+        (f"https://{HOST}:8443{URL}", Obstacle.OTHER_HOST, f"{HOST}:8443"),
+        (f"http://{HOST}{URL}", Obstacle.PLAIN_HTTP, "plain HTTP"),
         (f"http://{HOST}:{{port}}{URL}", Obstacle.PLAIN_HTTP, "plain HTTP"),
         (f"https://{HOST}:{{port}}{URL}", Obstacle.HTTPS_LOOP, "SECURE_PROXY_SSL_HEADER"),
         (URL, Obstacle.HTTPS_LOOP, "SECURE_PROXY_SSL_HEADER"),

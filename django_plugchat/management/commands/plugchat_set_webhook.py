@@ -208,6 +208,8 @@ class Command(BaseCommand):
             return
         text = _("Waiting at most %(seconds)g seconds for a callback. Send a message now.")
         self.stdout.write(text % {"seconds": seconds})
+        # Into a pipe it would be seen when the waiting is over.
+        self.stdout.flush()
         missing = list(registered)
         try:
             for callback, is_stored in registration.arrivals(registered, since=since, seconds=seconds):
@@ -278,14 +280,12 @@ def _chosen_accounts(name: str | None, all_accounts: bool) -> list[Account]:
         raise CommandError(_("PLUGCHAT has no account. Add one to its ACCOUNTS."))
     if all_accounts or (name is None and len(accounts) == 1):
         return list(accounts.values())
-    known = ", ".join(accounts)
+    values = {"name": mask_url(name or ""), "known": ", ".join(accounts)}
     name = "default" if name is None and "default" in accounts else name
     if name is None:
-        raise CommandError(_("Say which account with --account, or --all. There are: %(known)s.") % {"known": known})
+        raise CommandError(_("Say which account with --account, or --all. There are: %(known)s.") % values)
     if name not in accounts:
-        raise CommandError(
-            _("There is no account %(name)s. There are: %(known)s.") % {"name": mask_url(name), "known": known}
-        )
+        raise CommandError(_("There is no account %(name)s. There are: %(known)s.") % values)
     return [accounts[name]]
 
 
