@@ -176,13 +176,16 @@ def savepoint(alias: str) -> AbstractContextManager[Any]:
 def trying_twice(alias: str, operation: Callable[[], T]) -> T:
     """Run it; once more where the error is one that a new connection, or simply another attempt, may not meet."""
     connection: Any = connections[alias]
+    used = connection.connection
     try:
         return operation()
     except Error as error:
         if connection.in_atomic_block or connection.connection is None:
             raise
         is_read_only = bool(_codes(error) & _READ_ONLY)
-        if not is_read_only and connection.is_usable():
+        # One that dies in a transaction of the operation's own, Django has replaced at its end.
+        is_dead = (used is not None and connection.connection is not used) or not connection.is_usable()
+        if not is_read_only and not is_dead:
             if _codes(error) & _DEADLOCKS:
                 return operation()
             raise

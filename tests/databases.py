@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 from django.db import connection, connections
@@ -42,12 +43,31 @@ def raising(error: BaseException) -> Callable[..., Any]:
     return raise_error
 
 
-def kill(statement_of_its_number: str, kill_statement: str) -> None:
-    """End the default connection from another one, as a restart of the database does."""
+@contextmanager
+def switching(on: str, off_by_vendor: dict[str, str], off: str) -> Iterator[None]:
+    """Execute a statement, and at the end the one that takes it back on this database."""
     with connection.cursor() as cursor:
-        cursor.execute(statement_of_its_number)
+        cursor.execute(on)
+        try:
+            yield
+        finally:
+            cursor.execute(off_by_vendor.get(connection.vendor, off))
+
+
+def kill_connection(monkeypatch: Any) -> None:
+    """What a restart of the database does to a connection that is idle meanwhile."""
+    connection.ensure_connection()
+    if connection.vendor == "sqlite":
+        # A file does not go away: the only engine where this has to be acted.
+        dead = connection.connection
+        usable = connection.is_usable
+        monkeypatch.setattr(connection, "is_usable", lambda: connection.connection is not dead and usable())
+        dead.close()
+        return
+    with connection.cursor() as cursor:
+        cursor.execute({"postgresql": "SELECT pg_backend_pid()", "mysql": "SELECT CONNECTION_ID()"}[connection.vendor])
         (number,) = cursor.fetchone()
     other = connection.copy()
     with other.cursor() as cursor:
-        cursor.execute(kill_statement, [number])
+        cursor.execute({"postgresql": "SELECT pg_terminate_backend(%s)", "mysql": "KILL %s"}[connection.vendor], [number])
     other.close()
