@@ -141,7 +141,7 @@ class ReadOnlyAdmin(_ModelAdmin):
             return view(request, changelist)
 
         url_name = f"{self.opts.app_label}_{self.opts.model_name}_{name}"
-        return path(f"{name}/", self.admin_site.admin_view(filtered), name=url_name)  # type: ignore[type-var]
+        return path(f"{name}/", self.admin_site.admin_view(filtered), name=url_name)
 
     @admin.display(description=_("received at"))
     def received(self, row: Any) -> SafeString:

@@ -19,7 +19,8 @@ from django_plugchat import times
 from django_plugchat.admin.base import ReadOnlyAdmin
 from django_plugchat.admin.filters import ReceivedFilter
 from django_plugchat.failures import PLAIN_ERROR, Failure, of_kind
-from django_plugchat.models import DeliveryEvent, DeliveryEventQuerySet
+from django_plugchat.models import DeliveryEvent
+from django_plugchat.querysets import DeliveryEventQuerySet
 
 MAX_DAYS = 30
 #: Of the drawing, which is stretched to the width of the page.
@@ -135,8 +136,10 @@ def chart(events: DeliveryEventQuerySet, *, since: date | None, until: date | No
 
 
 def _failures(events: DeliveryEventQuerySet) -> list[tuple[str, str, int]]:
-    counts = events.failed().alias(**PLAIN_ERROR).aggregate(
-        **{kind: Count("pk", filter=of_kind(kind)) for kind in Failure.values}
+    counts = (
+        events.failed()
+        .alias(**PLAIN_ERROR)
+        .aggregate(**{kind: Count("pk", filter=of_kind(kind)) for kind in Failure.values})
     )
     found = [(kind.value, str(kind.label), counts[kind.value]) for kind in Failure if counts[kind.value]]
     return sorted(found, key=lambda row: -row[2])
@@ -166,7 +169,7 @@ class ChartPage(ReadOnlyAdmin):
             ],
             "query": changelist.get_query_string(),
         }
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        request.current_app = self.admin_site.name
         return TemplateResponse(request, "admin/django_plugchat/deliveryevent/chart.html", context)
 
     def _narrowed(self, changelist: Any) -> list[tuple[str, str]]:

@@ -33,7 +33,7 @@ from django_plugchat.conf import app_settings
 from django_plugchat.models import DeliveryEvent
 
 _DISPATCH_SYMBOLS = {
-    DeliveryEvent.DispatchStatus.NONE: "–",
+    DeliveryEvent.DispatchStatus.NONE: "",
     DeliveryEvent.DispatchStatus.PENDING: "…",
     DeliveryEvent.DispatchStatus.RUNNING: "…",
     DeliveryEvent.DispatchStatus.RETRYING: "↻",
@@ -87,11 +87,8 @@ class DeliveryEventAdmin(MessagePage, ChartPage, ExportCsv, DispatchAgain):
 
     @admin.display(description=_("received at"))
     def received(self, event: DeliveryEvent) -> SafeString:
-        moment = time_tag(event.received_at)
-        if event.times_received == 1:
-            return moment
         times = ngettext("%(count)s time", "%(count)s times", event.times_received) % {"count": event.times_received}
-        return format_html('{} <span class="plugchat-quiet">{}</span>', moment, times)
+        return format_html("{}{}", time_tag(event.received_at), _small([times] if event.times_received > 1 else []))
 
     @admin.display(description=_("phone"))
     def number(self, event: DeliveryEvent) -> SafeString:
@@ -102,7 +99,7 @@ class DeliveryEventAdmin(MessagePage, ChartPage, ExportCsv, DispatchAgain):
 
     @admin.display(description=_("outcome"))
     def came_to(self, event: Any) -> SafeString:
-        lines = []
+        lines: list[Any] = []
         if event.type != provider.DELIVERY_CALLBACK:
             lines.append(_("Status"))
         if event.failure:
@@ -114,14 +111,12 @@ class DeliveryEventAdmin(MessagePage, ChartPage, ExportCsv, DispatchAgain):
 
     @admin.display(description=_("identification"))
     def ids(self, event: DeliveryEvent) -> SafeString:
-        named = [("customId", event.custom_id), ("zaapId", event.zaap_id)]
-        if not event.zaap_id:
-            named.append(("messageId", event.message_id))
-        return format_html_join(
-            "",
-            '<span class="plugchat-line"><span class="plugchat-quiet">{}</span> {}</span>',
-            ((name, shortened(shown_id(event, value))) for name, value in named if value),
-        )
+        # As much as tells them apart: whole ones would push what stands behind them off the screen.
+        lines = [format_html('<span class="plugchat-id">{}</span>', shortened(shown_id(event, event.custom_id)))]
+        for name, value in (("zaapId", event.zaap_id), ("messageId", "" if event.zaap_id else event.message_id)):
+            if value:
+                lines.append(_small([format_html("{} {}", name, shortened(shown_id(event, value), 9))]))
+        return format_html_join("", "{}", ((line,) for line in lines))
 
     @admin.display(description=_("dispatch"))
     def dispatch_pill(self, event: DeliveryEvent) -> SafeString:
@@ -132,7 +127,7 @@ class DeliveryEventAdmin(MessagePage, ChartPage, ExportCsv, DispatchAgain):
     # The page
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        response = super().changelist_view(request, extra_context)
+        response = super().changelist_view(request, {"title": gettext("Messages"), **(extra_context or {})})
         context = getattr(response, "context_data", None) or {}
         if changelist := context.get("cl"):
             context["may_export"] = self.has_export_permission(request)
@@ -144,7 +139,8 @@ class DeliveryEventAdmin(MessagePage, ChartPage, ExportCsv, DispatchAgain):
 
 
 def _small(lines: list[Any]) -> SafeString:
-    return format_html_join("", '<span class="plugchat-line plugchat-quiet">{}</span>', ((line,) for line in lines if line))
+    small = '<span class="plugchat-line plugchat-quiet">{}</span>'
+    return format_html_join("", small, ((line,) for line in lines if line))
 
 
 def _empty_page(request: HttpRequest, changelist: Any) -> dict[str, Any]:

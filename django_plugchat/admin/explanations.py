@@ -26,8 +26,8 @@ SYMBOLS = {
 #: How far a message has come, and what that does not say.
 MEANINGS = {
     _Outcome.SENT: _(
-        "PlugChat handed the message to WhatsApp. That the contact received it, PlugChat has not said: the phone may be "
-        "off, or PlugChat does not call this site for statuses."
+        "PlugChat handed the message to WhatsApp. Whether the contact received it, PlugChat has not said: the phone "
+        "may be off, or PlugChat does not call this site for statuses."
     ),
     _Outcome.FAILED: _("The message was not sent."),
     _Outcome.RECEIVED: _(
@@ -37,13 +37,15 @@ MEANINGS = {
     _Outcome.PLAYED: _("The contact played the audio or video."),
 }
 
+IN_GROUP = _("This is so for at least one participant of the group. Below is how far it has come for whom.")
+
 #: What each kind of failure means, and what to do.
 FAILURES: dict[str, tuple[Any, Any]] = {
     Failure.NUMBER: (
         _("This number has no WhatsApp, or is not a whole number."),
         _(
-            "Check the country, the area and the ninth digit, and ask the customer for the right number. Sending again to "
-            "the same number fails again."
+            "Check the country, the area and the ninth digit, and ask the customer for the right number. Sending "
+            "again to the same number fails again."
         ),
     ),
     Failure.RESTRICTED: (

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import logging
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -27,8 +27,9 @@ from django.utils.translation import gettext_lazy
 from django_plugchat import failures, times
 from django_plugchat.admin.base import ReadOnlyAdmin, sees_phones, shown_id
 from django_plugchat.conf import app_settings
-from django_plugchat.models import DeliveryEvent, DeliveryEventQuerySet
+from django_plugchat.models import DeliveryEvent
 from django_plugchat.phones import mask_phone
+from django_plugchat.querysets import DeliveryEventQuerySet
 
 logger = logging.getLogger("django_plugchat.admin")
 
@@ -72,7 +73,10 @@ class CsvExport:
         self.failures = {"": "", **{value: str(label) for value, label in failures.Failure.choices}}
         self.statuses = {value: str(label) for value, label in DeliveryEvent.DispatchStatus.choices}
         self.header = [
-            *(_("%(column)s (%(time_zone)s)") % {"column": self._name(name), "time_zone": self.zone} for name in _TIMES),
+            *(
+                _("%(column)s (%(time_zone)s)") % {"column": self._name(name), "time_zone": self.zone}
+                for name in _TIMES
+            ),
             *map(self._name, ("times_received", "account", "phone", "participant", "type", "outcome")),
             _("why it was not sent"),
             *map(self._name, ("error", "error_code", *_IDS, "dispatch_status")),
@@ -132,7 +136,7 @@ async def _in_threads(lines: Iterator[str]) -> AsyncIterator[str]:
 class ExportCsv(ReadOnlyAdmin):
     """For the admin of events: what is selected, or all rows of the list as it is filtered."""
 
-    actions = ("export_csv",)
+    actions: Sequence[str] = ("export_csv",)
 
     def get_urls(self) -> list[URLPattern]:
         return [self.page_of_rows("export", self.export_view), *super().get_urls()]

@@ -164,7 +164,7 @@ class ShowFilter(admin.SimpleListFilter):
     What only statuses have, or events of both kinds, is looked for in all of them: a search, a dispatch, "Read".
     """
 
-    title = _("what")
+    title = _("kind")
     parameter_name = "show"
     DELIVERIES, STATUSES, EVERYTHING = "deliveries", "statuses", "all"
 
@@ -210,7 +210,7 @@ class ShowFilter(admin.SimpleListFilter):
 
 
 class FailureFilter(admin.SimpleListFilter):
-    title = _("why it was not sent")
+    title = _("failure")
     parameter_name = "failure"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Any:

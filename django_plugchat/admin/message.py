@@ -13,6 +13,7 @@ from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
@@ -20,10 +21,11 @@ from django_plugchat import provider, times
 from django_plugchat.admin import progress
 from django_plugchat.admin.actions import why_waiting
 from django_plugchat.admin.base import ReadOnlyAdmin, pre, shown_id, shown_phone, time_tag
-from django_plugchat.admin.explanations import FAILURES, MEANINGS, outcome_pill, provider_text
+from django_plugchat.admin.explanations import FAILURES, IN_GROUP, MEANINGS, outcome_pill, provider_text
 from django_plugchat.conf import app_settings
 from django_plugchat.failures import Failure
 from django_plugchat.models import DeliveryEvent
+from django_plugchat.phones import mask_phone
 
 #: Of the events of one message. A group of 1,000 has up to 3,000.
 MAX_STORY = 4_000
@@ -35,6 +37,13 @@ _TRIED_AGAIN = timedelta(days=7)
 #: PlugChat may say late what happened earlier: then both times are told.
 _LATE = timedelta(minutes=2)
 
+#: What another message is: whether it came later, whether it has the same customId.
+_LATER_OR_EARLIER = {
+    (True, True): _("later, with the same customId"),
+    (True, False): _("later, to the same number"),
+    (False, True): _("earlier, with the same customId"),
+}
+
 _Outcome = DeliveryEvent.Outcome
 
 
@@ -45,9 +54,11 @@ class Line:
     outcome: str
     moment: datetime
     pill: SafeString
+    #: When, as people read it.
+    when: SafeString
     texts: list[Any] = field(default_factory=list)
     #: What a failure means, and what to do.
-    failure: tuple[str, Any, Any] | None = None
+    failure: tuple[Any, Any, Any] | None = None
     said: str = ""
     #: Of the event, where it is one and not the one whose page this is.
     pk: Any = None
@@ -83,7 +94,7 @@ class MessagePage(ReadOnlyAdmin):
             "subtitle": None,
             "account": app_settings.label(event.account),
             "come_to": outcome_pill(come_to),
-            "meaning": MEANINGS[_Outcome(come_to)],
+            "meaning": IN_GROUP if participants else MEANINGS[_Outcome(come_to)],
             # The explanation of a failure stands beside it in the story, unless the message went out after all.
             "went_out_after_all": failed is not None and come_to != _Outcome.FAILED,
             "lines": _lines(story, event),
@@ -91,7 +102,8 @@ class MessagePage(ReadOnlyAdmin):
             "participants": participants[:MAX_PARTICIPANTS],
             "participant_count": len(participants),
             "more_participants": max(0, len(participants) - MAX_PARTICIPANTS),
-            "others": self._other_messages(request, event, story),
+            "others": self._other_messages(request, event, story, is_failed=come_to == _Outcome.FAILED),
+            "is_failed": come_to == _Outcome.FAILED,
             "ids": _ids(event, story),
             "technical": _technical(event),
             "payload": pre(json.dumps(event.payload, ensure_ascii=False, indent=2)) if event.whole_phones else "",
@@ -107,15 +119,17 @@ class MessagePage(ReadOnlyAdmin):
         story = [told for told in found.order_by()[: MAX_STORY + 1] if told.pk != event.pk]
         return sorted([*story, event], key=lambda told: (_happened(told), _step(told.outcome), told.pk))
 
-    def _other_messages(self, request: HttpRequest, event: DeliveryEvent, story: list[Any]) -> list[dict[str, Any]]:
-        """Messages with the same customId, and the next to the same number: it may have been tried again."""
+    def _other_messages(
+        self, request: HttpRequest, event: DeliveryEvent, story: list[Any], *, is_failed: bool
+    ) -> list[dict[str, Any]]:
+        """Messages with the same customId; of a failed one also the next to the same number: was it tried again?"""
         rows: Any = self.get_queryset(request)
         rows = rows.for_account(event.account).deliveries().order_by()
         own_ids = {told.zaap_id for told in story} | {""}
         custom_id = next((told.custom_id for told in story if told.custom_id), "")
         found = {told.pk: told for told in rows.for_custom_id(custom_id)[: MAX_STORY // 10]}
         same_custom_id = set(found)
-        if event.phone_digits:
+        if is_failed and event.phone_digits:
             later = rows.filter(
                 Q(received_at__gt=event.received_at) & Q(received_at__lt=event.received_at + _TRIED_AGAIN),
                 phone_digits=event.phone_digits,
@@ -131,8 +145,7 @@ class MessagePage(ReadOnlyAdmin):
                 "pk": other.pk,
                 "moment": time_tag(other.received_at),
                 "pill": outcome_pill(come_to[other.pk]),
-                "why": gettext("the same customId") if other.pk in same_custom_id else gettext("the same number"),
-                "is_later": other.received_at > event.received_at,
+                "why": _LATER_OR_EARLIER[other.received_at > event.received_at, other.pk in same_custom_id],
             }
             for other in others
         ]
@@ -148,7 +161,7 @@ def _step(outcome: str) -> int:
 
 def _lines(story: list[Any], current: DeliveryEvent) -> list[Line]:
     of_group: dict[str, list[Any]] = {}
-    lines = []
+    lines: list[Line] = []
     for told in story:
         if told.participant:
             of_group.setdefault(told.outcome, []).append(told)
@@ -159,14 +172,15 @@ def _lines(story: list[Any], current: DeliveryEvent) -> list[Line]:
 
 
 def _line(event: Any, current: DeliveryEvent) -> Line:
-    line = Line(event.outcome, _happened(event), outcome_pill(event.outcome), is_current=event.pk == current.pk)
+    moment = _happened(event)
+    line = Line(event.outcome, moment, outcome_pill(event.outcome), time_tag(moment), is_current=event.pk == current.pk)
     line.pk = None if line.is_current else event.pk
     if abs(event.received_at - line.moment) > _LATE:
-        line.texts.append(gettext("PlugChat told it at %(when)s.") % {"when": times.shown(event.received_at)})
+        line.texts.append(gettext("PlugChat told it later: %(when)s") % {"when": times.shown(event.received_at)})
     if event.times_received > 1:
         text = ngettext(
-            "PlugChat told it %(count)s time, the last at %(when)s.",
-            "PlugChat told it %(count)s times, the last at %(when)s.",
+            "PlugChat told it %(count)s time; the last: %(when)s",
+            "PlugChat told it %(count)s times; the last: %(when)s",
             event.times_received,
         )
         line.texts.append(text % {"count": event.times_received, "when": times.shown(event.last_received_at)})
@@ -180,11 +194,11 @@ def _line_of_group(outcome: str, events: list[Any]) -> Line:
     """``events`` in the order in which they happened."""
     count = len({event.participant for event in events})
     first, last = _happened(events[0]), _happened(events[-1])
-    text = ngettext("%(count)s participant of the group.", "%(count)s participants of the group.", count)
+    text = ngettext("%(count)s participant of the group", "%(count)s participants of the group", count)
     texts = [text % {"count": count}]
     if last > first:
-        texts.append(gettext("The last at %(when)s.") % {"when": times.shown(last)})
-    return Line(outcome, first, outcome_pill(outcome), texts)
+        texts.append(gettext("The last: %(when)s") % {"when": times.shown(last)})
+    return Line(outcome, first, outcome_pill(outcome), time_tag(first), texts)
 
 
 def _participants(story: Iterable[Any], current: DeliveryEvent) -> list[tuple[str, SafeString, SafeString]]:
@@ -214,35 +228,35 @@ def _ids(event: Any, story: list[Any]) -> list[dict[str, Any]]:
             shown = shown_id(event, value)
             # A masked one is good for nothing elsewhere.
             rows.append({"label": label, "value": shown, "may_copy": shown == value})
-    phones = [(_("phone"), event.phone), (_("participant"), event.participant)]
-    rows += [
-        {"label": label, "value": phone if event.whole_phones else shown_phone(event, phone), "may_copy": event.whole_phones}
-        for label, phone in phones
-        if phone
-    ]
+    for name in ("phone", "participant"):
+        if phone := getattr(event, name):
+            shown = phone if event.whole_phones else mask_phone(phone)
+            rows.append({"label": _label(event, name), "value": shown, "may_copy": event.whole_phones})
     return rows
 
 
-def _technical(event: Any) -> list[tuple[Any, Any]]:
-    name_of = event._meta.get_field
+def _label(event: Any, name: str) -> str:
+    return str(capfirst(event._meta.get_field(name).verbose_name))
 
+
+def _technical(event: Any) -> list[tuple[Any, Any]]:
     def moment(name: str) -> tuple[Any, Any]:
         value = getattr(event, name)
-        return name_of(name).verbose_name, value and time_tag(value)
+        return _label(event, name), value and time_tag(value)
 
     dispatch = f"{event.get_dispatch_status_display()}. {why_waiting(event)}".strip()
     rows = [
-        (_("dispatch"), dispatch),
-        (name_of("dispatch_attempts").verbose_name, event.dispatch_attempts or ""),
+        (_label(event, "dispatch_status"), dispatch),
+        (_label(event, "dispatch_attempts"), event.dispatch_attempts or ""),
         moment("dispatched_at"),
         moment("dispatch_due_at"),
-        (name_of("dispatch_error").verbose_name, pre(event.dispatch_error) if event.dispatch_error else ""),
-        (name_of("type").verbose_name, event.type),
-        (name_of("account").verbose_name, format_html("<code>{}</code>", event.account)),
-        (name_of("secret_id").verbose_name, format_html("<code>{}</code>", event.secret_id)),
+        (_label(event, "dispatch_error"), pre(event.dispatch_error) if event.dispatch_error else ""),
+        (_label(event, "type"), event.type),
+        (_label(event, "account"), format_html("<code>{}</code>", event.account)),
+        (_label(event, "secret_id"), format_html("<code>{}</code>", event.secret_id)),
         moment("occurred_at"),
         moment("received_at"),
         moment("last_received_at"),
-        (name_of("times_received").verbose_name, event.times_received),
+        (_label(event, "times_received"), event.times_received),
     ]
     return [(label, value) for label, value in rows if value]

@@ -25,7 +25,7 @@ def of_page(events: Iterable[DeliveryEvent]) -> dict[Any, str]:
     events = list(events)
     zaap_ids = {event.zaap_id for event in events} - {""}
     message_ids = {event.message_id for event in events} - {""}
-    rows = DeliveryEvent.objects.order_by().values_list("account", "zaap_id", "message_id", "outcome")
+    rows: Any = DeliveryEvent.objects.order_by().values_list("account", "zaap_id", "message_id", "outcome")
     of_zaap = rows.filter(zaap_id__in=zaap_ids)
     # The same message may have failed first, without a messageId, and have gone out after all.
     followed = rows.statuses().filter(message_id__in=of_zaap.exclude(message_id="").values("message_id"))
