@@ -1,0 +1,73 @@
+"""Through nginx and Caddy as docs/howto/proxy.md configures them: what gets through, and what their logs show."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from django_plugchat.models import DeliveryEvent, RejectedCallback
+
+from .conftest import EXAMPLE, SECRET, URL
+from .proxies import caddy, nginx
+from .servers import SERVERS, serving
+
+pytestmark = [pytest.mark.services, pytest.mark.django_db(transaction=True)]
+
+BODY = json.dumps(EXAMPLE).encode()
+TOKEN = "token-of-the-default-account"
+HEADERS = {"Content-Type": "application/json", "z-api-token": TOKEN}
+SEARCH = "/admin/django_plugchat/deliveryevent/?q=554499999999"
+PAGES = ["howto/proxy.md", "pt-br/howto/proxy.md"]
+
+
+def in_pieces(size: int) -> Iterator[bytes]:
+    yield from [b"[" * 1000] * (size // 1000)
+
+
+def logs(directory: Path) -> str:
+    return "".join(path.read_text() for path in directory.rglob("*") if path.suffix == ".log")
+
+
+def post_all_kinds(base: str) -> list[int]:
+    """The answers to a good callback, one in chunks, one too large, and one too large in chunks."""
+    bodies = [BODY, iter([BODY]), b"[" * 300_000, in_pieces(300_000)]
+    return [requests.post(base + URL, body, headers=HEADERS, timeout=60).status_code for body in bodies]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_nginx(tmp_path, page):
+    # A server that by itself refuses chunks.
+    with serving(SERVERS["uwsgi"], tmp_path / "server") as upstream, nginx(page, tmp_path, upstream) as base:
+        assert post_all_kinds(base) == [200, 200, 413, 413]
+        requests.get(base + SEARCH)
+    with nginx(page, tmp_path, upstream) as base:
+        assert requests.post(base + URL, BODY, headers=HEADERS).status_code == 502
+    assert DeliveryEvent.objects.get().times_received == 2
+    assert not RejectedCallback.objects.exists()
+    shown = logs(tmp_path)
+    assert shown.count("POST /plugchat/callback/[redacted]") == 5
+    assert "/django_plugchat/deliveryevent/?[redacted]" in shown
+    for confidential in (SECRET, TOKEN, EXAMPLE["phone"]):
+        assert confidential not in shown
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_caddy(tmp_path, page):
+    with serving(SERVERS["uvicorn"], tmp_path / "server") as upstream, caddy(page, tmp_path, upstream) as base:
+        good, chunked, *too_large = post_all_kinds(base)
+        assert (good, chunked) == (200, 200)
+        assert set(too_large) <= {413, 502}
+        requests.get(base + SEARCH, headers={"Referer": base + SEARCH})
+    with caddy(page, tmp_path, upstream) as base:
+        assert requests.post(base + URL, BODY, headers=HEADERS).status_code == 502
+    assert DeliveryEvent.objects.get().times_received == 2
+    assert not RejectedCallback.objects.exists()
+    shown = logs(tmp_path)
+    assert "/plugchat/callback/[redacted]" in shown
+    assert "/admin/django_plugchat/[redacted]" in shown
+    for confidential in (SECRET, TOKEN, EXAMPLE["phone"]):
+        assert confidential not in shown
