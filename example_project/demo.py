@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,25 +14,37 @@ from django.contrib.auth import get_user_model
 from django.contrib.staticfiles.handlers import StaticFilesHandler
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
+from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from django_plugchat import simulation
-from django_plugchat.models import DeliveryEvent
+from django_plugchat import provider, simulation
+from django_plugchat.failures import Failure
+from django_plugchat.models import DeliveryEvent, RejectedCallback
 from django_plugchat.phones import mask_phone
-from django_plugchat.testing import delivery_callback
+from django_plugchat.signals import delivery_recorded
+from django_plugchat.testing import delivery_callback, message_status_callback
 from example_project.shop.models import Order
+from example_project.shop.sending import tell_customer
 
 USERNAME = "admin"
 PASSWORD = "admin"  # noqa: S105
 
-#: The provider's own example.
-EXAMPLE = {
-    "phone": "554499999999",
-    "customId": "123",
-    "zaapId": "A20DA9C0183A2D35A260F53F5D2B9244",
-    "messageId": "A20DA9C0183A2D35A260F53F5D2B9244",
-    "type": "DeliveryCallback",
-}
+CUSTOMERS = (
+    "Bruno Lima",
+    "Carla Dias",
+    "Davi Rocha",
+    "Elisa Melo",
+    "Fábio Reis",
+    "Gabriela Nunes",
+    "Heitor Alves",
+    "Iara Castro",
+    "João Prado",
+    "Karina Luz",
+)
+GROUP = "120363019502650977-group"
+#: It lacks the zaapId.
+UNUSABLE = {"type": provider.DELIVERY_CALLBACK, "phone": "5544999999999", "customId": "124"}
+INCOMING = {"type": "ReceivedCallback", "phone": "5544999999999", "text": {"message": "Obrigado!"}}
 
 
 class QuietHandler(WSGIRequestHandler):
@@ -65,45 +78,104 @@ def has_known_password() -> bool:
 
 
 def place_orders() -> list[Order]:
-    """The order of the provider's example, and five new ones."""
-    example, _created = Order.objects.get_or_create(reference=EXAMPLE["customId"], defaults={"customer": "Ana Souza"})
-    customers = ("Bruno Lima", "Carla Dias", "Davi Rocha", "Elisa Melo", "Fábio Reis")
+    """The order of the provider's example, and new ones."""
+    example, _created = Order.objects.get_or_create(
+        reference=provider.EXAMPLE["customId"], defaults={"customer": "Ana Souza", "phone": provider.EXAMPLE["phone"]}
+    )
     return [
         example,
         *(
-            Order.objects.create(reference=f"PED-{secrets.token_hex(3).upper()}", customer=customer)
-            for customer in customers
+            Order.objects.create(
+                reference=f"PED-{secrets.token_hex(3).upper()}", customer=name, phone=delivery_callback()["phone"]
+            )
+            for name in CUSTOMERS
         ),
     ]
 
 
-def callbacks_about(orders: Sequence[Order]) -> list[dict[str, Any]]:
-    """One order is told, one twice over, one fails, one fails at first, and nothing is heard of the last."""
-    told, again, failed, retried = (order.reference for order in orders[1:5])
-    repeated = delivery_callback(customId=again)
+def delivery(order: Order, **overrides: Any) -> dict[str, Any]:
+    """What comes when the order's message was sent, or was not."""
+    return delivery_callback(phone=order.phone, zaapId=order.zaap_id, messageId=order.message_id, **overrides)
+
+
+def status(order: Order, status: str) -> dict[str, Any]:
+    return message_status_callback(phone=order.phone, ids=[order.message_id], status=status)
+
+
+def story(order: Order) -> list[tuple[str, dict[str, Any]]]:
+    """All that comes about a message until it is read."""
+    statuses = ("SENT", "RECEIVED", "READ")
+    return [(provider.DELIVERY_CALLBACK, delivery(order)), *((said, status(order, said)) for said in statuses)]
+
+
+def others(orders: Sequence[Order]) -> list[dict[str, Any]]:
+    """The provider's own example first, then a message of each kind to look at."""
+    received, *failed, again, _unheard = orders[2:]
+    for order in (received, *failed, again):
+        tell_customer(order)
+    callbacks = [
+        provider.EXAMPLE,
+        delivery(received),
+        status(received, "RECEIVED"),
+        *(delivery(order, **simulation.FAILURES[kind][-1]) for order, kind in zip(failed, Failure.values, strict=True)),
+        delivery(again, error="Timeout on send message"),
+    ]
+    tell_customer(again)
+    repeated = delivery(again)
+    return [*callbacks, repeated, *to_a_group(), INCOMING, *simulation.callbacks(20, statuses=50), repeated]
+
+
+def to_a_group() -> list[dict[str, Any]]:
+    """Both participants got it, one has read it. It is about no order."""
+    message = delivery_callback(phone=GROUP)
+    ana, bruno = "5511999999999", "5521988888888"
     return [
-        EXAMPLE,
-        delivery_callback(customId=told),
-        repeated,
-        delivery_callback(customId=failed, error="Phone number does not exist"),
-        delivery_callback(customId=retried, error="Timeout on send message"),
-        delivery_callback(customId=retried),
-        repeated,
-        *simulation.callbacks(6, failures=34, duplicates=17),
+        message,
+        *(
+            message_status_callback(
+                phone=GROUP, ids=[message["messageId"]], status=status, participant=participant, isGroup=True
+            )
+            for participant, status in ((ana, "RECEIVED"), (bruno, "RECEIVED"), (ana, "READ"))
+        ),
     ]
 
 
-def event_rows(since: datetime) -> list[Sequence[str]]:
-    events = DeliveryEvent.objects.filter(last_received_at__gte=since).order_by("received_at", "pk")
+def call_courier(event: DeliveryEvent, **kwargs: Any) -> None:
+    """A receiver whose other end is away."""
+    raise ConnectionError
+
+
+@contextmanager
+def courier_away() -> Iterator[None]:
+    delivery_recorded.connect(call_courier, sender=DeliveryEvent)
+    try:
+        yield
+    finally:
+        delivery_recorded.disconnect(call_courier, sender=DeliveryEvent)
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Without the log records of what is meant to fail."""
+    logging.disable(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def message_rows(since: datetime) -> list[Sequence[str]]:
+    events = list(DeliveryEvent.objects.deliveries().filter(last_received_at__gte=since).order_by("received_at", "pk"))
+    progress = DeliveryEvent.objects.progress(*(event.zaap_id for event in events))
     return [
-        (_("Phone"), "customId", "zaapId", _("Outcome"), _("Error"), _("Times")),
+        (_("Phone"), "zaapId", "customId", _("How far"), _("Why not"), _("Times")),
         *(
             (
                 mask_phone(event.phone),
-                event.custom_id or "-",
                 f"{event.zaap_id[:8]}…",
-                event.get_outcome_display(),
-                event.error or "-",
+                event.custom_id or "-",
+                str(DeliveryEvent.Outcome(progress[event.zaap_id]).label),
+                str(Failure(event.failure).label) if event.failure else "-",
                 str(event.times_received),
             )
             for event in events
@@ -115,8 +187,28 @@ def order_rows(orders: Iterable[Order]) -> list[Sequence[str]]:
     now = Order.objects.filter(pk__in=[order.pk for order in orders]).order_by("pk")
     return [
         (_("Reference"), _("Customer"), _("State"), _("Reason")),
-        *((order.reference, order.customer, order.get_state_display(), order.reason or "-") for order in now),
+        *(
+            (order.reference, order.customer, order.get_state_display(), order.get_reason_display() or "-")
+            for order in now
+        ),
     ]
+
+
+def places(order: Order) -> Iterator[tuple[str, str]]:
+    """Pages of the admin worth a look, each with its path. ``order`` is the one whose message was read."""
+    events = DeliveryEvent.objects.deliveries().order_by("-pk")
+    for label, event in (
+        (_("A message that was read:"), events.filter(zaap_id=order.zaap_id)[0]),
+        (_("A message to a group:"), events.filter(phone=GROUP)[0]),
+        (_("A receiver failed, and waits:"), events.filter(dispatch_status="retrying")[0]),
+    ):
+        yield label, reverse("admin:django_plugchat_deliveryevent_change", args=[event.pk])
+    rejected = RejectedCallback.objects.latest("last_received_at")
+    yield (
+        _("A callback that was refused:"),
+        reverse("admin:django_plugchat_rejectedcallback_change", args=[rejected.pk]),
+    )
+    yield _("The orders:"), reverse("admin:shop_order_changelist")
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

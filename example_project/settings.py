@@ -31,7 +31,7 @@ def split(value: str) -> list[str]:
 
 DEBUG = flag("DJANGO_DEBUG", default="1")
 SECRET_KEY = required("DJANGO_SECRET_KEY", development="django-insecure-for-development-only")
-ALLOWED_HOSTS = split(required("DJANGO_ALLOWED_HOSTS", development="localhost,127.0.0.1,[::1]"))
+ALLOWED_HOSTS = split(required("DJANGO_ALLOWED_HOSTS", development="localhost,127.0.0.1,[::1],plugchat.example"))
 
 PLUGCHAT = {
     "ACCOUNTS": {
@@ -57,6 +57,7 @@ DATABASE_OPTIONS: dict[str, dict[str, Any]] = {
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL",
     },
     "django.db.backends.postgresql": {
+        # Not through PgBouncer, which refuses them: set both by ALTER ROLE there.
         "options": "-c lock_timeout=5000 -c statement_timeout=10000",
         "connect_timeout": 5,
         "tcp_user_timeout": 10000,
@@ -70,7 +71,9 @@ DATABASE_OPTIONS: dict[str, dict[str, Any]] = {
 }
 DATABASE: dict[str, Any] = {"ENGINE": "django.db.backends.sqlite3", "NAME": BASE_DIR / "db.sqlite3"}
 if os.environ.get("DATABASE_URL"):
-    DATABASE = dict(dj_database_url.config(conn_max_age=60, conn_health_checks=True))
+    # Under ASGI none is kept: see asgi.py.
+    conn_max_age = int(os.environ.get("DJANGO_CONN_MAX_AGE", "60"))
+    DATABASE = dict(dj_database_url.config(conn_max_age=conn_max_age, conn_health_checks=True))
 # A URL's own options win.
 DATABASE["OPTIONS"] = DATABASE_OPTIONS.get(DATABASE["ENGINE"], {}) | DATABASE.get("OPTIONS", {})
 DATABASES = {"default": DATABASE}

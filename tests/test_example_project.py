@@ -8,12 +8,16 @@ import socket
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 
 import pytest
 import requests
 from django.core.exceptions import ImproperlyConfigured
+
+from django_plugchat.failures import Failure
 
 ROOT = Path(__file__).resolve().parent.parent
 PRODUCTION = {
@@ -141,31 +145,60 @@ def test_no_database_makes_a_callback_wait_for_ever(settings_module, url, engine
 
 @pytest.mark.parametrize("interface", ["wsgi", "asgi"])
 def test_it_runs_under_a_server(environment, interface):
-    code = f"from example_project.{interface} import application; print(type(application).__name__)"
+    """Keeping connections under WSGI alone."""
+    environment.setenv("DATABASE_URL", "postgres://u@h/db")
+    code = f"""
+from django.conf import settings
+from example_project.{interface} import application
+print(type(application).__name__, settings.DATABASES["default"]["CONN_MAX_AGE"])
+"""
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, encoding="utf-8", timeout=60)
-    assert run.stdout == f"{interface.upper()}Handler\n", run.stderr
+    assert run.stdout == {"wsgi": "WSGIHandler 60\n", "asgi": "ASGIHandler 0\n"}[interface], run.stderr
 
 
-def test_the_demo_shows_events_and_orders(manage, tmp_path):
+def test_the_demo_shows_messages_and_orders(manage, tmp_path):
     first, second = (manage("demo", "--once", "--port=0", DJANGO_LOG_SQL="1") for _ in range(2))
     for run, times in ((first, 1), (second, 2)):
         assert run.returncode == 0, run.stderr
-        assert re.search(rf"^\+55 44 \*{{4}}-9999 +123 +A20DA9C0… +Handed to WhatsApp +- +{times}$", run.stdout, re.M)
-        assert re.search(r"^123 +Ana Souza +Customer told +-$", run.stdout, re.M)
-        assert re.search(r"^PED-\w+ +Davi Rocha +Not told +Phone number does not exist$", run.stdout, re.M)
-        assert re.search(r"^PED-\w+ +Elisa Melo +Customer told +-$", run.stdout, re.M)
-        assert re.search(r"^PED-\w+ +Fábio Reis +Waiting +-$", run.stdout, re.M)
-        assert re.search(
-            r"^Admin: +http://127\.0\.0\.1:[0-9]+/admin/\nUser: +admin\nPassword: +admin$", run.stdout, re.M
-        )
+        shown = partial(re.findall, string=run.stdout, flags=re.MULTILINE)
+        # One message, step by step.
+        assert shown(r"^(DeliveryCallback|SENT|RECEIVED|READ) +recorded +(\w+)$") == [
+            ("DeliveryCallback", "Sent"),
+            ("SENT", "Sent"),
+            ("RECEIVED", "Received"),
+            ("READ", "Read"),
+        ]
+        # The provider's example, a group, a repetition.
+        assert shown(rf"^\+55 \*{{4}}99 +A20DA9C0… +123 +Sent +- +{times}$")
+        assert shown(r"-group +[0-9A-F]{8}… +- +Read +- +1$")
+        assert shown(r"^\+55 \*{4}\d\d +[0-9A-F]{8}… +- +Sent +- +2$")
+        for reason in Failure.labels:
+            assert shown(rf"^\+55 \*{{4}}\d\d +[0-9A-F]{{8}}… .* Not sent +{reason} +1$")
+            assert shown(rf"^PED-\w+ .* Not sent +{reason}$")
+        for customer, state in (("Ana", "Sent"), ("Bruno", "Read"), ("Carla", "Received"), ("João", "Sent")):
+            assert shown(rf"^\S+ +{customer} \w+ +{state} +-$")
+        assert shown(r"^PED-\w+ +Karina Luz +Waiting +-$")
+        assert shown(r"\d+ recorded, .*\b1 HTTP 400\b")
+        assert shown(r"^Admin: +http://127\.0\.0\.1:[0-9]+/admin/\nUser: +admin\nPassword: +admin$")
         output = run.stdout + run.stderr
         assert SECRET not in output
-        assert not re.search(r"554499999999|55[1-9]{2}9[0-9]{8}", output)
-    assert "2 known" in first.stdout
-    assert "3 known" in second.stdout
-    with sqlite3.connect(tmp_path / "site.sqlite3") as database:
+        assert "Traceback" not in output
+        # The SQL of the shop's own table shows what it shows.
+        ours = "\n".join(line for line in output.splitlines() if '"shop_order"' not in line)
+        assert "INSERT" in output
+        assert not re.search(r"554499999999|55[1-9]{2}9[0-9]{8}", ours)
+    with closing(sqlite3.connect(tmp_path / "site.sqlite3")) as database:
         assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    database.close()
+        # What there is to look at beside messages.
+        waiting = (
+            "SELECT dispatch_status, dispatch_error FROM django_plugchat_deliveryevent WHERE dispatch_status <> 'done'"
+        )
+        assert (
+            database.execute(waiting).fetchall()
+            == [("retrying", "example_project.demo.call_courier: ConnectionError")] * 2
+        )
+        refused = "SELECT reason, times_received FROM django_plugchat_rejectedcallback"
+        assert database.execute(refused).fetchall() == [("invalid", 2)]
 
 
 def test_the_demo_serves_until_it_is_interrupted(environment):
@@ -181,6 +214,7 @@ def test_the_demo_serves_until_it_is_interrupted(environment):
     ) as process:
         shown = "".join(takewhile(lambda line: line != "Ctrl-C stops the server.\n", process.stdout))
         admin = re.search(r"^Admin: +(.+)$", shown, re.M)[1]
+        pages = re.findall(r": +(http://.+/)$", shown, re.M)
         with requests.Session() as session:
             session.trust_env = False
             login = session.get(admin.removesuffix("admin/"))
@@ -191,6 +225,9 @@ def test_the_demo_serves_until_it_is_interrupted(environment):
                 data={"username": "admin", "password": "admin", "csrfmiddlewaretoken": session.cookies["csrftoken"]},
             )
             assert (entered.status_code, entered.url) == (200, admin)
+            assert len(pages) > 4
+            for page in pages:
+                assert session.get(page, allow_redirects=False).status_code == 200, page
         process.send_signal(signal.SIGINT)
         _rest, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, "")

@@ -5,6 +5,6 @@ from example_project.shop.models import Order
 
 @admin.register(Order)
 class OrderAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    list_display = ("reference", "customer", "state", "reason")
-    list_filter = ("state",)
-    search_fields = ("reference", "customer")
+    list_display = ("reference", "customer", "state", "reason", "zaap_id")
+    list_filter = ("state", "reason")
+    search_fields = ("reference", "customer", "zaap_id", "message_id")

@@ -1,72 +1,160 @@
 # ruff: noqa: S101
+from datetime import timedelta
+from typing import Any
+from unittest import mock
+
 from django.contrib.auth import get_user_model
 from django.test import TestCase
 from django.urls import reverse
+from django.utils import timezone
 
+from django_plugchat import dispatch
 from django_plugchat.models import DeliveryEvent
-from django_plugchat.testing import delivery_callback, post_callback
-from example_project.shop.models import Order
+from django_plugchat.testing import delivery_callback, message_status_callback, post_callback
+from example_project.shop import sending
+from example_project.shop.models import LONGEST_SEND, Order
+from example_project.shop.receivers import mark_order
+
+ANSWER = {"zaapId": "3E50A454522970E8FF33FA2035A79316", "messageId": "3EB0EE5C811ACA0277C307"}
 
 
 class MarkOrderTests(TestCase):
     def setUp(self) -> None:
-        self.order = Order.objects.create(reference="PED-1", customer="Ana Souza")
-        self.other = Order.objects.create(reference="PED-2", customer="Bruno Lima")
+        self.order = Order.objects.create(reference="PED-1", customer="Ana Souza", phone="5544999999999")
+        self.other = Order.objects.create(reference="PED-2", customer="Bruno Lima", phone="5544988888888")
+        sending.tell_customer(self.order)
+
+    def delivery(self, **overrides: Any) -> dict[str, Any]:
+        return delivery_callback(zaapId=self.order.zaap_id, messageId=self.order.message_id, **overrides)
+
+    def status(self, status: str) -> dict[str, Any]:
+        return message_status_callback(status=status, ids=[self.order.message_id])
 
     def assert_state(self, state: str, reason: str = "") -> None:
         self.order.refresh_from_db()
         assert (self.order.state, self.order.reason) == (state, reason)
 
-    def test_an_order_is_told(self) -> None:
-        response = post_callback(customId="PED-1")
-        assert response.json() == {"status": "recorded"}
-        self.assert_state("told")
-        assert DeliveryEvent.objects.get().dispatch_status == "done"
+    def test_an_order_whose_message_is_read(self) -> None:
+        assert post_callback(self.delivery()).json() == {"status": "recorded"}
+        self.assert_state("sent")
+        post_callback(self.status("SENT"))
+        self.assert_state("sent")
+        post_callback(self.status("RECEIVED"))
+        self.assert_state("received")
+        post_callback(self.status("READ"))
+        self.assert_state("read")
+        post_callback(self.status("PLAYED"))
+        self.assert_state("read")
+        assert set(DeliveryEvent.objects.values_list("dispatch_status", flat=True)) == {"done"}
 
-    def test_other_orders_are_left_alone(self) -> None:
-        post_callback(customId="PED-1")
-        self.other.refresh_from_db()
-        assert self.other.state == "waiting"
+    def test_callbacks_in_another_order(self) -> None:
+        post_callback(self.status("READ"))
+        post_callback(self.status("RECEIVED"))
+        post_callback(self.delivery())
+        self.assert_state("read")
 
     def test_a_failure_is_kept_with_its_reason(self) -> None:
-        post_callback(customId="PED-1", error="Phone number does not exist")
-        self.assert_state("failed", "Phone number does not exist")
+        post_callback(self.delivery(error="Phone number does not exist"))
+        self.assert_state("failed", "number")
 
     def test_a_failure_may_have_a_code_only(self) -> None:
-        post_callback(customId="PED-1", errorCode="SHADOW_BAN")
-        self.assert_state("failed", "SHADOW_BAN")
+        post_callback(self.delivery(errorCode="SHADOW_BAN"))
+        self.assert_state("failed", "restricted")
+
+    def test_a_message_that_was_received_after_all(self) -> None:
+        post_callback(self.delivery(error="Timeout on send message"))
+        post_callback(self.status("RECEIVED"))
+        self.assert_state("received")
+
+    def test_the_same_callback_again(self) -> None:
+        callback = self.delivery(error="Timeout on send message")
+        post_callback(callback)
+        assert post_callback(callback).json() == {"status": "duplicate"}
+        self.assert_state("failed", "temporary")
+
+    def test_a_message_that_is_sent_again(self) -> None:
+        first = self.delivery(error="Timeout on send message")
+        sending.tell_customer(self.order)
+        post_callback(self.delivery())
+        post_callback(first)
+        self.assert_state("sent")
+
+    def test_an_order_may_be_known_by_its_custom_id_alone(self) -> None:
+        post_callback(customId="PED-2")
+        self.other.refresh_from_db()
+        assert self.other.state == "sent"
+        self.assert_state("waiting")
+
+    def test_blank_ids_are_of_no_order(self) -> None:
+        """Neither of those without a customId, nor of those whose message has not been sent."""
+        post_callback(messageId="", customId="")
+        post_callback(message_status_callback())
+        assert Order.objects.filter(state="waiting").count() == 2
 
     def test_a_message_that_is_about_no_order(self) -> None:
         post_callback()
         post_callback(customId="PED-3")
         assert Order.objects.filter(state="waiting").count() == 2
+        assert set(DeliveryEvent.objects.values_list("dispatch_status", flat=True)) == {"done"}
 
-    def test_a_second_message_tells_after_all(self) -> None:
-        post_callback(customId="PED-1", error="Timeout on send message")
-        post_callback(customId="PED-1")
-        self.assert_state("told")
+    def test_an_outcome_of_a_later_version(self) -> None:
+        post_callback(self.delivery())
+        event = DeliveryEvent.objects.get()
+        event.outcome = "answered"
+        mark_order(event=event)
+        self.assert_state("sent")
 
-    def test_a_failure_that_comes_late_changes_nothing(self) -> None:
-        post_callback(customId="PED-1")
-        post_callback(customId="PED-1", error="Timeout on send message")
-        self.assert_state("told")
 
-    def test_the_first_reason_stays(self) -> None:
-        post_callback(customId="PED-1", error="Timeout on send message")
-        post_callback(customId="PED-1", error="Phone number does not exist")
-        self.assert_state("failed", "Timeout on send message")
+class EarlyCallbackTests(TestCase):
+    """A callback may come before the answer to the send request is saved."""
 
-    def test_the_same_callback_again(self) -> None:
-        callback = delivery_callback(customId="PED-1", error="Timeout on send message")
-        post_callback(callback)
-        assert post_callback(callback).json() == {"status": "duplicate"}
-        self.assert_state("failed", "Timeout on send message")
+    def setUp(self) -> None:
+        self.order = Order.objects.create(reference="PED-1", customer="Ana Souza", phone="5544999999999")
+
+    def tell_customer(self, *callbacks: dict[str, Any]) -> None:
+        """The callbacks come while PlugChat still answers."""
+
+        def send_text(phone: str, message: str) -> dict[str, str]:
+            for callback in callbacks:
+                post_callback(callback)
+            return ANSWER
+
+        with mock.patch.object(sending, "send_text", send_text):
+            sending.tell_customer(self.order)
+
+    def state(self) -> str:
+        self.order.refresh_from_db()
+        return self.order.state
+
+    def test_the_order_ends_right_in_both_orders(self) -> None:
+        delivery, status = delivery_callback(**ANSWER), message_status_callback(ids=[ANSWER["messageId"]])
+        for early, late in (([delivery], [status]), ([status], [delivery]), ([delivery, status], []), ([], [status])):
+            with self.subTest(early=len(early), late=len(late)):
+                DeliveryEvent.objects.all().delete()
+                self.tell_customer(*early)
+                assert self.state() == "waiting"
+                assert DeliveryEvent.objects.filter(dispatch_status="retrying").count() == len(early)
+                for callback in late:
+                    post_callback(callback)
+                # As plugchat_redispatch does a minute later.
+                dispatch.sweep(now=True)
+                assert self.state() == "read"
+                assert not DeliveryEvent.objects.exclude(dispatch_status="done").exists()
+
+    def test_nothing_is_told_again_for_ever(self) -> None:
+        """Another message's callback, and an order whose send request never was answered."""
+        Order.objects.update(sending_since=timezone.now() - LONGEST_SEND)
+        post_callback()
+        assert DeliveryEvent.objects.get().dispatch_status == "done"
+        Order.objects.update(sending_since=timezone.now() + timedelta(hours=1))
+        post_callback()
+        assert set(DeliveryEvent.objects.values_list("dispatch_status", flat=True)) == {"done"}
 
 
 class SiteTests(TestCase):
     def setUp(self) -> None:
         self.client.force_login(get_user_model()._default_manager.create_superuser("admin"))
-        Order.objects.create(reference="PED-1", customer="Ana Souza")
+        Order.objects.create(reference="PED-1", customer="Ana Souza", phone="5544999999999")
 
     def test_the_root_leads_to_the_admin(self) -> None:
         self.assertRedirects(self.client.get("/"), "/admin/")

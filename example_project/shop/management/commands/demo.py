@@ -3,7 +3,10 @@ from __future__ import annotations
 import errno
 import threading
 from argparse import ArgumentParser
+from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -15,7 +18,10 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from django_plugchat import simulation
+from django_plugchat.testing import delivery_callback
 from example_project import demo
+from example_project.shop.models import Order
+from example_project.shop.sending import tell_customer
 
 
 class Command(BaseCommand):
@@ -66,34 +72,61 @@ class Command(BaseCommand):
                 % {"database": connection.display_name}
             ) from error
         demo.create_admin()
-        orders = demo.place_orders()
-        started = timezone.now()
-        answers = list(simulation.post_all(simulation.target(url, "default"), demo.callbacks_about(orders)))
-        for answer in answers:
-            if answer not in (simulation.RECORDED, simulation.DUPLICATE):
-                raise CommandError(f"{answer}: {simulation.advice(answer)}")
-
-        self.stdout.write(
-            _("Posted %(posted)d callbacks, the provider's own example first: %(recorded)d new, %(duplicate)d known.")
-            % {
-                "posted": len(answers),
-                "recorded": answers.count(simulation.RECORDED),
-                "duplicate": answers.count(simulation.DUPLICATE),
-            }
-        )
-        self.stdout.write(f"\n{demo.table(demo.event_rows(started))}\n\n")
+        orders, started = demo.place_orders(), timezone.now()
+        post = partial(self._post, simulation.target(url, "default"))
+        self._tell_one(orders[1], post)
+        self._tell_others(orders, post)
+        self.stdout.write(f"\n{demo.table(demo.message_rows(started))}\n\n")
         self.stdout.write(_("What example_project/shop/receivers.py made of them:"))
         self.stdout.write(f"\n{demo.table(demo.order_rows(orders))}\n\n")
+        self._print([(label, url + path) for label, path in demo.places(orders[1])])
+        self.stdout.write("")
+
+    def _post(self, target: str, *callbacks: dict[str, Any], refused: bool = False) -> list[str]:
+        answers = list(simulation.post_all(target, callbacks))
+        for answer in answers:
+            if answer not in simulation.TAKEN and not refused:
+                raise CommandError(f"{answer}: {simulation.advice(answer)}")
+        return answers
+
+    def _tell_one(self, order: Order, post: Callable[..., list[str]]) -> None:
+        tell_customer(order)
+        rows = [(_("What comes"), _("Answer"), _("The order"))]
+        for what, callback in demo.story(order):
+            (answer,) = post(callback)
+            order.refresh_from_db()
+            rows.append((what, answer, order.get_state_display()))
+        self.stdout.write(
+            _("%(customer)s is told by WhatsApp about the order %(order)s. Its message has the messageId %(id)s.")
+            % {"customer": order.customer, "order": order.reference, "id": f"{order.message_id[:8]}…"}
+        )
+        self.stdout.write(f"\n{demo.table(rows)}\n\n")
+
+    def _tell_others(self, orders: list[Order], post: Callable[..., list[str]]) -> None:
+        answers = Counter(post(*demo.others(orders)))
+        with demo.quietly():
+            answers.update(post(demo.UNUSABLE, refused=True))
+            with demo.courier_away():
+                answers.update(post(delivery_callback()))
+        self.stdout.write(
+            _("Posted %(posted)d more callbacks, PlugChat's own example first. Answers: %(answers)s.")
+            % {
+                "posted": answers.total(),
+                "answers": ", ".join(f"{times} {answer}" for answer, times in answers.most_common()),
+            }
+        )
 
     def _invite(self, url: str, *, once: bool) -> None:
         if once:
             self.stdout.write(_("Without --once this is served until Ctrl-C:"))
         password = demo.PASSWORD if demo.has_known_password() else _("(the one it was changed to)")
-        for label, value in (
-            (_("Admin:"), url + reverse("admin:index")),
-            (_("User:"), demo.USERNAME),
-            (_("Password:"), password),
-        ):
-            self.stdout.write(f"{label:10} {value}")
+        self._print(
+            [(_("Admin:"), url + reverse("admin:index")), (_("User:"), demo.USERNAME), (_("Password:"), password)]
+        )
         if not once:
             self.stdout.write(_("Ctrl-C stops the server."))
+
+    def _print(self, lines: list[tuple[str, str]]) -> None:
+        width = max(len(label) for label, _value in lines)
+        for label, value in lines:
+            self.stdout.write(f"{label:{width}} {value}")
