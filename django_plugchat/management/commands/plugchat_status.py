@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import ngettext
 
 from django_plugchat.figures import describe
 from django_plugchat.models import DeliveryEvent
@@ -19,9 +19,7 @@ _Dispatch = DeliveryEvent.DispatchStatus
 
 
 class Command(BaseCommand):
-    help = gettext_lazy(  # type: ignore[assignment]
-        "Say how each account is doing. Exits with 1 when something needs a person, so that a monitor can run it."
-    )
+    help = "Say how each account is doing. Exits with 1 when something needs a person, so that a monitor can run it."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
