@@ -25,7 +25,7 @@ from django_plugchat.status import RULES
 from django_plugchat.testing import post_callback
 
 from .conftest import EXAMPLE
-from .test_queues import WORKERS
+from .projects import WORKERS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -94,7 +94,7 @@ SETTINGS = [block for block in PYTHON if block.title == "settings.py" and "TASKS
 @pytest.mark.parametrize("block", SETTINGS, ids=ids)
 def test_settings_pass_the_checks(tmp_path, block):
     # What a module sets at its top, it needs there too: DATABASES differ, and mysite is nobody's.
-    code = block.code.replace("mysite.celery.dispatch", "tests.dispatchers.remember")
+    code = block.code.replace("mysite.celery.dispatch", "tests.dispatchers.into_queue")
     options = re.search(r'^DATABASES\["default"\]\["OPTIONS"\] = (\{.*?^\})', code, re.DOTALL | re.MULTILINE)
     if options:
         documented = ast.literal_eval(options[1])
