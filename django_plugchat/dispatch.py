@@ -177,7 +177,7 @@ def _attempt(event: DeliveryEvent) -> Attempt:
     ):
         # A connection may have died while receivers ran.
         write = partial(statements.update, DeliveryEvent, alias, changes, {"pk": pk, **condition})
-        if statements.trying_twice(alias, write):
+        if statements.trying_again(alias, write):
             for name, value in changes.items():
                 setattr(event, name, value)
             break

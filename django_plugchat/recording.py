@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -64,7 +64,7 @@ def record(callbacks: Iterable[Callback], receipt: Receipt) -> list[DeliveryEven
     # In one order for all, so that two callbacks never wait for each other's rows.
     events = sorted((_event(callback, receipt, state) for callback in callbacks), key=lambda event: event.fingerprint)
     try:
-        new = statements.trying_twice(alias, partial(_store, events, receipt, alias))
+        new = statements.trying_again(alias, partial(_store, events, receipt, alias))
     except Error as error:
         if statements.refuses_content(error):
             raise ContentRefused from None
@@ -116,9 +116,12 @@ def _all_or_none(alias: str, events: int) -> AbstractContextManager[Any]:
 
 def _insert_or_count(event: DeliveryEvent, receipt: Receipt, alias: str) -> bool:
     """Whether the event was new."""
+    count = partial(_count_again, event, alias, receipt.times)
+    if statements.must_count_first(alias) and count():
+        return False
     if statements.insert_unless_known(event, alias):
         return True
-    if _count_again(event, alias, receipt.times):
+    if count():
         return False
     # The row was deleted in between, or it was another error than the fingerprint's, which is raised now.
     statements.insert(event, alias)
@@ -148,7 +151,7 @@ def reject(body: bytes, receipt: Receipt, *, reason: str, errors: dict[str, Any]
         search_terms=phones.search_terms(body),
         fingerprint=hashlib.sha256(receipt.account.encode() + b"\0" + body).hexdigest(),
     )
-    return statements.trying_twice(alias, partial(_keep, rejected, alias))
+    return statements.trying_again(alias, partial(_keep, rejected, alias))
 
 
 def _keep(rejected: RejectedCallback, alias: str) -> bool:

@@ -23,6 +23,8 @@ T = TypeVar("T")
 #: SQLSTATEs and MariaDB's error numbers of what another attempt may not meet: a serialization failure, a deadlock, and
 #: a server that has become read-only since this connection was made, as after a failover.
 _DEADLOCKS = {"40001", "40P01", 1213}
+#: Each one ends with a transaction that stores its rows: the next attempt meets fewer.
+_MOST_DEADLOCKS = 4
 _READ_ONLY = {"25006", 1290, 1792, 1836}
 
 
@@ -57,6 +59,15 @@ def insert_unless_known(event: DeliveryEvent, alias: str) -> bool:
             return False
         return True
     return _execute_insert(event, connection, OnConflict.IGNORE)
+
+
+def must_count_first(alias: str) -> bool:
+    """Whether an event that may be known is to be counted before it is inserted.
+
+    On MariaDB an INSERT that meets a known row keeps a shared lock of it until the transaction ends. Two transactions
+    that both have one can't count: each waits for the other.
+    """
+    return connections[alias].vendor == "mysql" and connections[alias].in_atomic_block
 
 
 def insert(event: DeliveryEvent, alias: str) -> None:
@@ -173,12 +184,12 @@ def savepoint(alias: str) -> AbstractContextManager[Any]:
     return transaction.atomic(using=alias) if connections[alias].in_atomic_block else nullcontext()
 
 
-def trying_twice(alias: str, operation: Callable[[], T]) -> T:
-    """Run it; once more where the error is one that a new connection, or simply another attempt, may not meet."""
+def trying_again(alias: str, operation: Callable[[], T]) -> T:
+    """Run it; once more with a new connection where this one is dead or read-only, and again after a deadlock."""
     connection: Any = connections[alias]
     used = connection.connection
     try:
-        return operation()
+        return _through_deadlocks(connection, operation)
     except Error as error:
         if connection.in_atomic_block or connection.connection is None:
             raise
@@ -186,8 +197,6 @@ def trying_twice(alias: str, operation: Callable[[], T]) -> T:
         # One that dies in a transaction of the operation's own, Django has replaced at its end.
         is_dead = (used is not None and connection.connection is not used) or not connection.is_usable()
         if not is_read_only and not is_dead:
-            if _codes(error) & _DEADLOCKS:
-                return operation()
             raise
         connection.close()
         if pool := getattr(connection, "pool", None):
@@ -197,6 +206,16 @@ def trying_twice(alias: str, operation: Callable[[], T]) -> T:
             else:
                 pool.check()
         return operation()
+
+
+def _through_deadlocks(connection: BaseDatabaseWrapper, operation: Callable[[], T]) -> T:
+    for _deadlock in range(_MOST_DEADLOCKS):
+        try:
+            return operation()
+        except Error as error:
+            if connection.in_atomic_block or not _codes(error) & _DEADLOCKS:
+                raise
+    return operation()
 
 
 def _codes(error: Error) -> set[Any]:

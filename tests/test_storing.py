@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import threading
 import time
 from collections import Counter
@@ -102,10 +103,12 @@ def test_statuses_of_many_messages_in_opposite_order():
     assert DeliveryEvent.objects.count() == 200
 
 
-def test_statuses_that_overlap():
-    """Each id in several callbacks of several connections, some known, some new."""
-    bodies = [STATUS | {"ids": TWO_HUNDRED_IDS[start : start + 50]} for start in range(0, 120, 10)] * 2
-    answers = in_threads([post_in_thread(body) for body in bodies], 8)
+@pytest.mark.parametrize("number", [4, 50])
+def test_statuses_that_overlap(number):
+    """Each id in several callbacks of many connections, some known, some new, in any order."""
+    ids = [f"3EB0{n:016}" for n in range(number)]
+    bodies = [STATUS | {"ids": random.sample(ids, number // 2)} for _ in range(100)]
+    answers = in_threads([post_in_thread(body) for body in bodies], 16)
     assert {status for status, _said in answers} == {200}
     counts = Counter(message_id for body in bodies for message_id in body["ids"])
     assert dict(DeliveryEvent.objects.values_list("message_id", "times_received")) == counts
@@ -192,6 +195,17 @@ def test_faults_of_the_database(post, caplog, error, body, start):
     own = [record.getMessage() for record in caplog.records if record.name == "django_plugchat.views"]
     assert error.__name__ in own[-1]
     assert post(body).status_code in {200, 400}
+
+
+@pytest.mark.parametrize("body", [EXAMPLE, STATUS_OF_TWO], ids=["one", "two"])
+def test_deadlocks(post, body):
+    """MariaDB's number."""
+    deadlock = OperationalError(1213, "Deadlock found")
+    with connection.execute_wrapper(Interrupt("INSERT", raising(deadlock), times=3)):
+        assert post(body).json() == {"status": "recorded"}
+    with connection.execute_wrapper(Interrupt("UPDATE", raising(deadlock), times=100)):
+        assert_unavailable(post(body))
+    assert set(DeliveryEvent.objects.values_list("times_received", flat=True)) == {1}
 
 
 def test_a_fault_while_a_repetition_is_counted(post):
