@@ -61,7 +61,8 @@ def has_receivers() -> bool:
 
 
 def uses_default_dispatcher() -> bool:
-    return app_settings.dispatcher == DEFAULTS["DISPATCHER"]
+    default: str = DEFAULTS["DISPATCHER"]
+    return app_settings.dispatcher == default
 
 
 def opening_state(now: datetime, *, claimed: bool) -> dict[str, Any]:

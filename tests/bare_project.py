@@ -11,7 +11,6 @@ import logging
 import sys
 from typing import Any
 
-
 logged: set[str] = set()
 
 

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import requests
 
-from .conftest import EXAMPLE, URL
+from .payloads import EXAMPLE, URL
 from .servers import free_port
 
 # PostgreSQL refuses to run as root.

@@ -63,7 +63,7 @@ def _raise_the_first_time(event: DeliveryEvent) -> None:
 
 
 def _take_long(event: DeliveryEvent) -> None:
-    time.sleep(0.2)
+    time.sleep(0.05)
 
 
 _BEHAVIOURS: dict[str, Callable[[DeliveryEvent], Any]] = {

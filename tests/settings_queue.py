@@ -23,6 +23,12 @@ if "POOL" in os.environ:
     DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 4}
     DATABASES["default"]["CONN_MAX_AGE"] = 0
 
+if "CACHEOPS" in os.environ:
+    # A cache of all our querysets, which the package does not clear when rows are updated by one.
+    INSTALLED_APPS = ["cacheops", *INSTALLED_APPS]
+    CACHEOPS_REDIS = os.environ["REDIS_URL"]
+    CACHEOPS = {"django_plugchat.*": {"ops": "all", "timeout": 600}}
+
 if QUEUE == "rq":
     INSTALLED_APPS = [*INSTALLED_APPS, "django_rq", "django_tasks_rq"]
     TASKS = {"default": {"BACKEND": "django_tasks_rq.RQBackend", "QUEUES": ["plugchat"]}}

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -17,90 +15,39 @@ import pytest
 import requests
 
 from .faults import Client, PostgreSQL, Redis
-from .servers import gunicorn, process
-from .test_queues import WORKERS, heard, wait_until
+from .projects import Project
 
 pytestmark = pytest.mark.services
 
 LEASE = "2"
-DIE_ONCE = """
-import os, time
-if event.payload.get("fatal") and event.dispatch_attempts == 1:
-    time.sleep(0.2)
-    os.kill(os.getpid(), 9)
-"""
 
 
-class Project:
-    """A project with a database of its own, its web server and its receiver."""
+def start(directory: Path, database_url: str, queue: str = "inline", **environ: str) -> Project:
+    return Project(directory, database_url, queue, DISPATCH_LEASE=LEASE, **environ)
 
-    def __init__(self, directory: Path, database_url: str, queue: str = "inline", **environ: str):
-        self.directory = directory
-        self.heard_file = directory / "heard"
-        self.environ = {
-            "DJANGO_SETTINGS_MODULE": "tests.settings_queue",
-            "DATABASE_URL": database_url,
-            "QUEUE": queue,
-            "HEARD": str(self.heard_file),
-            "DISPATCH_LEASE": LEASE,
-        } | environ
-        self.manage("migrate", "-v0")
 
-    def manage(self, *arguments: str, check: bool = True) -> str:
-        run = subprocess.run(
-            [sys.executable, "-m", "django", *arguments],
-            env=os.environ | self.environ,
-            stdout=subprocess.PIPE,
-            check=check,
-            timeout=120,
-        )
-        return run.stdout.decode()
-
-    def web(self, workers: int = 2) -> Any:
-        return gunicorn(self.directory / "web", "--workers", str(workers), **self.environ)
-
-    def worker(self) -> Any:
-        return process(*WORKERS[self.environ["QUEUE"]], log=self.directory / "worker", **self.environ)
-
-    def events(self) -> list[dict[str, Any]]:
-        fields = "zaap_id,dispatch_status,payload"
-        code = (
-            "import json; from django_plugchat.models import DeliveryEvent;"
-            f"print(json.dumps(list(DeliveryEvent.objects.values(*'{fields}'.split(',')))))"
-        )
-        events: list[dict[str, Any]] = json.loads(
-            self.manage("shell", "--no-imports", "-v0", "-c", code).splitlines()[-1]
-        )
-        return events
-
-    def sweep_until_all_is_told(self) -> None:
-        def told() -> bool:
-            self.manage("plugchat_redispatch", check=False)
-            return all(event["dispatch_status"] == "done" for event in self.events())
-
-        wait_until(told, 90)
-
-    def check(self, client: Client, covered: str) -> None:
-        """After the fault: the promise, in figures."""
-        self.sweep_until_all_is_told()
-        stored = [event["zaap_id"] for event in self.events()]
-        told = set(heard(self.heard_file))
-        lost = (client.acknowledged - set(stored)) | (set(stored) - told)
-        figures = {
-            "posts": len(client.answers),
-            "acknowledged": len(client.acknowledged),
-            "stored": len(stored),
-            "dispatched": len(told & set(stored)),
-            "lost": len(lost),
-        }
-        print(f"\n{covered}: {figures}; answers {dict(client.tally())}")  # noqa: T201
-        assert not lost
-        assert len(stored) == len(set(stored))
-        assert set(client.tally()) <= {200, 503, "no answer"}
-        assert client.acknowledged
-        # What died between the commit and the answer is stored too: whole.
-        assert set(stored) <= set(client.answers)
-        assert all(event["payload"]["zaapId"] == event["zaap_id"] for event in self.events())
+def check(project: Project, client: Client, covered: str) -> None:
+    """After the fault: the promise, in figures."""
+    project.sweep_until_all_is_told()
+    events = project.events()
+    stored = [event["zaap_id"] for event in events]
+    told = set(project.heard())
+    lost = (client.acknowledged - set(stored)) | (set(stored) - told)
+    figures = {
+        "posts": len(client.answers),
+        "acknowledged": len(client.acknowledged),
+        "stored": len(stored),
+        "dispatched": len(told & set(stored)),
+        "lost": len(lost),
+    }
+    print(f"\n{covered}: {figures}; answers {dict(client.tally())}")  # noqa: T201
+    assert not lost
+    assert len(stored) == len(set(stored))
+    assert set(client.tally()) <= {200, 503, "no answer"}
+    assert client.acknowledged
+    # What died between the commit and the answer is stored too: whole.
+    assert set(stored) <= set(client.answers)
+    assert all(event["payload"]["zaapId"] == event["zaap_id"] for event in events)
 
 
 @pytest.fixture
@@ -121,19 +68,21 @@ def workers_of(master: subprocess.Popen[bytes]) -> list[int]:
 
 @pytest.mark.parametrize("database", ["postgresql", "sqlite_url"])
 def test_web_workers_are_killed(tmp_path, request, database):
+    """Most of the time in the middle of a receiver: between the INSERT that is the claim and the outcome."""
     fixture = request.getfixturevalue(database)
-    project = Project(tmp_path, getattr(fixture, "url", fixture))
+    project = start(tmp_path, getattr(fixture, "url", fixture), RECEIVER="takes long")
     with project.web() as (base, master), Client(base) as client:
         for _ in range(4):
-            client.wait_for(200, 20)
+            client.wait_for(200, 10)
             for pid in workers_of(master):
                 os.kill(pid, signal.SIGKILL)
-        client.wait_for(200, 20)
-    project.check(client, f"web workers killed four times ({database})")
+        client.wait_for(200, 10)
+    assert project.states()["running"]
+    check(project, client, f"web workers killed four times ({database})")
 
 
 def test_postgresql_is_stopped_and_started(tmp_path, postgresql):
-    project = Project(tmp_path, postgresql.url)
+    project = start(tmp_path, postgresql.url)
     with project.web() as (base, _), Client(base) as client:
         for _ in range(2):
             client.wait_for(200, 20)
@@ -141,12 +90,12 @@ def test_postgresql_is_stopped_and_started(tmp_path, postgresql):
             client.wait_for(503)
             postgresql.start()
         client.wait_for(200, 20)
-    project.check(client, "PostgreSQL stopped in immediate mode, twice")
+    check(project, client, "PostgreSQL stopped in immediate mode, twice")
 
 
 @pytest.mark.parametrize("environ", [{}, {"POOL": "1"}], ids=["a connection", "a pool"])
 def test_the_first_request_after_a_restart(tmp_path, postgresql, environ):
-    project = Project(tmp_path, postgresql.url, **environ)
+    project = start(tmp_path, postgresql.url, **environ)
     with project.web(workers=1) as (base, _), requests.Session() as session:
         client = Client(base)
         assert client.post(session) == 200
@@ -154,7 +103,7 @@ def test_the_first_request_after_a_restart(tmp_path, postgresql, environ):
             postgresql.stop()
             postgresql.start()
             assert client.post(session) == 200
-    project.check(client, f"the first request after a restart ({environ or 'no pool'})")
+    check(project, client, f"the first request after a restart ({environ or 'no pool'})")
 
 
 @contextmanager
@@ -166,7 +115,7 @@ def statements(cluster: PostgreSQL) -> Iterator[Any]:
 
 
 def test_postgresql_is_read_only(tmp_path, postgresql):
-    project = Project(tmp_path, postgresql.url)
+    project = start(tmp_path, postgresql.url)
     with project.web() as (base, _), Client(base) as client, statements(postgresql) as connection:
         client.wait_for(200, 20)
         connection.execute("ALTER SYSTEM SET default_transaction_read_only = on")
@@ -176,23 +125,25 @@ def test_postgresql_is_read_only(tmp_path, postgresql):
         connection.execute("ALTER SYSTEM RESET default_transaction_read_only")
         connection.execute("SELECT pg_reload_conf()")
         client.wait_for(200, 20)
-    project.check(client, "PostgreSQL made read-only")
+    check(project, client, "PostgreSQL made read-only")
 
 
 def test_a_lock_makes_postgresql_hang(tmp_path, postgresql):
-    project = Project(tmp_path, postgresql.url)
+    project = start(tmp_path, postgresql.url)
     with project.web() as (base, _), Client(base) as client, statements(postgresql) as connection:
         client.wait_for(200, 20)
         with connection.transaction():
             connection.execute("LOCK TABLE django_plugchat_deliveryevent IN ACCESS EXCLUSIVE MODE")
             client.wait_for(503)
         client.wait_for(200, 20)
-    project.check(client, "a lock on the table of events")
+    check(project, client, "a lock on the table of events")
 
 
 def test_the_queue_is_gone_and_its_worker_killed(tmp_path, postgresql):
     redis = Redis()
-    project = Project(tmp_path, postgresql.url, queue="rq", REDIS_URL=redis.url, BEFORE_NOTING=DIE_ONCE)
+    project = start(
+        tmp_path, postgresql.url, queue="rq", REDIS_URL=redis.url, RECEIVER="kills its process the first time"
+    )
     try:
         with ExitStack() as stack:
             base, _ = stack.enter_context(project.web())
@@ -206,7 +157,7 @@ def test_the_queue_is_gone_and_its_worker_killed(tmp_path, postgresql):
             with Client(base, connections=1, fatal=True) as fatal:
                 fatal.wait_for(200, 2)
             client.answers |= fatal.answers
-            project.check(client, "Redis gone for a while, work horses killed in the middle of a receiver")
+            check(project, client, "Redis gone for a while, work horses killed in the middle of a receiver")
     finally:
         redis.stop()
 
@@ -226,7 +177,7 @@ def small_disk(directory: Path, megabytes: int) -> Iterator[Path]:
 def test_the_disk_of_sqlite_is_full(tmp_path):
     # Room for a write-ahead log that is not checkpointed yet: 4 MB by default.
     with small_disk(tmp_path, 16) as disk:
-        project = Project(tmp_path, f"sqlite:///{disk / 'faults.sqlite3'}")
+        project = start(tmp_path, f"sqlite:///{disk / 'faults.sqlite3'}")
         with project.web() as (base, _), Client(base) as client:
             client.wait_for(200, 20)
             filler = disk / "filler"
@@ -236,11 +187,11 @@ def test_the_disk_of_sqlite_is_full(tmp_path):
             client.wait_for(503)
             filler.unlink()
             client.wait_for(200, 20)
-        project.check(client, "SQLite's disk full")
+        check(project, client, "SQLite's disk full")
 
 
 def test_sqlite_is_locked_by_another_writer(tmp_path, sqlite_url):
-    project = Project(tmp_path, sqlite_url)
+    project = start(tmp_path, sqlite_url)
     with project.web() as (base, _), Client(base) as client:
         client.wait_for(200, 20)
         writer = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None, timeout=10)
@@ -249,4 +200,4 @@ def test_sqlite_is_locked_by_another_writer(tmp_path, sqlite_url):
         writer.execute("ROLLBACK")
         writer.close()
         client.wait_for(200, 20)
-    project.check(client, "SQLite locked by another writer")
+    check(project, client, "SQLite locked by another writer")
