@@ -1,4 +1,4 @@
-"""Follow the README's installation in a project of its own, away from the repository.
+"""Follow the README in a project of its own, away from the repository: its installation, and its receiver.
 
 ``adopt.py PYTHON WHEEL-OR-SDIST README``
 """
@@ -14,17 +14,39 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-CALLBACK = '{"phone": "554499999999", "customId": "123", "zaapId": "A20DA9C0183A2D35", "type": "DeliveryCallback"}'
-
 FILES = "from importlib.metadata import files; print(*files('django-plugchat'), sep=chr(10))"
 
-# Runs in the new project: what a browser and the provider would do.
+MODELS = """
+from django.db import models
+
+
+class Order(models.Model):
+    zaap_id = models.CharField(max_length=255)
+    message_id = models.CharField(max_length=255)
+    whatsapp = models.CharField(max_length=8)
+    problem = models.TextField()
+"""
+
+APPS = """
+from django.apps import AppConfig
+
+
+class OrdersConfig(AppConfig):
+    name = "orders"
+
+    def ready(self):
+        from orders import receivers
+"""
+
+ID = "A20DA9C0183A2D35A260F53F5D2B9244"
+ORDER = f"from orders.models import Order; Order.objects.create(zaap_id={ID!r}, message_id={ID!r})"
+
+# What a browser and the provider would do.
 VISIT = f"""
-import re, requests
+import os, re, requests
 base = "http://127.0.0.1:PORT"
-secret = {"s" * 32!r}
-headers = {{"Content-Type": "application/json"}}
-answer = requests.post(f"{{base}}/plugchat/callback/{{secret}}/", data={CALLBACK!r}, headers=headers)
+callback = {{"type": "MessageStatusCallback", "status": "READ", "ids": [{ID!r}]}}
+answer = requests.post(f"{{base}}/plugchat/callback/{{os.environ['PLUGCHAT_WEBHOOK_SECRET']}}/", json=callback)
 assert answer.json() == {{"status": "recorded"}}, answer.text
 session = requests.Session()
 login = session.get(f"{{base}}/admin/login/").text
@@ -32,22 +54,33 @@ token = re.search(r'name="csrfmiddlewaretoken" value="(.+?)"', login)[1]
 data = {{"username": "admin", "password": "admin", "csrfmiddlewaretoken": token, "next": "/admin/"}}
 assert session.post(f"{{base}}/admin/login/", data=data).ok
 page = session.get(f"{{base}}/admin/django_plugchat/deliveryevent/", headers={{"Accept-Language": "pt-br"}}).text
-assert "A20DA9C0183A2D35" in page, page
-assert "Enviada ao WhatsApp" in page, page
+assert {ID!r} in page, page
+assert "plugchat-read" in page, page
+assert "Callbacks recusados" in page, page
+"""
+
+TOLD = """
+from django_plugchat.models import DeliveryEvent
+from orders.models import Order
+assert [order.whatsapp for order in Order.objects.all()] == ["read"]
+assert {event.dispatch_status for event in DeliveryEvent.objects.all()} == {"done"}
 """
 
 
-def blocks(readme: str, language: str) -> list[str]:
-    section = readme.split("## Installation")[1].split("\n## ")[0]
+def blocks(readme: str, heading: str, language: str) -> list[str]:
+    section = readme.split(f"## {heading}\n")[1].split("\n## ")[0]
     found = re.findall(rf"^( *)```{language}\n(.*?)^ *```", section, re.S | re.M)
     return [re.sub(rf"^{indent}", "", block, flags=re.M) for indent, block in found]
 
 
 def main(python: str, distribution: str, readme: str) -> None:
+    text = Path(readme).read_text()
+    install, exports, set_up, curl, register = blocks(text, "Installation", "console")
+    settings, urls = blocks(text, "Installation", "python")
+    (receiver,) = blocks(text, "Hear of an event", "python")
     with tempfile.TemporaryDirectory() as directory:
         project = Path(directory)
         environ = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "DATABASE_URL"}}
-        environ |= {"PLUGCHAT_TOKEN": "t" * 20, "PLUGCHAT_WEBHOOK_SECRET": "s" * 32}
         environ |= {"DJANGO_SUPERUSER_PASSWORD": "admin", "PATH": f"{project}/venv/bin:{environ['PATH']}"}
 
         def run(*command: str) -> str:
@@ -55,33 +88,44 @@ def main(python: str, distribution: str, readme: str) -> None:
             return done.stdout
 
         subprocess.run([python, "-m", "venv", project / "venv"], check=True)
-        install, check = (block.splitlines() for block in blocks(Path(readme).read_text(), "console")[:2])
-        assert install == ["pip install django-plugchat"]
+        assert install == "pip install django-plugchat\n"
         run("pip", "install", "-q", distribution)
         names = run("python", "-c", FILES).splitlines()
         for part in ("py.typed", "locale/pt_BR/LC_MESSAGES/django.mo", "templates/", "migrations/0001_initial.py"):
             assert any(name.startswith(f"django_plugchat/{part}") for name in names), part
         assert all(name.startswith(("django_plugchat/", "django_plugchat-")) for name in names), names
         run("django-admin", "startproject", "shop", ".")
+        for line in run("bash", "-ec", f"{exports}env").splitlines():
+            if line.startswith("PLUGCHAT_"):
+                name, _equals, value = line.partition("=")
+                environ[name] = value
+        assert len(environ["PLUGCHAT_WEBHOOK_SECRET"]) >= 32
 
-        settings, urls = blocks(Path(readme).read_text(), "python")
-        text = (project / "shop/settings.py").read_text()
-        text = "import os\n" + text.replace(
-            "USE_I18N", 'LANGUAGES = [("en", "English"), ("pt-br", "Português")]\nUSE_I18N'
+        # Below what startproject wrote, so that lists are added to.
+        own = settings.replace("INSTALLED_APPS = [", "INSTALLED_APPS += [") + (
+            'INSTALLED_APPS += ["orders"]\n'
+            'MIDDLEWARE.insert(2, "django.middleware.locale.LocaleMiddleware")\n'
+            'LANGUAGES = [("en", "English"), ("pt-br", "Português")]\n'
         )
-        text = text.replace(
-            '"django.middleware.common', '"django.middleware.locale.LocaleMiddleware",\n    "django.middleware.common'
-        ).replace(
-            "'django.middleware.common", "'django.middleware.locale.LocaleMiddleware',\n    'django.middleware.common"
-        )
-        (project / "shop/settings.py").write_text(text + settings.replace("INSTALLED_APPS = [", "INSTALLED_APPS += ["))
-        text = (project / "shop/urls.py").read_text().replace("import path", "import include, path")
-        (project / "shop/urls.py").write_text(text + urls.replace("urlpatterns = [", "urlpatterns += ["))
+        with (project / "shop/settings.py").open("a") as file:
+            file.write(own)
+        with (project / "shop/urls.py").open("a") as file:
+            file.write(urls.replace("urlpatterns = [", "urlpatterns += ["))
+        (project / "orders").mkdir()
+        for name, content in {"__init__": "", "models": MODELS, "apps": APPS, "receivers": receiver}.items():
+            (project / f"orders/{name}.py").write_text(content)
+        run("python", "manage.py", "makemigrations", "orders")
 
-        for command in check:
+        *steps, create_user = set_up.splitlines()
+        assert create_user == "python manage.py createsuperuser"
+        for command in steps:
             print(run(*command.split()), end="")
         print(run("python", "manage.py", "check", "--fail-level", "WARNING"), end="")
-        run("python", "manage.py", "createsuperuser", "--noinput", "--username", "admin", "--email", "a@example.com")
+        run(*create_user.split(), "--noinput", "--username", "admin", "--email", "a@example.com")
+        run("python", "manage.py", "shell", "-c", ORDER)
+        # Neither PlugChat nor the public site is here.
+        print(run(*re.sub(r"--probe|--wait \d+", "", register).split(), "--dry-run"), end="")
+
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             port = str(listener.getsockname()[1])
@@ -95,10 +139,13 @@ def main(python: str, distribution: str, readme: str) -> None:
         try:
             wait = f"import socket, time\nwhile socket.socket().connect_ex(('127.0.0.1', {port})): time.sleep(0.1)"
             run("timeout", "60", "python", "-c", wait)
+            for answer in ("recorded", "duplicate"):
+                assert run("bash", "-ec", curl.replace("8000", port)) == f'{{"status":"{answer}"}}'
             run("python", "-c", VISIT.replace("PORT", port))
         finally:
             server.terminate()
             server.wait()
+        run("python", "manage.py", "shell", "-c", TOLD)
         print(f"Adopted with {run('python', '--version').strip()}, Django {run('django-admin', '--version').strip()}.")
 
 
