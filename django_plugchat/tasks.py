@@ -64,8 +64,8 @@ def runs_in_caller(task: Any) -> bool:
     """Whether what ``as_task`` made would run inside whoever enqueues it, and nothing else would happen."""
     if not hasattr(task, "enqueue"):
         return True
-    # Not isinstance: a project's own kind may do more, or run tasks elsewhere. Where TASKS has changed since the start, as
-    # in a project's tests, the alias may be gone: enqueueing says so.
+    # Not isinstance: a project's own kind may do more, or run tasks elsewhere. Where TASKS has changed since the start,
+    # as in a project's tests, the alias may be gone: enqueueing says so.
     backends = framework.task_backends
     return task.backend in backends.settings and type(backends[task.backend]) is ImmediateBackend
 

@@ -54,7 +54,7 @@ def attempted(status: str, attempts: int) -> int:
     [pytest.param("rq", {"CACHEOPS": "1"}, id="rq, beside a cache of querysets"), ("db", {}), ("celery", {})],
 )
 def test_from_callback_to_receiver(tmp_path, redis_server, queue, environ):
-    """Before a worker runs and after; an attempt fails, its task too, and a sweep puts the event into the queue again."""
+    """Before a worker runs and after; an attempt fails, its task too, and a sweep queues the event again."""
     project = Project(
         tmp_path,
         test_database_url(),
