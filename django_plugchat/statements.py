@@ -99,8 +99,10 @@ def _execute_insert(event: DeliveryEvent, connection: Any, on_conflict: OnConfli
             if row is None:
                 return False
             event.pk = row[0]
-        else:
+        elif cursor.rowcount:
             event.pk = connection.ops.last_insert_id(cursor, meta.db_table, meta.pk.column)
+        else:
+            return False
     event._state.adding, event._state.db = False, connection.alias
     return True
 

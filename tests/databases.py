@@ -54,20 +54,19 @@ def switching(on: str, off_by_vendor: dict[str, str], off: str) -> Iterator[None
             cursor.execute(off_by_vendor.get(connection.vendor, off))
 
 
-def kill_connection(monkeypatch: Any) -> None:
+def kill_connection(monkeypatch: Any, victim: Any = connection) -> None:
     """What a restart of the database does to a connection that is idle meanwhile."""
-    connection.ensure_connection()
-    if connection.vendor == "sqlite":
+    victim.ensure_connection()
+    if victim.vendor == "sqlite":
         # A file does not go away: the only engine where this has to be acted.
-        dead = connection.connection
-        usable = connection.is_usable
-        monkeypatch.setattr(connection, "is_usable", lambda: connection.connection is not dead and usable())
+        dead, is_usable = victim.connection, victim.is_usable
+        monkeypatch.setattr(victim, "is_usable", lambda: victim.connection is not dead and is_usable())
         dead.close()
         return
-    with connection.cursor() as cursor:
-        cursor.execute({"postgresql": "SELECT pg_backend_pid()", "mysql": "SELECT CONNECTION_ID()"}[connection.vendor])
+    with victim.cursor() as cursor:
+        cursor.execute({"postgresql": "SELECT pg_backend_pid()", "mysql": "SELECT CONNECTION_ID()"}[victim.vendor])
         (number,) = cursor.fetchone()
     other = connection.copy()
     with other.cursor() as cursor:
-        cursor.execute({"postgresql": "SELECT pg_terminate_backend(%s)", "mysql": "KILL %s"}[connection.vendor], [number])
+        cursor.execute({"postgresql": "SELECT pg_terminate_backend(%s)", "mysql": "KILL %s"}[victim.vendor], [number])
     other.close()
