@@ -11,32 +11,40 @@ import runpy
 import shlex
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from textwrap import dedent
 from typing import Any, NamedTuple
 
 import pytest
-from django.core.management import BaseCommand, call_command, get_commands, load_command_class
+from django.apps import apps
+from django.core.management import BaseCommand, CommandError, call_command, get_commands, load_command_class
 
-from django_plugchat import conf
-from django_plugchat.models import DeliveryEvent, RejectedCallback
+from django_plugchat import conf, status
+from django_plugchat.answers import ANSWERS
+from django_plugchat.failures import Failure
+from django_plugchat.models import DeliveryEvent, Registration, RejectedCallback
 from django_plugchat.signals import delivery_recorded
-from django_plugchat.status import RULES
 from django_plugchat.testing import post_callback
 
-from .conftest import EXAMPLE
+from .payloads import EXAMPLE, SECRET
 from .projects import WORKERS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 #: Pages by their path below docs/; those in Portuguese begin with pt-br/.
 PAGES = {str(path.relative_to(DOCS)): path.read_text() for path in sorted(DOCS.rglob("*.md"))}
+OTHERS = {
+    name: (ROOT / name).read_text() for name in ("README.md", "README.pt-BR.md", "CONTRIBUTING.md", "SECURITY.md")
+}
 PORTUGUESE = {name: text for name, text in PAGES.items() if name.startswith("pt-br/")}
 TRANSLATED = {f"pt-br/{name}" for name in PAGES if re.match(r"(index|quickstart|howto/[\w-]+)\.md", name)}
+#: What ``plugchat_status`` may find, as its module lists it.
+RULES = re.findall(r"^``(\w+)``$", status.__doc__ or "", re.MULTILINE)
 COMMANDS = [name for name in get_commands() if name.startswith("plugchat_")]
 ENVIRON = {
     "PLUGCHAT_TOKEN": "token-of-the-default-account",
-    "PLUGCHAT_WEBHOOK_SECRET": "first-secret-of-the-default-account",
+    "PLUGCHAT_WEBHOOK_SECRET": SECRET,
     "PLUGCHAT_RETIRING_SECRET": "retiring-secret-of-the-default-account",
     "PLUGCHAT_TOKEN_CENTRO": "token-of-centro",
     "PLUGCHAT_SECRET_CENTRO": "secret-of-the-account-centro",
@@ -204,11 +212,16 @@ def test_a_tests_dispatcher_runs_receivers_at_once(plugchat):
     assert DeliveryEvent.objects.get().dispatch_status == "pending"
 
 
-OTHERS = [block for block in PYTHON if not block.title.startswith(("settings", "shop/", "mysite/celery", "urls"))]
+ALONE = [
+    block
+    for block in PYTHON
+    if not block.title.startswith(("settings", "shop/", "mysite/celery", "urls"))
+    and not re.search("forged|sentry_sdk", block.code)
+]
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("block", [block for block in OTHERS if "forged" not in block.code], ids=ids)
+@pytest.mark.parametrize("block", ALONE, ids=ids)
 def test_it_runs_on_its_own(block):
     names: dict[str, Any] = {}
     try:
@@ -224,24 +237,64 @@ def test_what_came_by_a_leaked_secret_is_found():
     post_callback(phone=None)
     blocks = [block.code for block in PYTHON if block.page == "howto/monitoring.md"]
     names: dict[str, Any] = {}
-    code = "\n".join(blocks).replace("1a2b3c4d", conf.secret_id(ENVIRON["PLUGCHAT_WEBHOOK_SECRET"]))
+    code = "\n".join(blocks).replace("1a2b3c4d", conf.secret_id(SECRET))
     exec(code.replace(EXAMPLE["zaapId"], "real"), names)
     assert DeliveryEvent.objects.get().zaap_id == "real"
     assert not RejectedCallback.objects.exists()
 
 
+SENTRY = [block for block in PYTHON if "sentry_sdk" in block.code]
+
+
+def test_sentry_is_shown():
+    assert SENTRY
+
+
+@pytest.mark.parametrize("block", SENTRY, ids=ids)
+def test_what_sentry_gets_as_documented(tmp_path, block):
+    (tmp_path / "shown.py").write_text(block.code)
+    run = subprocess.run(
+        [sys.executable, "-m", "tests.sentry_recipe", str(tmp_path / "shown.py")],
+        env=os.environ
+        | {
+            "DJANGO_SETTINGS_MODULE": "tests.settings",
+            "DATABASE_URL": "sqlite://",
+            "SENTRY_DSN": "http://key@localhost/1",
+        },
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    kinds = {sent.get("type", "error") for sent in json.loads(run.stdout)}
+    assert kinds == {"error", "transaction"}
+    assert SECRET not in run.stdout
+    assert EXAMPLE["phone"] not in run.stdout
+
+
 @pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "json"], ids=ids)
 @pytest.mark.django_db
 def test_the_status_shown_has_todays_keys(block):
+    Registration.objects.create(account="default", webhook="update-webhook-delivery")
     output = io.StringIO()
-    call_command("plugchat_status", "--json", stdout=output)
+    # The account was never called.
+    with pytest.raises(CommandError):
+        call_command("plugchat_status", "--json", stdout=output)
     real, shown = json.loads(output.getvalue()), json.loads(block.code)
 
     def keys(report: Any) -> Any:
         return {name: keys(value) for name, value in report.items()} if isinstance(report, dict) else None
 
+    shown_account, real_account = shown["accounts"][0], real["accounts"][0]
+    # Those that occurred.
+    assert set(shown_account["last_24_hours"]["failures"]) <= set(Failure.values)
+    shown_account["last_24_hours"]["failures"] = real_account["last_24_hours"]["failures"] = {}
     assert keys(shown) == keys(real)
-    assert keys(shown["accounts"][0]) == keys(real["accounts"][0])
+    assert keys(shown_account) == keys(real_account)
+    for name in ("registrations", "findings"):
+        assert shown_account[name][0].keys() == real_account[name][0].keys()
+    assert set(shown_account["problems"]) == {finding["name"] for finding in shown_account["findings"]} <= set(RULES)
 
 
 # Commands
@@ -249,7 +302,7 @@ def test_the_status_shown_has_todays_keys(block):
 
 def command_lines() -> set[str]:
     """What follows ``manage.py`` wherever it is shown, and this app's commands where they are named."""
-    lines = [line for block in BLOCKS for line in block.code.splitlines()]
+    lines = [line for block in BLOCKS if block.language != "json" for line in block.code.splitlines()]
     shown = [match[1] for line in lines if (match := re.search(r"manage\.py (.*)", line))]
     spans = [span for text in PAGES.values() for span in re.findall(r"`([^`\n]+)`", text)]
     named = [match[1] for span in spans if (match := re.fullmatch(r"(?:python )?(?:manage\.py )?(plugchat_.*)", span))]
@@ -273,26 +326,24 @@ def test_every_command_is_shown():
     assert {line.split()[0] for line in COMMAND_LINES} >= {*COMMANDS, *OTHER_WORKERS}
 
 
-def usage(name: str) -> str:
+def arguments(name: str) -> set[str]:
     """A command's own arguments as the reference shows them."""
-    command = load_command_class("django_plugchat", name)
-    parser = command.create_parser("manage.py", name)
+    parser = load_command_class("django_plugchat", name).create_parser("manage.py", name)
     common = {action.dest for action in BaseCommand().create_parser("manage.py", name)._actions}
-    lines = [f"## {name}", "", command.help, "", "| Argument | |", "|---|---|"]
+    shown = set()
     for action in parser._actions:
-        if action.dest in common:
-            continue
-        words = [*action.option_strings]
-        if action.nargs != 0:
-            words.append(str(action.metavar or action.dest.upper()))
-        help_text = (action.help or "") % {"default": action.default}
-        lines.append(f"| `{' '.join(words)}` | {help_text} |")
-    return "\n".join(lines)
+        if action.dest not in common:
+            value = (
+                "" if action.nargs == 0 else "|".join(action.choices or [str(action.metavar or action.dest.upper())])
+            )
+            shown.add(" ".join(filter(None, [*action.option_strings[:1], value])))
+    return shown
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_the_reference_has_the_commands_own_help(name):
-    assert usage(name) in PAGES["reference/commands.md"]
+def test_the_reference_has_the_commands_arguments(name):
+    section = PAGES["reference/commands.md"].partition(f"## {name}\n")[2].partition("\n## ")[0]
+    assert set(re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE)) == arguments(name)
 
 
 def test_no_other_command_is_in_the_reference():
@@ -313,33 +364,56 @@ def test_the_settings_page_has_every_key_and_its_default():
 def test_the_checks_page_has_every_id():
     source = (ROOT / "django_plugchat" / "checks.py").read_text()
     documented = [name for (name,) in rows("reference/checks.md", r"`(django_plugchat\.[EW]\d{3})`")]
-    assert documented == sorted(set(re.findall(r'"(django_plugchat\.[EW]\d{3})"', source)))
+    found = re.findall(r'_(?:error|warning)\(\s*"([EW]\d{3})"', source)
+    assert documented == sorted({f"django_plugchat.{number}" for number in found})
 
 
-def test_the_models_page_has_every_field_and_permission():
+@pytest.mark.parametrize("model", [DeliveryEvent, RejectedCallback, Registration])
+def test_the_models_page_has_every_field_and_permission(model):
     page = PAGES["reference/models.md"]
-    events, _, rejected = page.partition("## RejectedCallback")
-    for model, text in ((DeliveryEvent, events), (RejectedCallback, rejected)):
-        named = set(re.findall(r"`(\w+)`", text))
-        assert {field.name for field in model._meta.fields} - {"id"} <= named
-        for codename, _name in model._meta.permissions:
-            assert f"`django_plugchat.{codename}`" in page
-        for field in model._meta.fields:
-            for value, _label in field.choices or ():
-                assert f'`"{value}"`' in page + PAGES["reference/signal.md"]
+    section = page.partition(f"## {model.__name__}\n")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`(\w+)`", section))
+    assert {field.name for field in model._meta.fields} - {"id"} <= named
+    for codename, _name in model._meta.permissions:
+        assert f"`django_plugchat.{codename}`" in page
+    for field in model._meta.fields:
+        for value, _label in field.choices or ():
+            assert f'`"{value}"`' in page + PAGES["reference/signal.md"]
 
 
 @pytest.mark.parametrize("page", ["howto/monitoring.md", "pt-br/howto/monitoring.md"])
 def test_the_runbook_has_every_rule(page):
     headings = re.findall(r"^### (\w+)$", PAGES[page], re.MULTILINE)
-    assert headings == list(RULES)
+    assert headings == RULES
 
 
-def test_the_answers_page_has_every_status():
-    source = (ROOT / "django_plugchat" / "views.py").read_text()
-    documented = re.findall(r"^\| [^|]+ \| (\d{3})", PAGES["reference/answers.md"], re.MULTILINE)
-    in_docstring = re.findall(r"^    (\d{3})  ", source, re.MULTILINE)
-    assert sorted(documented) == sorted(in_docstring)
+@pytest.mark.parametrize("text", [PAGES["reference/answers.md"], OTHERS["README.md"], OTHERS["README.pt-BR.md"]])
+def test_the_answers_are_those_of_the_view(text):
+    row = r'^\| [^|\n]+ \| (\d{3})\b[^|\n]*\| (?:`\{"status": "(\w+)"\}`)?[^|\n]*\|'
+    documented = [(int(match[1]), match[2] or "") for match in re.finditer(row, text, re.MULTILINE)]
+    assert documented == [(answer.status, answer.body) for answer in ANSWERS]
+
+
+def exists(dotted: str) -> bool:
+    """Whether it can be imported, as a module or from one."""
+    module, _, rest = dotted.rpartition(".")
+    try:
+        import_module(dotted)
+    except ImportError:
+        return bool(module) and exists(module) and hasattr(import_module(module), rest)
+    return True
+
+
+@pytest.mark.parametrize("name", [*PAGES, *OTHERS])
+def test_names_of_the_app_exist(name):
+    known = set()
+    for model in apps.get_app_config("django_plugchat").get_models():
+        options = model._meta
+        standard = (f"{action}_{options.model_name}" for action in options.default_permissions)
+        own = (codename for codename, _name in options.permissions)
+        known |= {options.label_lower, *(f"django_plugchat.{codename}" for codename in (*standard, *own))}
+    for dotted in set(re.findall(r"\bdjango_plugchat(?:\.\w+)+", PAGES.get(name) or OTHERS[name])):
+        assert exists(dotted) or dotted in known or re.search(r"\.[EW]\d{3}$", dotted), dotted
 
 
 # Pages
