@@ -1,26 +1,26 @@
+"""Rows, and the words of their querysets."""
+
 from __future__ import annotations
 
+import itertools
 import json
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission
 from django.core.management import call_command
-from django.db import DataError, OperationalError, connection
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from django_plugchat.models import DeliveryEvent, RejectedCallback
+from django_plugchat.conf import app_settings
+from django_plugchat.models import DeliveryEvent, Registration, RejectedCallback
 
-from .conftest import EXAMPLE
-from .test_dispatch import Receiver, connected
-from .test_storing import Interrupt, in_threads, raising
+from .payloads import EXAMPLE, LIVE_SUCCESS, SECRET_OF_NORTE, STATUS, STATUS_OF_TWO, url_of
 
 pytestmark = pytest.mark.django_db
 
-
-def reject(body: bytes) -> RejectedCallback:
-    rows = RejectedCallback.objects
-    assert rows.record(account="default", secret_id="8a8fe4db", body=body, reason="not_json", errors={})
-    return rows.latest("pk")
+#: As the answer to the send request gives them.
+ZAAP_ID, MESSAGE_ID = LIVE_SUCCESS["zaapId"], LIVE_SUCCESS["messageId"]
 
 
 def test_migrations_are_complete():
@@ -38,82 +38,8 @@ def test_permissions():
         "replay_rejectedcallback",
         "view_deliveryevent",
         "delete_rejectedcallback",
+        "view_registration",
     }
-
-
-def test_querysets(post):
-    post(EXAMPLE)
-    post(EXAMPLE | {"customId": "", "error": "Timeout on send message", "zaapId": "B"})
-    post(EXAMPLE, url="/plugchat/callback/secret-of-the-account-norte/")
-    events = DeliveryEvent.objects
-    assert [event.account for event in events.for_account("norte")] == ["norte"]
-    assert events.for_zaap_id("B").get().outcome == "failed"
-    assert events.for_custom_id("123").count() == 2
-    assert events.for_account("default").for_custom_id("123").sent().count() == 1
-    assert events.failed().get().zaap_id == "B"
-    post(EXAMPLE | {"customId": 5, "zaapId": 7})
-    assert events.for_custom_id(5).get() == events.for_zaap_id(7).get()
-    post(EXAMPLE | {"customId": "None", "zaapId": "None"})
-    for blank in ("", " ", None):
-        assert not events.for_custom_id(blank).exists()
-        assert not events.for_zaap_id(blank).exists()
-    assert not events.due().exists()
-
-
-def test_text_of_a_rejected_body():
-    assert reject(b'{"a": "\xff"}').body_text == '{"a": "\ufffd"}'
-    assert str(reject(b"{")) == f"{reject(b'{').pk} (Not JSON in UTF-8)"
-
-
-# Replay
-
-
-@pytest.mark.django_db(transaction=True)
-def test_replay():
-    rejected = reject(json.dumps(EXAMPLE).encode())
-    reject(json.dumps(EXAMPLE).encode())
-    rejected.refresh_from_db()
-    receiver = Receiver()
-    with connected(receiver):
-        event = rejected.replay()
-    event.refresh_from_db()
-    assert (event.account, event.payload, event.secret_id) == ("default", EXAMPLE, "8a8fe4db")
-    assert (event.received_at, event.last_received_at) == (rejected.received_at, rejected.last_received_at)
-    assert event.times_received == 2
-    assert event.dispatch_status == "done"
-    assert receiver.heard == [event]
-    assert not RejectedCallback.objects.exists()
-    assert rejected.replay() is None
-    assert DeliveryEvent.objects.count() == 1
-
-
-@pytest.mark.parametrize(
-    "body", [b"{", b"[]", b"{}", b'{"type": "ReceivedCallback"}', json.dumps(EXAMPLE | {"phone": []}).encode()]
-)
-def test_replay_of_what_is_still_refused(body):
-    rejected = reject(body)
-    before = RejectedCallback.objects.values().get()
-    assert rejected.replay() is None
-    assert RejectedCallback.objects.values().get() == before
-    assert not DeliveryEvent.objects.exists()
-
-
-def test_replay_of_a_known_event(post):
-    rejected = reject(json.dumps(EXAMPLE).encode())
-    post(EXAMPLE)
-    stored = DeliveryEvent.objects.get()
-    assert rejected.replay() == stored
-    event = DeliveryEvent.objects.get()
-    assert (event.times_received, event.last_received_at) == (2, stored.last_received_at)
-    assert not RejectedCallback.objects.exists()
-
-
-def test_replay_that_the_database_fails():
-    rejected = reject(json.dumps(EXAMPLE).encode())
-    with connection.execute_wrapper(Interrupt("INSERT", raising(OperationalError()))), pytest.raises(OperationalError):
-        rejected.replay()
-    assert RejectedCallback.objects.get() == rejected
-    assert rejected.replay() is not None
 
 
 def test_by_hand_in_tests():
@@ -121,18 +47,281 @@ def test_by_hand_in_tests():
     event = DeliveryEvent.objects.create(phone=EXAMPLE["phone"], zaap_id="A", fingerprint="a")
     assert event.received_at <= timezone.now()
     RejectedCallback.objects.create(body=b"{", fingerprint="a")
+    Registration.objects.create(account="default", webhook="update-webhook-delivery")
+    with pytest.raises(IntegrityError), transaction.atomic():
+        DeliveryEvent.objects.create(phone=EXAMPLE["phone"], zaap_id="A", fingerprint="a")
 
 
-def test_replay_that_the_database_still_refuses():
-    rejected = reject(json.dumps(EXAMPLE).encode())
-    with connection.execute_wrapper(Interrupt("INSERT", raising(DataError()))):
-        assert rejected.replay() is None
-    assert RejectedCallback.objects.get() == rejected
+def test_nothing_private_is_shown_of_a_row():
+    number = "5544999999999"
+    rows = [
+        DeliveryEvent(
+            phone=number, zaap_id=f"false_{number}@c.us_3EB0", message_id=number, outcome="failed", error=number
+        ),
+        DeliveryEvent(phone=number, message_id=f"3EB0_{number}", outcome="read", type="MessageStatusCallback"),
+        RejectedCallback(body=number.encode(), reason="not_json", pk=5),
+        Registration(account="default", webhook="update-webhook-delivery", secret_id="8a8fe4db"),
+    ]
+    for row in rows:
+        assert number not in f"{row} {row!r}"
+    assert "3EB0" in str(rows[0])
+    secrets = [*app_settings.index.confidential]
+    assert len(secrets) == 5
+    for shown in (app_settings.accounts, app_settings.index, app_settings):
+        assert not [secret for secret in secrets if secret in repr(shown) + str(shown)]
 
 
-@pytest.mark.django_db(transaction=True)
-def test_many_replays_of_one_at_once():
-    rejected = reject(json.dumps(EXAMPLE).encode())
-    events = in_threads([rejected.replay] * 8, 8)
-    assert len([event for event in events if event]) == 1
-    assert DeliveryEvent.objects.get().times_received == 1
+def test_text_of_a_rejected_body():
+    assert RejectedCallback(body=b'{"a": "\xff"}').body_text == '{"a": "\ufffd"}'
+    assert RejectedCallback(body=memoryview(b"{")).body_text == "{"
+
+
+@pytest.mark.parametrize(
+    ("fields", "failure", "is_temporary"),
+    [
+        ({"outcome": "failed", "error": "timeout on send message."}, "temporary", True),
+        ({"outcome": "failed", "error": "Phone number does not exist"}, "number", False),
+        ({"outcome": "failed", "error": "Timeout on send message", "error_code": "SHADOW_BAN"}, "restricted", False),
+        ({"outcome": "failed", "error": "something new"}, "other", False),
+        ({"outcome": "failed", "error": '{"a": 1}'}, "other", False),
+        ({"outcome": "sent", "error": ""}, "", False),
+        ({"outcome": "sent", "error": "false"}, "", False),
+        ({"outcome": "read"}, "", False),
+    ],
+)
+def test_why_it_failed(fields, failure, is_temporary):
+    event = DeliveryEvent(**fields)
+    assert (event.failure, event.is_temporary) == (failure, is_temporary)
+
+
+# Querysets
+
+
+def test_words(post):
+    post(EXAMPLE)
+    post(EXAMPLE | {"customId": "", "error": "Timeout on send message", "zaapId": "B"})
+    post(EXAMPLE, url=url_of(SECRET_OF_NORTE))
+    for status in ("SENT", "RECEIVED", "READ", "PLAYED"):
+        post(STATUS | {"status": status})
+    events = DeliveryEvent.objects
+    assert [event.account for event in events.for_account("norte")] == ["norte"]
+    assert events.for_zaap_id("B").get().outcome == "failed"
+    assert events.for_custom_id("123").count() == 2
+    assert events.for_account("default").for_custom_id("123").sent().count() == 1
+    assert events.failed().get() == events.failed_because("temporary").get()
+    assert events.failed().get().zaap_id == "B"
+    assert (events.sent().count(), events.received().count(), events.read().count()) == (3, 1, 1)
+    assert (events.deliveries().count(), events.statuses().count()) == (3, 4)
+    assert events.sent().deliveries().count() == 2
+    assert not events.due().exists()
+    assert not events.unfinished().exists()
+
+
+def test_ids_that_are_integers(post):
+    post(EXAMPLE | {"customId": 5, "zaapId": 7, "messageId": 9})
+    event = DeliveryEvent.objects.get()
+    for found in (
+        DeliveryEvent.objects.for_custom_id(5),
+        DeliveryEvent.objects.for_zaap_id(7),
+        DeliveryEvent.objects.for_message(7),
+        DeliveryEvent.objects.for_message(9),
+    ):
+        assert found.get() == event
+    assert DeliveryEvent.objects.progress(7, 9) == {"7": "sent", "9": "sent"}
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\t", None])
+def test_blank_finds_nothing(post, blank):
+    post(EXAMPLE | {"customId": "None", "zaapId": "None", "messageId": ""})
+    post(EXAMPLE | {"customId": "", "messageId": None})
+    post(STATUS)
+    events = DeliveryEvent.objects
+    for found in (
+        events.for_custom_id(blank),
+        events.for_zaap_id(blank),
+        events.for_message(blank),
+        events.for_message(blank, blank),
+        events.for_message(),
+        events.for_account("default").for_message(blank),
+    ):
+        assert not found.exists()
+    assert events.progress(blank) == events.progress() == {}
+    assert events.progress(blank, ZAAP_ID, MESSAGE_ID) == {MESSAGE_ID: "read"}
+    assert not events.for_message(blank, "None").exclude(zaap_id="None").exists()
+
+
+def test_a_queryset_has_no_writer(post):
+    """The count of a repetition would run on filtered rows."""
+    assert not hasattr(DeliveryEvent.objects, "record")
+    assert not hasattr(DeliveryEvent.objects.failed(), "record")
+    assert not hasattr(RejectedCallback.objects.all(), "record")
+    assert not hasattr(RejectedCallback, "replay")
+
+
+# A message's story
+
+
+def test_for_message(post):
+    post(LIVE_SUCCESS)
+    post(STATUS_OF_TWO)
+    post(STATUS | {"status": "RECEIVED"})
+    post(EXAMPLE)
+    events = DeliveryEvent.objects
+    story = {"sent", "received", "read"}
+    for ids in ((ZAAP_ID,), (MESSAGE_ID,), (ZAAP_ID, MESSAGE_ID), (MESSAGE_ID, None, "")):
+        assert {event.outcome for event in events.for_message(*ids)} == story
+        assert events.for_message(*ids).count() == 3
+    assert events.for_message(STATUS_OF_TWO["ids"][1]).get().outcome == "read"
+    assert events.for_message(ZAAP_ID, EXAMPLE["zaapId"]).count() == 4
+    assert events.for_account("default").for_message(ZAAP_ID).read().count() == 1
+    assert events.for_message(ZAAP_ID).for_account("default").count() == 3
+    assert not events.for_account("norte").for_message(ZAAP_ID).exists()
+    assert not events.for_message("unknown").exists()
+
+
+def test_an_account_does_not_lend_its_ids(post):
+    """The zaapId of one account leads to no status of another."""
+    post(LIVE_SUCCESS, url=url_of(SECRET_OF_NORTE))
+    post(STATUS)
+    assert not DeliveryEvent.objects.for_account("default").for_message(ZAAP_ID).exists()
+    assert DeliveryEvent.objects.for_account("default").progress(ZAAP_ID) == {}
+    assert DeliveryEvent.objects.for_account("norte").progress(ZAAP_ID) == {ZAAP_ID: "sent"}
+
+
+def test_blank_message_ids_join_nothing(post):
+    """Delivery callbacks without a messageId, and statuses of whatever else."""
+    post(EXAMPLE | {"messageId": ""})
+    post(EXAMPLE | {"messageId": None, "zaapId": "B", "error": "x"})
+    DeliveryEvent.objects.create(type="MessageStatusCallback", outcome="played", fingerprint="a")
+    assert DeliveryEvent.objects.for_message(EXAMPLE["zaapId"]).count() == 1
+    assert DeliveryEvent.objects.progress(EXAMPLE["zaapId"], "B") == {EXAMPLE["zaapId"]: "sent", "B": "failed"}
+
+
+def bodies_of(outcomes: tuple[str, ...]) -> list[dict[str, Any]]:
+    deliveries = {"sent": LIVE_SUCCESS, "failed": LIVE_SUCCESS | {"error": "Timeout on send message"}}
+    return [deliveries.get(outcome) or STATUS | {"status": outcome.upper()} for outcome in outcomes]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "furthest"),
+    [
+        (("sent",), "sent"),
+        (("failed",), "failed"),
+        (("sent", "failed"), "failed"),
+        (("sent", "failed", "received"), "received"),
+        (("sent", "received", "read"), "read"),
+        (("failed", "read", "received"), "read"),
+        (("sent", "played", "read", "received"), "played"),
+    ],
+)
+def test_progress_never_goes_back(post, outcomes, furthest):
+    for order in itertools.islice(itertools.permutations(outcomes), 24):
+        DeliveryEvent.objects.all().delete()
+        for body in bodies_of(order):
+            post(body)
+        assert DeliveryEvent.objects.progress(ZAAP_ID) == {ZAAP_ID: furthest}
+        assert DeliveryEvent.objects.progress(MESSAGE_ID, ZAAP_ID) == {ZAAP_ID: furthest, MESSAGE_ID: furthest}
+
+
+def test_progress_of_statuses_alone(post):
+    """Their delivery callback was lost."""
+    post(STATUS)
+    assert DeliveryEvent.objects.progress(ZAAP_ID, MESSAGE_ID) == {MESSAGE_ID: "read"}
+
+
+def test_progress_of_messages_that_share_an_id(post):
+    """One's zaapId is the other's messageId: each has its own statuses."""
+    post(EXAMPLE | {"zaapId": "X", "messageId": "Y"})
+    post(EXAMPLE | {"zaapId": "Z", "messageId": "X"})
+    post(STATUS | {"ids": ["X"], "status": "READ"})
+    assert DeliveryEvent.objects.progress("Y", "Z") == {"Y": "sent", "Z": "read"}
+    assert DeliveryEvent.objects.progress("Y") == {"Y": "sent"}
+
+
+def test_progress_of_groups(post):
+    """Whoever of a group came furthest."""
+    post(STATUS | {"participant": "1", "status": "RECEIVED"})
+    post(STATUS | {"participant": "2", "status": "READ"})
+    assert DeliveryEvent.objects.progress(MESSAGE_ID) == {MESSAGE_ID: "read"}
+
+
+def test_progress_is_one_statement(post, django_assert_num_queries):
+    post(LIVE_SUCCESS)
+    post(STATUS)
+    ids = [f"{number}" for number in range(500)]
+    with django_assert_num_queries(1):
+        assert DeliveryEvent.objects.progress(ZAAP_ID, *ids) == {ZAAP_ID: "read"}
+    with django_assert_num_queries(1):
+        assert DeliveryEvent.objects.for_account("default").order_by("phone").progress(ZAAP_ID) == {ZAAP_ID: "read"}
+    with django_assert_num_queries(0):
+        DeliveryEvent.objects.progress()
+
+
+# Indexes
+
+
+@pytest.fixture
+def twenty_thousand_rows():
+    """A quarter delivery callbacks, the rest their statuses, so that a database has a reason to use its indexes."""
+    now = timezone.now()
+
+    def rows() -> Any:
+        for number in range(5000):
+            common = {"account": "default", "message_id": f"M{number}", "received_at": now, "secret_id": "8a8fe4db"}
+            outcomes = ["sent" if number % 10 else "failed", "received", "read", "played"]
+            for place, outcome in enumerate(outcomes):
+                yield DeliveryEvent(
+                    **common,
+                    zaap_id="" if place else f"Z{number}",
+                    custom_id="" if place else f"C{number}",
+                    type="MessageStatusCallback" if place else "DeliveryCallback",
+                    outcome=outcome,
+                    fingerprint=f"{number}-{place}",
+                )
+
+    DeliveryEvent.objects.bulk_create(rows(), batch_size=2000)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            {
+                "postgresql": "ANALYZE django_plugchat_deliveryevent",
+                "mysql": "ANALYZE TABLE django_plugchat_deliveryevent",
+                "sqlite": "ANALYZE",
+            }[connection.vendor]
+        )
+
+
+def whole_tables_read(statement: str) -> list[str]:
+    """The steps of a statement's plan that read a whole table."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(f"EXPLAIN {statement}")
+            return [line for (line,) in cursor.fetchall() if "Seq Scan" in line]
+        if connection.vendor == "mysql":
+            cursor.execute(f"EXPLAIN {statement}")
+            assert cursor.description is not None
+            names = [column[0] for column in cursor.description]
+            steps = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+            return [json.dumps(step, default=str) for step in steps if int(step["rows"] or 0) > 2000]
+        cursor.execute(f"EXPLAIN QUERY PLAN {statement}")
+        return [
+            detail
+            for *_numbers, detail in cursor.fetchall()
+            if "SCAN django_plugchat" in detail and "USING" not in detail
+        ]
+
+
+@pytest.mark.django_db(transaction=True)  # MariaDB's ANALYZE commits
+def test_messages_are_found_by_indexes(twenty_thousand_rows, django_assert_num_queries):
+    events = DeliveryEvent.objects.all()
+    ids = [f"{kind}{number}" for number in range(0, 50, 5) for kind in "ZM"]
+    with django_assert_num_queries(4) as captured:
+        assert set(events.progress("Z7", "M8", "Z10").values()) == {"played"}
+        assert len(events.for_account("default").progress(*ids)) == 20
+        assert len(events.for_message("Z7")) == 4  # asks twice
+    statements = [query["sql"] for query in captured.captured_queries]
+    for queryset in (events.for_zaap_id("Z7"), events.for_custom_id("C7"), events.due()):
+        with django_assert_num_queries(1) as captured:
+            list(queryset)
+        statements.append(captured.captured_queries[0]["sql"])
+    for statement in statements:
+        assert not whole_tables_read(statement)
