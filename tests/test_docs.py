@@ -204,6 +204,15 @@ def test_gunicorn_is_configured_as_in_the_tests():
     assert shown == (ROOT / "tests" / "gunicorn_conf.py").read_text()
 
 
+@pytest.mark.parametrize("page", ["howto/servers.md", "pt-br/howto/servers.md"])
+def test_servers_are_those_of_the_tests(page):
+    stacks = ROOT / "tests" / "stacks"
+    patching = python_block(page, "gunicorn_conf.py").partition("\n")[2]
+    assert patching in (stacks / "gunicorn_gevent.py").read_text()
+    handler = python_block(page, "mysite/lambda_function.py").rpartition("handler = ")[2].strip()
+    assert handler.replace("get_asgi_application()", "asgi.application") in (stacks / "lambda_events.py").read_text()
+
+
 @pytest.mark.django_db
 def test_a_tests_dispatcher_runs_receivers_at_once(plugchat):
     plugchat(DISPATCHER=re.search(r'"DISPATCHER": "([\w.]+)"', python_block("howto/receive.md", "settings.py"))[1])
@@ -212,18 +221,21 @@ def test_a_tests_dispatcher_runs_receivers_at_once(plugchat):
     assert DeliveryEvent.objects.get().dispatch_status == "pending"
 
 
+#: Those that others' tests run, and those that would change this process.
+ELSEWHERE = ("settings", "shop/", "mysite/celery", "mysite/lambda_function", "gunicorn_conf", "urls")
 ALONE = [
     block
     for block in PYTHON
-    if not block.title.startswith(("settings", "shop/", "mysite/celery", "urls"))
-    and not re.search("forged|sentry_sdk", block.code)
+    if not block.title.startswith(ELSEWHERE) and not re.search("forged|sentry_sdk", block.code)
 ]
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("block", ALONE, ids=ids)
 def test_it_runs_on_its_own(block):
-    names: dict[str, Any] = {}
+    post_callback()
+    # What some of them are about.
+    names: dict[str, Any] = {"event": DeliveryEvent.objects.get()}
     try:
         exec(block.code, names)
     finally:
