@@ -1,0 +1,97 @@
+"""``answers.ANSWERS`` says what the view does: each row, in the order in which they are decided."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection
+from django.test import Client
+
+from django_plugchat.answers import ANSWERS
+from django_plugchat.models import DeliveryEvent, RejectedCallback
+
+from .databases import Interrupt, raising
+from .payloads import EXAMPLE, URL, url_of
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@dataclass
+class Request:
+    """A callback that is recorded, unless something is changed."""
+
+    url: str = URL
+    method: str = "POST"
+    content_type: str = "application/json"
+    body: bytes = json.dumps(EXAMPLE).encode()
+    length: Callable[[bytes], str] = field(default=lambda body: str(len(body)))
+    database: Callable[[], AbstractContextManager[Any]] = nullcontext
+
+    def send(self) -> Any:
+        environ = {
+            "wsgi.input": io.BufferedReader(io.BytesIO(self.body)),  # type: ignore[type-var]
+            "CONTENT_TYPE": self.content_type,
+            "CONTENT_LENGTH": self.length(self.body),
+        }
+        with self.database():
+            return Client().generic(self.method, self.url, **environ)
+
+
+def failing_database() -> AbstractContextManager[Any]:
+    return connection.execute_wrapper(Interrupt("", raising(OperationalError())))
+
+
+#: What leads to the answer in the same place of ANSWERS, the last one for the end.
+CAUSES: list[dict[str, Any]] = [
+    {"url": url_of("wrong")},
+    {"method": "PUT"},
+    {"content_type": "text/plain"},
+    {"length": lambda body: "70000"},
+    {"length": lambda body: ""},
+    {"length": lambda body: str(len(body) + 1)},
+    {"body": b'{"type": "ReceivedCallback"}'},
+    {"body": b"{"},
+    {},
+    {},
+    {"database": failing_database},
+]
+NEW, AGAIN = 8, 9
+
+
+@pytest.mark.parametrize("row", range(len(ANSWERS)), ids=lambda row: ANSWERS[row].case)
+def test_each_row(row):
+    answer = ANSWERS[row]
+    assert row != AGAIN or Request().send().status_code == 200
+    before = list(DeliveryEvent.objects.values())
+    response = Request(**CAUSES[row]).send()
+    assert response.status_code == answer.status
+    assert response.json().get("status", "") == answer.body
+    stored = {
+        "nothing": (0, 0),
+        "a `RejectedCallback`": (0, 1),
+        "a `DeliveryEvent` for each": (1, 0),
+        "counted on the event": (1, 0),
+    }
+    assert (DeliveryEvent.objects.count(), RejectedCallback.objects.count()) == stored[answer.stored]
+    assert (list(DeliveryEvent.objects.values()) != before) == (row in (NEW, AGAIN))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (first, second)
+        for first, second in combinations(range(len(ANSWERS)), 2)
+        if not CAUSES[first].keys() & CAUSES[second].keys()
+    ],
+)
+def test_the_order_in_which_they_are_decided(first, second):
+    """Where two rows apply the upper one answers; a database is asked, and may fail, only where something is stored."""
+    decides = second if second == len(ANSWERS) - 1 and ANSWERS[first].stored != "nothing" else first
+    assert Request(**CAUSES[first] | CAUSES[second]).send().status_code == ANSWERS[decides].status
