@@ -10,7 +10,8 @@ from django.utils import timezone
 
 from django_plugchat.conf import secret_id
 from django_plugchat.models import DeliveryEvent, RejectedCallback
-from tests.conftest import EXAMPLE, SECRET
+from django_plugchat.phones import normalise
+from tests.payloads import EXAMPLE, SECRET
 
 Status = DeliveryEvent.DispatchStatus
 
@@ -26,14 +27,22 @@ def events(number: int, **fields: Any) -> list[DeliveryEvent]:
     return DeliveryEvent.objects.bulk_create(DeliveryEvent(**_event_fields(**fields)) for _ in range(number))
 
 
+def status(outcome: str, message_id: str, **fields: Any) -> DeliveryEvent:
+    """What became of a message on WhatsApp."""
+    return event(outcome=outcome, message_id=message_id, type="MessageStatusCallback", zaap_id="", **fields)
+
+
 def _event_fields(*, received_at: datetime | None = None, **fields: Any) -> dict[str, Any]:
     received_at = received_at or timezone.now()
     number = next(_numbers)
+    phone = fields.get("phone", EXAMPLE["phone"])
     return {
         "account": "default",
         "secret_id": secret_id(SECRET),
         "zaap_id": f"Z{number}",
-        "phone": EXAMPLE["phone"],
+        "phone": phone,
+        "phone_digits": normalise(phone),
+        "participant_digits": normalise(fields.get("participant", "")),
         "type": EXAMPLE["type"],
         "outcome": DeliveryEvent.Outcome.SENT,
         "payload": {},

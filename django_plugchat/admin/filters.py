@@ -55,7 +55,6 @@ class AccountFilter(_TypedFilter):
     """A list of the accounts; where there are many, a field that takes an alias or a part of a label."""
 
     title = _("account")
-    template = "admin/django_plugchat/account_filter.html"
     parameter_name = "account"
     parameters = ("account",)
     form_id = "plugchat-account"
@@ -65,6 +64,8 @@ class AccountFilter(_TypedFilter):
         self.typed = str(self.used_parameters.get("account", "")).strip()
         accounts = app_settings.accounts
         self.is_searched = len(accounts) > MAX_ACCOUNTS_LISTED
+        if self.is_searched:
+            self.template = "admin/django_plugchat/account_filter.html"
         #: The accounts that can be chosen: alias and label.
         self.listed: list[tuple[str, str]] = []
         #: The one that is chosen.

@@ -23,8 +23,8 @@ _SHORTEST_PASTED_ID = 3
 
 def terms(typed: str) -> list[str]:
     """What may be meant, each once: the whole, what commas and lines separate, and words, unless they make a number."""
-    parts = [part.strip() for part in [typed, *_SEPARATORS.split(typed)]]
-    found = dict.fromkeys(parts)
+    parts = _SEPARATORS.split(typed)
+    found = dict.fromkeys([typed.strip(), *(part.strip() for part in parts)])
     for part in parts:
         words = part.split()
         if not _is_number(part) or _is_list_of_ids(words):
