@@ -1,7 +1,8 @@
 """``python -m tests.bare_project JSON``: an event in a project with nothing but the app, and one receiver.
 
-``JSON`` has ``missing``, modules that are not installed; ``settings``; and ``later``, settings that change after the
-start. Prints as JSON what became of the event, in which order it happened, and what the app and the framework logged.
+``JSON`` has ``missing``, modules that are not installed; ``settings``; ``later``, settings that change after the start;
+``fails``, whether the receiver raises; ``in_transaction``, whether the event is stored in one. Prints as JSON what
+became of the event, in how many statements, and what was logged.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from contextlib import nullcontext
 from typing import Any
 
 logged: set[str] = set()
@@ -37,8 +39,8 @@ def start(missing: list[str], options: dict[str, Any]) -> None:
     call_command("migrate", verbosity=0)
 
 
-def post(later: dict[str, Any], fails: bool) -> dict[str, Any]:
-    from django.db import connection
+def post(later: dict[str, Any], fails: bool, in_transaction: bool) -> dict[str, Any]:
+    from django.db import connection, transaction
     from django.test.utils import CaptureQueriesContext, override_settings
 
     from django_plugchat import recording, serializers, tasks
@@ -52,7 +54,8 @@ def post(later: dict[str, Any], fails: bool) -> dict[str, Any]:
 
     delivery_recorded.connect(receiver)
     callbacks = serializers.read({"phone": "1", "zaapId": "A", "type": "DeliveryCallback"})
-    with override_settings(**later), CaptureQueriesContext(connection) as captured:
+    around = transaction.atomic() if in_transaction else nullcontext()
+    with override_settings(**later), CaptureQueriesContext(connection) as captured, around:
         recording.record(callbacks, recording.Receipt.of(Caller("default", "x")))
     event = DeliveryEvent.objects.get()
     return {
@@ -63,7 +66,6 @@ def post(later: dict[str, Any], fails: bool) -> dict[str, Any]:
     }
 
 
-if __name__ == "__main__":
-    asked = json.loads(sys.argv[1])
-    start(asked["missing"], asked["settings"])
-    print(json.dumps(post(asked["later"], asked["fails"])))  # noqa: T201
+asked = json.loads(sys.argv[1])
+start(asked["missing"], asked["settings"])
+print(json.dumps(post(asked["later"], asked["fails"], asked["in_transaction"])))  # noqa: T201

@@ -13,8 +13,7 @@ import requests
 from django.db import OperationalError, connection, connections, transaction
 from django.utils import timezone
 
-from django_plugchat import dispatch, recording, serializers
-from django_plugchat.conf import Caller
+from django_plugchat import dispatch
 from django_plugchat.dispatch import Attempt
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.signals import delivery_recorded
@@ -40,10 +39,6 @@ def _empty_queue():
 
 def stored() -> DeliveryEvent:
     return DeliveryEvent.objects.get()
-
-
-def record(callback: dict[str, object]) -> list[DeliveryEvent]:
-    return recording.record(serializers.read(callback), recording.Receipt.of(Caller("default", "x")))
 
 
 # What is stored
@@ -616,10 +611,12 @@ def assert_told_after_its_lease(attempts):
 
 
 def test_a_web_process_that_is_killed_between_its_two_statements(tmp_path):
-    web = gunicorn(tmp_path / "web", **environ(tmp_path, "kills its process the first time"))
-    with web as (base, _master), pytest.raises(requests.ConnectionError):
-        requests.post(base + URL, json=FATAL)
-    assert heard(tmp_path / "heard") == []
+    with gunicorn(tmp_path / "web", **environ(tmp_path, "kills its process the first time")) as (base, _master):
+        assert requests.post(base + URL, json=EXAMPLE).json() == {"status": "recorded"}
+        DeliveryEvent.objects.all().delete()
+        with pytest.raises(requests.ConnectionError):
+            requests.post(base + URL, json=FATAL)
+    assert heard(tmp_path / "heard") == [EXAMPLE["zaapId"]]
     assert_told_after_its_lease(attempts=2)
 
 

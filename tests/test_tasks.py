@@ -19,6 +19,7 @@ from .waiting import due, states
 
 FRAMEWORK = tasks.framework.__name__
 IMMEDIATE = f"{FRAMEWORK}.backends.immediate.ImmediateBackend"
+NO_FRAMEWORK = ["django.tasks", "django_tasks"]
 DUMMY = f"{FRAMEWORK}.backends.dummy.DummyBackend"
 
 
@@ -26,8 +27,8 @@ def tasks_setting(backend: str, alias: str = "default", **options: Any) -> dict[
     return {"TASKS": {alias: {"BACKEND": backend} | options}}
 
 
-def run(*, missing=(), settings=None, later=None, fails=False) -> dict[str, Any]:
-    asked = {"missing": list(missing), "settings": settings or {}, "later": later or {}, "fails": fails}
+def run(**asked: Any) -> dict[str, Any]:
+    asked = {"missing": [], "settings": {}, "later": {}, "fails": False, "in_transaction": False} | asked
     process = subprocess.run(
         [sys.executable, "-m", "tests.bare_project", json.dumps(asked)],
         env={name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"},
@@ -43,7 +44,7 @@ def run(*, missing=(), settings=None, later=None, fails=False) -> dict[str, Any]
     ("missing", "settings", "task"),
     [
         ([], {}, "Task"),
-        (["django.tasks", "django_tasks"], {}, "function"),
+        (NO_FRAMEWORK, {}, "function"),
         ([], tasks_setting(IMMEDIATE, QUEUES=["mail", "other"]), "Task"),
         ([], tasks_setting(IMMEDIATE, QUEUES=[]), "Task"),
         ([], tasks_setting(IMMEDIATE, alias="slow", QUEUES=["mail"]), "Task"),
@@ -51,6 +52,14 @@ def run(*, missing=(), settings=None, later=None, fails=False) -> dict[str, Any]
 )
 def test_what_would_run_inside_the_request_is_claimed_by_the_insert(missing, settings, task):
     assert run(missing=missing, settings=settings) == {"status": "done", "statements": 2, "task": task, "logged": []}
+
+
+@pytest.mark.parametrize("missing", [[], NO_FRAMEWORK])
+def test_after_somebody_elses_transaction_the_dispatcher_is_called(missing):
+    answer = run(missing=missing, in_transaction=True)
+    assert answer["status"] == "done"
+    # The transaction's two and a savepoint's two around the INSERT; then claim, event, outcome.
+    assert answer["statements"] == 8
 
 
 def test_a_setting_that_can_not_be_used():
