@@ -32,5 +32,4 @@ def main(path: str) -> None:
     json.dump(transport.sent, sys.stdout)
 
 
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+main(*sys.argv[1:])
