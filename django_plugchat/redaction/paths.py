@@ -32,12 +32,14 @@ def hide_secret(request: HttpRequest) -> None:
     request.path = hidden_path(request.path)
     request.path_info = hidden_path(request.path_info)
     meta = request.META
-    for key, value in list(meta.items()):
-        # Proxies repeat the path in headers of their own.
-        if isinstance(value, str) and ("callback" in value or "%" in value):
+    for key, value in meta.items():
+        if key == "PATH_INFO":
+            meta[key] = request.path_info
+        elif key in _PATH_KEYS:
+            meta[key] = request.path
+        elif value.__class__ is str and ("callback" in value or "%" in value):
+            # Proxies repeat the path in headers of their own.
             meta[key] = redact(value)
-    meta |= {key: request.path for key in _PATH_KEYS if key in meta}
-    meta["PATH_INFO"] = request.path_info
     meta.pop(CREDENTIAL, None)
     # Read from META when somebody asks for them again.
     request.__dict__.pop("headers", None)
