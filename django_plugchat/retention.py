@@ -18,14 +18,9 @@ from rest_framework.exceptions import ParseError
 
 from django_plugchat import mentions, phones
 from django_plugchat.digits import only_digits, read, readings
-from django_plugchat.models import (
-    DeliveryEvent,
-    DeliveryEventQuerySet,
-    PlugChatQuerySet,
-    RejectedCallback,
-    RejectedCallbackQuerySet,
-)
+from django_plugchat.models import DeliveryEvent, RejectedCallback
 from django_plugchat.payloads import parse
+from django_plugchat.querysets import DeliveryEventQuerySet, PlugChatQuerySet, RejectedCallbackQuerySet
 
 # Payloads and bodies may be MAX_BODY_BYTES long.
 _SCAN_BATCH = 200
