@@ -79,7 +79,12 @@ def show(name: str, measured: dict[str, Any], http: dict[str, list[float]]) -> N
     goals(
         [
             ("A new event, of the limit", median_ratio(ours, limit), "≤", 2),
-            ("With one receiver inside the request, of the limit", median_ratio(processor[WITH_RECEIVER.name], limit), "≤", 3),
+            (
+                "With one receiver inside the request, of the limit",
+                median_ratio(processor[WITH_RECEIVER.name], limit),
+                "≤",
+                3,
+            ),
             ("A repeated event, of the limit", median_ratio(processor[REPEATED.name], limit), "≤", 2.5),
             ("1,000 accounts, of one", median_ratio(processor[MANY_ACCOUNTS.name], ours), "≤", 1.1),
             ("get_or_create in a DRF view, of ours", median_ratio(processor[GET_OR_CREATE.name], ours), "≥", 2.2),

@@ -98,7 +98,7 @@ SELECT
     CASE dispatch_status WHEN 'exhausted' THEN 5 WHEN 'done' THEN 1 WHEN 'retrying' THEN 2 ELSE 0 END,
     CASE WHEN dispatch_status IN ('pending', 'retrying') THEN received_at + interval '5 minutes' END,
     CASE dispatch_status WHEN 'done' THEN received_at + interval '1 second' END,
-    CASE WHEN dispatch_status IN ('exhausted', 'retrying') THEN 'shop.receivers.tell_the_order: OperationalError' ELSE '' END
+    CASE WHEN dispatch_status IN ('exhausted', 'retrying') THEN 'shop.receivers.tell_the_order: KeyError' ELSE '' END
 FROM events
 """
 

@@ -13,7 +13,7 @@ import requests
 from django.db import OperationalError, connection, connections, transaction
 from django.utils import timezone
 
-from django_plugchat import dispatch
+from django_plugchat import dispatch, sweeps
 from django_plugchat.dispatch import Attempt
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.signals import delivery_recorded
@@ -347,7 +347,7 @@ def test_the_outcome_can_not_be_written(post, caplog, callback):
     make_due()
     receiver = Receiver()
     with connected(receiver):
-        assert dispatch.sweep().done == len(states())
+        assert sweeps.sweep().done == len(states())
     assert set(states()) == {"done"}
 
 
@@ -518,7 +518,7 @@ def test_a_slow_attempt_that_a_sweep_took_for_dead(plugchat, receiver, status):
 
     def sweep(event):
         make_due()
-        assert dispatch.sweep().taken == 1
+        assert sweeps.sweep().taken == 1
 
     with connected(Receiver(does=sweep), receiver):
         dispatch.deliver(row.pk)
@@ -536,7 +536,7 @@ def test_a_slow_last_attempt_that_was_given_up(post, plugchat, fails, status):
 
     def sweep(event):
         make_due()
-        assert dispatch.sweep().exhausted == 2
+        assert sweeps.sweep().exhausted == 2
 
     with connected(Receiver(does=sweep), failing() if fails else Receiver()):
         post(EXAMPLE)
@@ -558,7 +558,7 @@ def test_a_slow_attempt_of_an_event_that_was_started_over(plugchat, slow, other)
         # While it runs, in another process.
         delivery_recorded.disconnect(start_over, sender=DeliveryEvent)
         make_due()
-        dispatch.start_over(DeliveryEvent.objects.all())
+        sweeps.start_over(DeliveryEvent.objects.all())
         with connected(other):
             outcomes.append(dispatch.deliver(row.pk))
         outcomes.append(DeliveryEvent.objects.values().get())
@@ -576,7 +576,7 @@ def test_a_slow_attempt_of_an_event_that_waits_to_be_told_from_the_start(plugcha
 
     def start_over(event):
         make_due()
-        dispatch.start_over(DeliveryEvent.objects.all())
+        sweeps.start_over(DeliveryEvent.objects.all())
 
     with connected(Receiver(does=start_over)):
         dispatch.deliver(row.pk)
@@ -603,9 +603,9 @@ def assert_told_after_its_lease(attempts):
     assert (stored().dispatch_status, stored().dispatch_attempts) == ("running", attempts - 1)
     receiver = Receiver()
     with connected(receiver):
-        assert dispatch.sweep().taken == 0
+        assert sweeps.sweep().taken == 0
         make_due()
-        assert dispatch.sweep().done == 1
+        assert sweeps.sweep().done == 1
     assert len(receiver.heard) == 1
     assert (stored().dispatch_status, stored().dispatch_attempts) == ("done", attempts)
 

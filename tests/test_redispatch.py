@@ -10,10 +10,10 @@ import pytest
 from django.db.models import Count
 from django.utils import timezone
 
-from django_plugchat import dispatch
-from django_plugchat.dispatch import Sweep
+from django_plugchat import dispatch, sweeps
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.signals import TellAgain
+from django_plugchat.sweeps import Sweep
 
 from . import dispatchers
 from .databases import in_threads
@@ -65,7 +65,7 @@ def test_hands_over_what_is_due_and_nothing_else(into_queue):
         event(dispatch_status=status, dispatch_due_at=ahead(minutes=1))
     for status in Status.values:
         event(dispatch_status=status)
-    assert dispatch.sweep() == Sweep(taken=3, waiting=1, next_due_at=retrying().dispatch_due_at)
+    assert sweeps.sweep() == Sweep(taken=3, waiting=1, next_due_at=retrying().dispatch_due_at)
     assert queue == pks([never_tried, died, failed])
 
 
@@ -75,7 +75,7 @@ def retrying():
 
 def test_what_is_handed_over_waits_for_a_worker_with_its_attempts_counted(into_queue):
     row = due(dispatch_status=Status.RETRYING, dispatch_attempts=1, dispatch_error="Old")
-    dispatch.sweep()
+    sweeps.sweep()
     row.refresh_from_db()
     assert (row.dispatch_status, row.dispatch_attempts, row.dispatch_error) == ("pending", 1, "Old")
     with connected(Receiver()):
@@ -86,7 +86,7 @@ def test_what_is_handed_over_waits_for_a_worker_with_its_attempts_counted(into_q
 
 def test_nothing_due(into_queue):
     event()
-    assert dispatch.sweep() == Sweep()
+    assert sweeps.sweep() == Sweep()
     assert queue == []
 
 
@@ -94,7 +94,7 @@ def test_the_default_dispatcher_runs_receivers_at_once():
     receiver = Receiver()
     row = due()
     with connected(receiver):
-        assert dispatch.sweep() == Sweep(taken=1, done=1)
+        assert sweeps.sweep() == Sweep(taken=1, done=1)
     assert receiver.heard == [row]
     assert states() == ["done"]
 
@@ -103,33 +103,33 @@ def test_a_receiver_that_raises(caplog):
     row = due()
     receiver = failing()
     with connected(receiver):
-        swept = dispatch.sweep()
+        swept = sweeps.sweep()
         row.refresh_from_db()
         assert swept == Sweep(taken=1, failed=1, waiting=1, next_due_at=row.dispatch_due_at)
         assert row.dispatch_status == "retrying"
         assert row.dispatch_due_at > timezone.now()
         # It is not taken again before its pause is over.
-        assert dispatch.sweep().taken == 0
+        assert sweeps.sweep().taken == 0
     assert len(receiver.heard) == 1
     assert "554499999999" not in caplog.text
 
 
 def test_an_earlier_failure_is_not_this_sweeps(into_queue):
     due(dispatch_status=Status.RETRYING, dispatch_attempts=2)
-    swept = dispatch.sweep()
+    swept = sweeps.sweep()
     assert (swept.taken, swept.done, swept.failed) == (1, 0, 0)
 
 
 def test_outcomes_of_many_are_counted():
     many_due(MANY)
     with connected(Receiver()):
-        assert dispatch.sweep() == Sweep(taken=MANY, done=MANY)
+        assert sweeps.sweep() == Sweep(taken=MANY, done=MANY)
 
 
 def test_the_last_attempt_of_one_that_fails_counts_as_failed():
     due(dispatch_attempts=4)
     with connected(failing()):
-        assert dispatch.sweep() == Sweep(taken=1, failed=1)
+        assert sweeps.sweep() == Sweep(taken=1, failed=1)
     assert states() == ["exhausted"]
 
 
@@ -139,12 +139,12 @@ def test_what_has_no_attempt_left_is_given_up(use):
     due(dispatch_status=Status.RETRYING, dispatch_attempts=4)
     last_chance = due(dispatch_attempts=2)
     running = event(dispatch_status=Status.RUNNING, dispatch_attempts=3, dispatch_due_at=ahead(minutes=1))
-    assert dispatch.sweep() == Sweep(taken=1, exhausted=MANY + 1)
+    assert sweeps.sweep() == Sweep(taken=1, exhausted=MANY + 1)
     assert queue == [last_chance.pk]
     given_up = DeliveryEvent.objects.exclude(pk__in=[last_chance.pk, running.pk])
     assert set(given_up.values_list("dispatch_status", "dispatch_due_at")) == {("exhausted", None)}
     assert not given_up.filter(dispatch_error="").exists()
-    assert dispatch.sweep() == Sweep()
+    assert sweeps.sweep() == Sweep()
 
 
 # Limits
@@ -152,16 +152,16 @@ def test_what_has_no_attempt_left_is_given_up(use):
 
 def test_a_limit_takes_the_oldest(into_queue):
     rows = [due(dispatch_due_at=ago(minutes=minutes)) for minutes in (5, 4, 3)]
-    assert dispatch.sweep(limit=2) == Sweep(taken=2, left=1)
+    assert sweeps.sweep(limit=2) == Sweep(taken=2, left=1)
     assert queue == pks(rows[:2])
-    assert dispatch.sweep(limit=2) == Sweep(taken=1)
+    assert sweeps.sweep(limit=2) == Sweep(taken=1)
     assert queue == pks(rows)
 
 
 def test_a_limit_counts_what_was_tried_inline():
     many_due(3)
     with connected(Receiver()):
-        assert dispatch.sweep(limit=2, inline=True) == Sweep(taken=2, done=2, left=1)
+        assert sweeps.sweep(limit=2, inline=True) == Sweep(taken=2, done=2, left=1)
 
 
 # Accounts in turns
@@ -171,7 +171,7 @@ def test_accounts_take_turns(into_queue):
     """However many of one account are due, and for however long, another one's do not wait for all of them."""
     slow = many_due(400, dispatch_due_at=ago(days=2))
     quick = many_due(60, account="norte")
-    dispatch.sweep()
+    sweeps.sweep()
     assert sorted(queue) == pks(slow + quick)
     account_of = dict(DeliveryEvent.objects.values_list("pk", "account"))
     turns = [(account, len(list(turn))) for account, turn in groupby(queue, account_of.get)]
@@ -189,7 +189,7 @@ def test_an_account_whose_receiver_always_raises_keeps_no_other_waiting():
             raise ValueError
 
     with connected(receiver):
-        swept = dispatch.sweep(limit=100)
+        swept = sweeps.sweep(limit=100)
     assert (swept.done, swept.failed) == (20, 80)
 
 
@@ -197,7 +197,7 @@ def test_a_limit_is_shared_by_the_accounts(into_queue):
     many_due(200)
     many_due(200, account="norte")
     many_due(200, account="sul")
-    dispatch.sweep(limit=150)
+    sweeps.sweep(limit=150)
     taken = DeliveryEvent.objects.filter(pk__in=queue).order_by().values_list("account").annotate(Count("pk"))
     assert dict(taken) == {"default": 50, "norte": 50, "sul": 50}
 
@@ -207,13 +207,13 @@ def test_every_event_once_over_many_turns(into_queue):
     rows = many_due(120, dispatch_due_at=moment)
     rows += [due(dispatch_due_at=moment + timedelta(seconds=second / 2)) for second in range(1, 60)]
     unheard = events(130)
-    assert dispatch.sweep(none_since=ago(days=1)).taken == len(rows) + len(unheard)
+    assert sweeps.sweep(none_since=ago(days=1)).taken == len(rows) + len(unheard)
     assert queue == pks(rows + unheard)
 
 
 def test_by_due_time_and_then_by_key(into_queue):
     third, second, fourth, first = (due(dispatch_due_at=ago(minutes=minutes)) for minutes in (3, 4, 2, 5))
-    dispatch.sweep()
+    sweeps.sweep()
     assert queue == pks([first, second, third, fourth])
 
 
@@ -221,7 +221,7 @@ def test_a_sweep_reads_no_event_twice(into_queue, django_assert_num_queries):
     def sweep(rows):
         many_due(rows)
         with django_assert_num_queries(8 + rows):
-            assert dispatch.sweep().taken == rows
+            assert sweeps.sweep().taken == rows
 
     sweep(1)
     sweep(5)
@@ -236,9 +236,9 @@ def test_now_takes_what_waits_for_its_pause(into_queue):
     # In a queue, or being tried.
     due(dispatch_due_at=ahead(minutes=1))
     due(dispatch_status=Status.RUNNING, dispatch_attempts=1, dispatch_due_at=ahead(minutes=1))
-    assert dispatch.sweep().waiting == 1
+    assert sweeps.sweep().waiting == 1
     assert queue == [first.pk]
-    assert dispatch.sweep(now=True) == Sweep(taken=1)
+    assert sweeps.sweep(now=True) == Sweep(taken=1)
     assert queue == [first.pk, second.pk]
 
 
@@ -249,14 +249,14 @@ def test_now_tries_each_once(inline, raises):
     many_due(60, dispatch_status=Status.RETRYING, dispatch_attempts=1, dispatch_due_at=ahead(seconds=10))
     receiver = Receiver(raises)
     with connected(receiver):
-        assert dispatch.sweep(now=True, inline=inline).taken == 60
+        assert sweeps.sweep(now=True, inline=inline).taken == 60
     assert len(receiver.heard) == 60
     assert set(DeliveryEvent.objects.values_list("dispatch_attempts", flat=True)) == {2}
 
 
 def test_now_with_a_limit_leaves_the_others_to_the_next_sweep(into_queue):
     many_due(5, dispatch_status=Status.RETRYING, dispatch_attempts=1, dispatch_due_at=ahead(hours=1))
-    swept = dispatch.sweep(now=True, limit=2)
+    swept = sweeps.sweep(now=True, limit=2)
     assert (swept.taken, swept.left + swept.waiting) == (2, 3)
 
 
@@ -264,7 +264,7 @@ def test_what_waits_and_until_when():
     moment = ahead(minutes=7)
     event(dispatch_status=Status.RETRYING, dispatch_due_at=moment + timedelta(minutes=1))
     event(dispatch_status=Status.RETRYING, dispatch_due_at=moment)
-    assert dispatch.sweep() == Sweep(waiting=2, next_due_at=moment)
+    assert sweeps.sweep() == Sweep(waiting=2, next_due_at=moment)
 
 
 # What no receiver was connected for
@@ -274,27 +274,27 @@ def test_none_events_are_taken_when_asked_for(into_queue):
     since = ago(hours=1)
     before, unheard = event(received_at=ago(hours=2)), event(received_at=since)
     waiting = due()
-    assert dispatch.sweep() == Sweep(taken=1)
-    assert dispatch.sweep(none_since=since) == Sweep(taken=1)
+    assert sweeps.sweep() == Sweep(taken=1)
+    assert sweeps.sweep(none_since=since) == Sweep(taken=1)
     assert queue == pks([waiting, unheard])
     before.refresh_from_db()
     assert (before.dispatch_status, before.dispatch_due_at) == ("none", None)
     unheard.refresh_from_db()
     assert unheard.dispatch_status == "pending"
-    assert dispatch.sweep(none_since=since) == Sweep()
+    assert sweeps.sweep(none_since=since) == Sweep()
 
 
 def test_none_events_inline():
     unheard = event()
     receiver = Receiver()
     with connected(receiver):
-        assert dispatch.sweep(none_since=ago(hours=1), inline=True) == Sweep(taken=1, done=1)
+        assert sweeps.sweep(none_since=ago(hours=1), inline=True) == Sweep(taken=1, done=1)
     assert receiver.heard == [unheard]
 
 
 def test_a_limit_leaves_none_events_as_they_are(into_queue):
     events(3)
-    assert dispatch.sweep(none_since=ago(hours=1), limit=1) == Sweep(taken=1, left=2)
+    assert sweeps.sweep(none_since=ago(hours=1), limit=1) == Sweep(taken=1, left=2)
     assert sorted(states()) == ["none", "none", "pending"]
 
 
@@ -305,14 +305,14 @@ def test_inline_calls_receivers_whatever_the_dispatcher_is(into_queue):
     row = due()
     receiver = Receiver()
     with connected(receiver):
-        assert dispatch.sweep(inline=True) == Sweep(taken=1, done=1)
+        assert sweeps.sweep(inline=True) == Sweep(taken=1, done=1)
     assert (receiver.heard, queue) == ([row], [])
 
 
 def test_inline_counts_failures():
     due()
     with connected(failing()):
-        swept = dispatch.sweep(inline=True)
+        swept = sweeps.sweep(inline=True)
     assert (swept.taken, swept.failed) == (1, 1)
 
 
@@ -320,14 +320,14 @@ def test_inline_leaves_what_a_worker_took_meanwhile():
     first, second = due(dispatch_due_at=ago(seconds=2)), due()
     receiver = Receiver(does=lambda event: dispatch.deliver(second.pk))
     with connected(receiver):
-        assert dispatch.sweep(inline=True) == Sweep(taken=1, done=1)
+        assert sweeps.sweep(inline=True) == Sweep(taken=1, done=1)
     assert receiver.heard == [first, second]
 
 
 def test_inline_without_a_receiver_tries_nothing():
     due()
     unheard = event()
-    assert dispatch.sweep(inline=True, none_since=ago(hours=1)).taken == 0
+    assert sweeps.sweep(inline=True, none_since=ago(hours=1)).taken == 0
     assert list(DeliveryEvent.objects.values_list("dispatch_attempts", flat=True)) == [0, 0]
     assert DeliveryEvent.objects.due().count() == 2
     unheard.refresh_from_db()
@@ -338,7 +338,7 @@ def test_a_receiver_that_exits_does_not_end_the_sweep(caplog):
     """It would stop at the same event each minute."""
     many_due(3)
     with connected(Receiver(SystemExit(), times=1)):
-        assert dispatch.sweep(inline=True) == Sweep(taken=3, done=2, failed=1)
+        assert sweeps.sweep(inline=True) == Sweep(taken=3, done=2, failed=1)
     assert sorted(states()) == ["done", "done", "running"]
     assert " SystemExit;" in caplog.text
 
@@ -349,9 +349,9 @@ def test_a_receiver_that_exits_does_not_end_the_sweep(caplog):
 def test_a_dispatcher_that_fails_leaves_the_event_due_and_the_others_unharmed(use):
     use(dispatchers.down_the_first_time)
     first, second = due(dispatch_due_at=ago(seconds=2)), due()
-    assert dispatch.sweep() == Sweep(taken=1, refused=1, left=1)
+    assert sweeps.sweep() == Sweep(taken=1, refused=1, left=1)
     assert queue == pks([first, second])
-    assert dispatch.sweep() == Sweep(taken=1)
+    assert sweeps.sweep() == Sweep(taken=1)
     assert queue == pks([first, second, first])
 
 
@@ -359,7 +359,7 @@ def test_a_dispatcher_that_is_down_is_asked_ten_times(use, caplog):
     use(dispatchers.down)
     many_due(25)
     many_due(25, account="norte")
-    assert dispatch.sweep() == Sweep(refused=10, left=50)
+    assert sweeps.sweep() == Sweep(refused=10, left=50)
     assert len(queue) == 10
     assert "554499999999" not in caplog.text
 
@@ -367,13 +367,13 @@ def test_a_dispatcher_that_is_down_is_asked_ten_times(use, caplog):
 def test_a_dispatcher_that_fails_now_and_then_is_asked_for_every_event(use):
     use(dispatchers.up_every_tenth_time)
     many_due(30)
-    assert dispatch.sweep() == Sweep(taken=3, refused=27, left=27)
+    assert sweeps.sweep() == Sweep(taken=3, refused=27, left=27)
 
 
 def test_what_is_refused_is_not_asked_for_again_in_the_same_sweep(use):
     use(dispatchers.down)
     rows = [due(dispatch_due_at=ago(minutes=1)) for _ in range(3)]
-    assert dispatch.sweep(now=True).refused == 3
+    assert sweeps.sweep(now=True).refused == 3
     assert queue == pks(rows)
 
 
@@ -385,7 +385,7 @@ def hangs_until_another_sweep_has_it(pk):
 def test_a_dispatcher_that_fails_after_another_sweep_took_over(use):
     use(hangs_until_another_sweep_has_it)
     due()
-    assert dispatch.sweep() == Sweep(refused=1)
+    assert sweeps.sweep() == Sweep(refused=1)
     assert not DeliveryEvent.objects.due().exists()
 
 
@@ -405,25 +405,25 @@ def test_a_queue_gets_as_long_again_as_the_event_has_waited(into_queue, received
     """A backlog of hours is not put into the queue again each minute."""
     row = due(received_at=timezone.now() - received)
     before = timezone.now()
-    dispatch.sweep()
+    sweeps.sweep()
     after = timezone.now()
     row.refresh_from_db()
     assert before + pause <= row.dispatch_due_at <= after + pause + timedelta(minutes=1)
-    assert dispatch.sweep().taken == 0
+    assert sweeps.sweep().taken == 0
     make_due()
-    assert dispatch.sweep().taken == 1
+    assert sweeps.sweep().taken == 1
     assert queue == [row.pk, row.pk]
 
 
 def test_a_failed_attempt_is_swept_when_its_pause_is_over_whatever_the_queue_was_given(into_queue):
     row = due(received_at=ago(hours=10))
-    dispatch.sweep()
+    sweeps.sweep()
     with connected(failing()):
         dispatch.deliver(queue.pop())
     row.refresh_from_db()
     assert row.dispatch_due_at < ahead(minutes=6)
     make_due()
-    assert dispatch.sweep().taken == 1
+    assert sweeps.sweep().taken == 1
     assert queue == [row.pk]
 
 
@@ -438,20 +438,20 @@ def takes_the_second_too(pk):
 
 def overlapped_by_another_sweep(pk):
     dispatchers.into_queue(pk)
-    dispatch.sweep()
+    sweeps.sweep()
 
 
 def test_an_event_that_another_sweep_took_holds_up_no_other(use):
     use(takes_the_second_too)
     rows = [due(dispatch_due_at=ago(minutes=minutes)) for minutes in (5, 4, 3)]
-    assert dispatch.sweep().taken == 2
+    assert sweeps.sweep().taken == 2
     assert queue == pks([rows[0], rows[2]])
 
 
 def test_overlapping_sweeps_hand_nothing_over_twice(use):
     use(overlapped_by_another_sweep)
     rows = [due(dispatch_due_at=ago(minutes=minutes)) for minutes in (5, 4, 3)]
-    dispatch.sweep()
+    sweeps.sweep()
     assert sorted(queue) == pks(rows)
 
 
@@ -465,11 +465,11 @@ def test_sweeps_at_the_same_time_hand_nothing_over_twice(into_queue, options):
 
     def sweep():
         together.wait()
-        return dispatch.sweep(**options)
+        return sweeps.sweep(**options)
 
-    sweeps = in_threads([sweep] * 3, 3)
+    swept_by_each = in_threads([sweep] * 3, 3)
     assert sorted(queue) == pks(rows)
-    assert sum(swept.taken for swept in sweeps) == len(rows)
+    assert sum(swept.taken for swept in swept_by_each) == len(rows)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -479,10 +479,10 @@ def test_inline_sweeps_at_the_same_time_try_nothing_twice():
 
     def sweep():
         together.wait()
-        return dispatch.sweep(inline=True)
+        return sweeps.sweep(inline=True)
 
     receiver = Receiver()
     with connected(receiver):
-        sweeps = in_threads([sweep] * 3, 3)
+        swept_by_each = in_threads([sweep] * 3, 3)
     assert sorted(pks(receiver.heard)) == pks(rows)
-    assert sum(swept.done for swept in sweeps) == len(rows)
+    assert sum(swept.done for swept in swept_by_each) == len(rows)

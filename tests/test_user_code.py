@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db.models import QuerySet
 
-from django_plugchat import dispatch, recording
+from django_plugchat import dispatch, recording, sweeps
 from django_plugchat.client import (
     PlugChatAuthError,
     PlugChatClient,
@@ -62,7 +62,7 @@ def test_a_users_receiver_and_queries() -> None:
         with pytest.raises(TellAgain):
             post_callback(messageId="M3", raise_receiver_exceptions=True)
         messages["M3"] = ""
-        swept = dispatch.sweep(now=True)
+        swept = sweeps.sweep(now=True)
     finally:
         delivery_recorded.disconnect(note, sender=DeliveryEvent)
     assert response.json() == {"status": "recorded"}

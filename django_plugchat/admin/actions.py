@@ -26,7 +26,7 @@ from django.utils import timezone
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from django_plugchat import dispatch, tasks, times
+from django_plugchat import dispatch, sweeps, tasks, times
 from django_plugchat.admin.base import ReadOnlyAdmin
 from django_plugchat.conf import app_settings
 from django_plugchat.models import DeliveryEvent
@@ -244,7 +244,7 @@ def _dispatch_question(count: int) -> str:
 
 
 def _start_over(batch: list[Any]) -> Counter[str]:
-    taken = dispatch.start_over(DeliveryEvent.objects.filter(pk__in=[event.pk for event in batch]))
+    taken = sweeps.start_over(DeliveryEvent.objects.filter(pk__in=[event.pk for event in batch]))
     return Counter(dispatched=taken, running=len(batch) - taken)
 
 

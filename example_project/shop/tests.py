@@ -8,7 +8,7 @@ from django.test import TestCase
 from django.urls import reverse
 from django.utils import timezone
 
-from django_plugchat import dispatch
+from django_plugchat import sweeps
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.testing import delivery_callback, message_status_callback, post_callback
 from example_project.shop import sending
@@ -137,7 +137,7 @@ class EarlyCallbackTests(TestCase):
                 for callback in late:
                     post_callback(callback)
                 # As plugchat_redispatch does a minute later.
-                dispatch.sweep(now=True)
+                sweeps.sweep(now=True)
                 assert self.state() == "read"
                 assert not DeliveryEvent.objects.exclude(dispatch_status="done").exists()
 

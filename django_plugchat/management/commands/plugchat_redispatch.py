@@ -9,7 +9,7 @@ from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from django_plugchat import dispatch, times
+from django_plugchat import dispatch, sweeps, times
 
 
 class Command(BaseCommand):
@@ -56,7 +56,7 @@ class Command(BaseCommand):
                     "Import your receivers in an AppConfig.ready()."
                 )
             )
-        swept = dispatch.sweep(limit=limit, inline=inline, now=now, none_since=_moment(since) if since else None)
+        swept = sweeps.sweep(limit=limit, inline=inline, now=now, none_since=_moment(since) if since else None)
         self.stdout.write("\n".join(_lines(swept, inline=inline)))
         if swept.refused:
             raise CommandError(
@@ -78,7 +78,7 @@ class Command(BaseCommand):
             )
 
 
-def _lines(swept: dispatch.Sweep, *, inline: bool) -> Iterator[str]:
+def _lines(swept: sweeps.Sweep, *, inline: bool) -> Iterator[str]:
     if not swept.taken:
         yield _("No event was taken.")
     elif inline:
