@@ -140,7 +140,8 @@ def main(python: str, distribution: str, readme: str) -> None:
             wait = f"import socket, time\nwhile socket.socket().connect_ex(('127.0.0.1', {port})): time.sleep(0.1)"
             run("timeout", "60", "python", "-c", wait)
             for answer in ("recorded", "duplicate"):
-                assert run("bash", "-ec", curl.replace("curl", "curl -sS").replace("8000", port)) == f'{{"status":"{answer}"}}'
+                command = curl.replace("curl", "curl -sS").replace("8000", port)
+                assert run("bash", "-ec", command) == f'{{"status":"{answer}"}}'
             run("python", "-c", VISIT.replace("PORT", port))
         finally:
             server.terminate()

@@ -32,7 +32,8 @@ class Limit:
         self.fields = [field for field in DeliveryEvent._meta.concrete_fields if not field.primary_key]
         columns = ", ".join(connection.ops.quote_name(field.column) for field in self.fields)
         placeholder = "?" if connection.vendor == "sqlite" else "%s"
-        self.sql = f"INSERT INTO {DeliveryEvent._meta.db_table} ({columns}) VALUES ({', '.join([placeholder] * len(self.fields))})"
+        values = ", ".join([placeholder] * len(self.fields))
+        self.sql = f"INSERT INTO {DeliveryEvent._meta.db_table} ({columns}) VALUES ({values})"
         connection.ensure_connection()
         self.driver = connection.connection
 

@@ -33,6 +33,7 @@ LAYERS = [
     "signals",
     "serializers",
     "dispatch",
+    "sweeps",
     "tasks",
     "recording",
     "bodies",

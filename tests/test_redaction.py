@@ -570,7 +570,8 @@ def test_tracebacks_of_the_moment_in_structured_records():
 
 
 def test_with_structlog():
-    structlog = pytest.importorskip("structlog")
+    import structlog
+
     handler, lines = logging.StreamHandler(), []
     handler.addFilter(RedactingFilter())
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=structlog.processors.JSONRenderer()))
@@ -618,7 +619,6 @@ def test_redacting_filter_on_sql(settings, caplog, post):
 
 def test_what_leaves_for_sentry():
     """With the real SDK, in a process of its own."""
-    pytest.importorskip("sentry_sdk")
     code = "import json, sys; from tests.sentry_project import main; json.dump(main(), sys.stdout)"
     done = subprocess.run(
         [sys.executable, "-c", code],
