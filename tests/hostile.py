@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
-from django.core.exceptions import SuspiciousOperation
+from django.core.exceptions import EmptyResultSet
+from django.db import models
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
@@ -91,15 +93,6 @@ def read_stream_before(get_response: Any) -> Any:
     return middleware
 
 
-class SuspectingMiddleware:
-    kind = SuspiciousOperation
-
-    def __init__(self, get_response: Any) -> None: ...
-
-    def __call__(self, request: Any) -> Any:
-        raise self.kind("suspicious")
-
-
 class Router:
     """Nothing may be read from the replica, which lags."""
 
@@ -111,3 +104,29 @@ class Router:
 
     def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool:
         return (db == "other") == (app_label == "django_plugchat")
+
+
+class CachedQuerysets:
+    """What packages do that cache querysets: the same query gives the same rows, whatever happened meanwhile."""
+
+    def __init__(self, model: type[models.Model]) -> None:
+        self.model = model
+        self.rows: dict[str, list[Any]] = {}
+
+    def __enter__(self) -> None:
+        self.fetch_all = models.QuerySet._fetch_all
+
+        def fetch_all(queryset: Any) -> None:
+            if queryset._result_cache is None and queryset.model is self.model:
+                # An empty one is not asked for at all.
+                with suppress(EmptyResultSet):
+                    key = str(queryset.query.get_compiler(using=queryset.db).as_sql())
+                    if key not in self.rows:
+                        self.rows[key] = list(queryset._iterable_class(queryset))
+                    queryset._result_cache = self.rows[key]
+            self.fetch_all(queryset)
+
+        models.QuerySet._fetch_all = fetch_all  # type: ignore[method-assign]
+
+    def __exit__(self, *exc_info: object) -> None:
+        models.QuerySet._fetch_all = self.fetch_all  # type: ignore[method-assign]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, OperationalError, connection, connections, models, transaction
+from django.db import IntegrityError, OperationalError, connection, connections, transaction
 from django.db.models.signals import pre_save
 from django.db.models.sql import InsertQuery
 from django.utils import timezone
@@ -17,6 +17,7 @@ from django_plugchat import statements
 from django_plugchat.models import DeliveryEvent, RejectedCallback
 
 from .databases import kill_connection
+from .hostile import CachedQuerysets
 from .payloads import EXAMPLE, STATUS_OF_TWO
 from .receivers import Receiver, connected
 
@@ -269,36 +270,16 @@ def test_a_repetition_is_no_error_inside_the_database(post, body):
 # Queries
 
 
-class CachedQuerysets:
-    """What packages do that cache querysets: the same query gives the same rows, whatever happened meanwhile."""
-
-    def __init__(self) -> None:
-        self.rows: dict[str, Any] = {}
-
-    def fetch(self, queryset: Any) -> None:
-        if queryset._result_cache is None and queryset.model is DeliveryEvent:
-            key = str(queryset.query)
-            if key not in self.rows:
-                self.rows[key] = list(queryset._iterable_class(queryset))
-            queryset._result_cache = self.rows[key]
-
-
-def test_rows_are_fetched_past_a_cache_of_querysets(monkeypatch):
-    cache = CachedQuerysets()
-    fetch_all = models.QuerySet._fetch_all
-
-    def cached(queryset: Any) -> None:
-        cache.fetch(queryset)
-        fetch_all(queryset)
-
-    monkeypatch.setattr(models.QuerySet, "_fetch_all", cached)
+def test_rows_are_fetched_past_a_cache_of_querysets():
     new_event().save()
     query = DeliveryEvent.objects.filter(times_received=3)
-    assert len(query) == len(query.all()) == 1
-    DeliveryEvent.objects.update(times_received=4)
-    assert len(query.all()) == 1
-    assert statements.fetch(query) == []
-    assert [event.times_received for event in statements.fetch(DeliveryEvent.objects.all())] == [4]
+    with CachedQuerysets(DeliveryEvent):
+        assert len(query.all()) == 1
+        DeliveryEvent.objects.update(times_received=4)
+        assert len(query.all()) == 1
+        assert statements.fetch(query) == []
+        assert [event.times_received for event in statements.fetch(DeliveryEvent.objects.all())] == [4]
+    assert not query.all()
 
 
 # Trying again
