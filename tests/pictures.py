@@ -51,6 +51,7 @@ def take(folder: Path, scratch: Path) -> None:
     for language in LANGUAGES:
         with browsers.opened(scratch / language, language) as browser:
             browser.log_in(person)
+            browser.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": True})
             for name, (path, height) in pages.items():
                 browser.look(browsers.LAPTOP, height=height)
                 browser.open(path)
