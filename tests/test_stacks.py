@@ -40,21 +40,19 @@ SEVERAL = {"type": "MessageStatusCallback", "status": "READ", "ids": ["A", "B", 
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize(
-    ("url", "body", "status"),
-    [
+def test_a_middleware_reads_the_body(settings, when):
+    settings.MIDDLEWARE = [f"tests.stacks.middleware.read_{when}", *settings.MIDDLEWARE]
+    client = Client(enforce_csrf_checks=True)
+    for url, body, status in [
         (URL, BODY, 200),
         (URL, b"[", 400),
         (URL, b"[" * 100_000, 413),
         ("/plugchat/callback/wrong/", BODY, 404),
-    ],
-)
-def test_a_middleware_reads_the_body(settings, when, url, body, status):
-    settings.MIDDLEWARE = [f"tests.stacks.middleware.read_{when}", *settings.MIDDLEWARE]
-    response = Client(enforce_csrf_checks=True).post(url, body, content_type="application/json")
-    assert response.status_code == status
-    # After the view, of what is too large its beginning.
-    assert 0 < int(response["X-Length-Of-Body"]) <= len(body)
+    ]:
+        response = client.post(url, body, content_type="application/json")
+        assert response.status_code == status
+        # After the view, of what is too large its beginning.
+        assert 0 < int(response["X-Length-Of-Body"]) <= len(body)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -114,19 +112,19 @@ def test_a_strict_content_security_policy(settings, admin_client, name):
 
 
 @pytest.mark.services
-@pytest.mark.parametrize("declared", [True, False])
 @pytest.mark.parametrize("name", ["hypercorn, WSGI", "hypercorn"])
-def test_http_2(tmp_path, name, declared):
+def test_http_2(tmp_path, name):
     import httpx
 
     with (
         serving(SERVERS[name], tmp_path / "log", DJANGO_SETTINGS_MODULE="tests.settings_servers") as base,
         httpx.Client(http1=False, http2=True, base_url=base) as client,
     ):
-        answers = [client.post(URL, content=BODY if declared else iter([BODY]), headers=JSON) for _ in range(2)]
-        assert client.post(URL, content=iter([]), headers=JSON).status_code == 411
-    assert [answer.http_version for answer in answers] == ["HTTP/2", "HTTP/2"]
-    assert [answer.json()["status"] for answer in answers] == ["recorded", "duplicate"]
+        # Without a declared length, with one, and with neither length nor body.
+        answers = [client.post(URL, content=content, headers=JSON) for content in (iter([BODY]), BODY, iter([]))]
+    assert {answer.http_version for answer in answers} == {"HTTP/2"}
+    assert [answer.status_code for answer in answers] == [200, 200, 411]
+    assert DeliveryEvent.objects.get().times_received == 2
     assert not RejectedCallback.objects.exists()
 
 
@@ -172,8 +170,11 @@ def test_aws_lambda():
 
 
 @pytest.mark.services
-@pytest.mark.parametrize("environ", [{}, {"POOL": "1"}], ids=["no persistent connections", "a pool"])
-@pytest.mark.parametrize("name", ["uvicorn", "gunicorn gevent"])
+@pytest.mark.parametrize(
+    ("name", "environ"),
+    [("uvicorn", {}), ("uvicorn", {"POOL": "1"}), ("gunicorn gevent", {"POOL": "1"})],
+    ids=["none is kept", "a pool", "a pool under gevent"],
+)
 def test_connections_of_a_server_without_a_thread_for_each(tmp_path, name, environ):
     def post(number: int) -> int:
         body = json.dumps(EXAMPLE | {"zaapId": str(number)})
@@ -336,6 +337,16 @@ def test_a_pool_that_leads_to_a_server_now_read_only(post):
                 pooled.commit()
         assert [post(EXAMPLE).json()["status"] for _ in range(3)] == ["recorded", "duplicate", "duplicate"]
         assert connection.pool is not pool
+
+
+@pytest.mark.services
+def test_a_pool_with_no_connection_free(post):
+    options = connection.settings_dict["OPTIONS"] | {"pool": {"min_size": 1, "max_size": 1, "timeout": 0.2}}
+    with reached_otherwise(OPTIONS=options, CONN_MAX_AGE=0):
+        connection.pool.open()
+        with connection.pool.connection():
+            assert post(EXAMPLE).status_code == 503
+        assert post(EXAMPLE).json() == {"status": "recorded"}
 
 
 @pytest.mark.services
