@@ -16,23 +16,29 @@ from benchmarks.report import median_ratio, say, spread, table
 LIST = "/admin/django_plugchat/deliveryevent/"
 TABLE = "django_plugchat_deliveryevent"
 FILTERS = [
+    "show=statuses",
+    "show=all",
     "received=today",
     "received=7",
     "received=30",
     "account=default",
     "account=norte",
+    "account=stopped",
     "outcome__exact=sent",
     "outcome__exact=failed",
-    "error=Phone number does not exist",
-    "error=SHADOW_BAN",
-    "error=other",
+    "outcome__exact=read",
+    "failure=number",
+    "failure=restricted",
+    "failure=other",
     "dispatch_status__exact=none",
     "dispatch_status__exact=pending",
+    "dispatch_status__exact=retrying",
     "dispatch_status__exact=done",
-    "dispatch_status__exact=failed",
+    "dispatch_status__exact=exhausted",
     "account=norte&outcome__exact=failed",
+    "account=stopped&show=all",
 ]
-CHARTS = ["", "received=today", "outcome__exact=failed", "account=norte"]
+CHARTS = ["", "received=today", "failure=restricted", "account=norte"]
 
 
 def paths() -> dict[str, str]:
@@ -40,7 +46,7 @@ def paths() -> dict[str, str]:
     from django_plugchat.models import DeliveryEvent
 
     events = DeliveryEvent.objects.using(Chosen.alias)
-    event = events.exclude(custom_id="").order_by("-pk")[100]
+    event = events.deliveries().exclude(custom_id="").order_by("-pk")[100]
     found = {
         "list": LIST,
         "list, second page": f"{LIST}?p=2",

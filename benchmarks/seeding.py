@@ -14,8 +14,8 @@ CONTACTS = 1_000_000
 
 #: As live traffic is: most messages without a customId, some to a contact who was written to before, four of a hundred
 #: failed, and after each delivery callback three statuses (of a failed message another's, whose delivery callback was
-#: lost). Everything the admin filters by fills its first page from 10,000 events on. Fingerprints are those that the app
-#: would give, so that a repeated callback finds its row.
+#: lost). The first fiftieth is of an account that has stopped since. Everything the admin filters by fills its first page
+#: from 10,000 events on. Fingerprints are those that the app would give, so that a repeated callback finds its row.
 INSERT = """
 WITH numbers AS (
     SELECT
@@ -43,7 +43,11 @@ events AS (
         *,
         kind = 0 AS is_delivery,
         '3B8D1E0F5A724C96A1D0E7F2B4C6985A' AS instance_id,
-        CASE WHEN m %% 3 = 2 THEN 'norte' ELSE 'default' END AS account,
+        CASE
+            WHEN n <= %(events)s / 50 THEN 'stopped'
+            WHEN m %% 3 = 2 THEN 'norte'
+            ELSE 'default'
+        END AS account,
         CASE WHEN kind = 0 THEN upper(md5('zaap' || m)) ELSE '' END AS zaap_id,
         upper(md5(CASE WHEN kind = 0 OR failure = '' THEN 'message' ELSE 'lost' END || m)) AS message_id,
         CASE WHEN kind = 0 AND m %% 3 = 0 THEN 'order-' || m ELSE '' END AS custom_id,
@@ -90,7 +94,8 @@ SELECT
             '["%%s","%%s","%%s","%%s","%%s","%%s","DeliveryCallback","%%s","%%s"]',
             account, phone, zaap_id, custom_id, message_id, instance_id, error, error_code
         ) ELSE format(
-            '["%%s","%%s","","%%s","%%s","MessageStatusCallback","%%s"]', account, phone, message_id, instance_id, outcome
+            '["%%s","%%s","","%%s","%%s","MessageStatusCallback","%%s"]',
+            account, phone, message_id, instance_id, outcome
         ) END,
         'UTF8'
     )), 'hex'),
