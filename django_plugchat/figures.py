@@ -243,9 +243,11 @@ def describe(found: Figures) -> Iterator[str]:
 
 def _callbacks(found: Figures) -> str:
     registered, last = found.registered_at, found.last_callback
-    told = gettext("registered %(ago)s ago") % {"ago": _ago(registered)} if registered else ""
+    told = gettext("not registered by this site")
+    if registered:
+        told = gettext("registered %(ago)s ago") % {"ago": _ago(registered)}
     heard = gettext("last callback %(ago)s ago") % {"ago": _ago(last)} if last else gettext("no callback yet")
-    return f"{told or gettext('not registered by this site')}, {heard}"
+    return f"{told}, {heard}"
 
 
 def _ago(moment: datetime) -> str:

@@ -8,11 +8,13 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from django_plugchat import addresses, provider
 from django_plugchat.client import PlugChatClient
 from django_plugchat.conf import Account
 from django_plugchat.models import DeliveryEvent, Registration, RejectedCallback
+from django_plugchat.redaction import mask_url
 
 #: PlugChat repeats a callback soon, if it does. Without a bound, each look would read the whole table: by
 #: ``last_received_at`` there is no index.
@@ -48,6 +50,18 @@ def classic_calls(url: str, *, with_status: bool) -> list[Call]:
 def todays_keys(*, with_status: bool) -> tuple[str, ...]:
     """The keys of today's call that belong to this app."""
     return ("sendingMessage", "messageDeliveryError", *(("messageStatus",) if with_status else ()))
+
+
+def describe(call: Call, account: Account) -> str:
+    """For people: the URLs, without the secret."""
+    described = []
+    for url, webhooks in call.webhooks_by_url().items():
+        secret_id = addresses.secret_id_in(url, account)
+        text = gettext("%(url)s for %(webhooks)s")
+        if secret_id:
+            text = gettext("%(url)s (secret %(id)s) for %(webhooks)s")
+        described.append(text % {"url": mask_url(url), "id": secret_id, "webhooks": ", ".join(webhooks)})
+    return "; ".join(described)
 
 
 def make(call: Call, client: PlugChatClient) -> None:

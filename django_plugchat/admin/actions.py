@@ -23,7 +23,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext, ngettext, pgettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from django_plugchat import dispatch, sweeps, tasks, times
@@ -36,6 +36,9 @@ logger = logging.getLogger(__name__)
 #: What one request does at most. What is left is one click away.
 MOST_ROWS = 5_000
 MOST_SECONDS = 10.0
+
+#: With a context: in a language whose admin has another word for it than this app.
+_DELETE_SELECTED = pgettext_lazy("stored rows", "Delete selected %(verbose_name_plural)s")
 
 _Status = DeliveryEvent.DispatchStatus
 
@@ -163,11 +166,11 @@ class BoundedDeletion(ReadOnlyAdmin):
     # Under the name of Django's, which it replaces.
     actions: Sequence[str] = ("delete_selected",)
 
-    @action(permissions=["delete"], description=_("Delete selected %(verbose_name_plural)s"))
+    @action(permissions=["delete"], description=_DELETE_SELECTED)
     def delete_selected(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
         bulk = BulkAction(
             name="delete_selected",
-            title=gettext("Delete"),
+            title=pgettext("stored rows", "Delete"),
             batch_size=500,
             act=lambda batch: self._delete(request, batch),
             question=self._deletion_question,

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_noop, ngettext
 
 from django_plugchat import retention
 from django_plugchat.management.progress import progress
@@ -15,7 +15,7 @@ _MOST_NAMED = 20
 
 
 class Command(BaseCommand):
-    help = (
+    help = gettext_noop(
         "Erase what is stored about a person (LGPD, art. 18): the events about a phone number, those that mention it "
         "anywhere, the rejected callbacks that do, and the number in the admin's history of them. In every "
         "international notation, with and without Brazil's ninth digit, and the groups whose id begins with the "
@@ -23,21 +23,26 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
+        parser.description = _(self.help)
         # Several, so that a number written with spaces is not told to the terminal as an unknown argument.
         parser.add_argument(
             "phone",
             nargs="+",
             metavar="PHONE",
-            help="The full international number, in any notation; - reads it from standard input, which keeps it "
-            "out of the shell's history.",
+            help=_(
+                "The full international number, in any notation; - reads it from standard input, which keeps it "
+                "out of the shell's history."
+            ),
         )
         parser.add_argument(
             "--national",
             action="store_true",
-            help="Also what holds the number without its country, which may be somebody else's abroad. Without this "
-            "option those are counted and named.",
+            help=_(
+                "Also what holds the number without its country, which may be somebody else's abroad. Without this "
+                "option those are counted and named."
+            ),
         )
-        parser.add_argument("--dry-run", action="store_true", help="Say how many, and erase nothing.")
+        parser.add_argument("--dry-run", action="store_true", help=_("Say how many, and erase nothing."))
 
     def handle(self, *, phone: list[str], national: bool, dry_run: bool, **options: Any) -> None:
         try:

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_noop, ngettext
 
 from django_plugchat import retention
 from django_plugchat.conf import app_settings
@@ -17,19 +17,20 @@ _LARGEST_BATCH = 10_000
 
 
 class Command(BaseCommand):
-    help = (
+    help = gettext_noop(
         "Delete the events received, and the rejected callbacks last received, more than RETENTION_DAYS ago. May be "
         "interrupted, and goes on where it was when run again."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--days", type=int, metavar="N", help="Instead of RETENTION_DAYS.")
-        parser.add_argument("--dry-run", action="store_true", help="Say how many, and delete nothing.")
+        parser.description = _(self.help)
+        parser.add_argument("--days", type=int, metavar="N", help=_("Instead of RETENTION_DAYS."))
+        parser.add_argument("--dry-run", action="store_true", help=_("Say how many, and delete nothing."))
         parser.add_argument(
-            "--batch-size", type=int, default=1000, metavar="N", help="Rows deleted at once. Default: %(default)s"
+            "--batch-size", type=int, default=1000, metavar="N", help=_("Rows deleted at once. Default: %(default)s")
         )
         parser.add_argument(
-            "--include-pending", action="store_true", help="Also the events that are still to be dispatched."
+            "--include-pending", action="store_true", help=_("Also the events that are still to be dispatched.")
         )
 
     def handle(

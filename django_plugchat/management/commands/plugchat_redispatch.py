@@ -7,39 +7,42 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_noop, ngettext
 
 from django_plugchat import dispatch, sweeps, times
 
 
 class Command(BaseCommand):
-    help = (
+    help = gettext_noop(
         "Hand the events that are due to the dispatcher: those never tried, those to be tried again, and those whose "
         "worker died. Run it every minute."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--limit", type=int, metavar="N", help="Take at most N events.")
+        parser.description = _(self.help)
+        parser.add_argument("--limit", type=int, metavar="N", help=_("Take at most N events."))
         parser.add_argument(
             "--inline",
             action="store_true",
-            help="Call the receivers in this process, here and now, whatever the dispatcher is.",
+            help=_("Call the receivers in this process, here and now, whatever the dispatcher is."),
         )
         parser.add_argument(
             "--now",
             action="store_true",
-            help="Also take the events that wait for the pause after a failed attempt to end.",
+            help=_("Also take the events that wait for the pause after a failed attempt to end."),
         )
         parser.add_argument(
             "--include-none",
             action="store_true",
-            help="Also take the events stored while no receiver was connected; needs --since.",
+            help=_("Also take the events stored while no receiver was connected; needs --since."),
         )
         parser.add_argument(
             "--since",
             metavar="DATE",
-            help="With --include-none: those received since then. YYYY-MM-DD or an ISO date and time, in the current "
-            "time zone where it names none.",
+            help=_(
+                "With --include-none: those received since then. YYYY-MM-DD or an ISO date and time, in the current "
+                "time zone where it names none."
+            ),
         )
 
     def handle(

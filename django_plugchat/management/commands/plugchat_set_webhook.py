@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_noop
 
 from django_plugchat import addresses, provider, registration
 from django_plugchat.client import PlugChatAuthError, PlugChatClient, PlugChatError
@@ -20,29 +20,32 @@ from django_plugchat.redaction import mask_url
 
 
 class Command(BaseCommand):
-    help = "Registers with PlugChat the URL that it calls after sending a message."
+    help = gettext_noop("Registers with PlugChat the URL that it calls after sending a message.")
     # handle() reports what matters here, in one line.
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
+        parser.description = _(self.help)
         parser.add_argument(
             "url",
             nargs="?",
-            help="Without a path it replaces PUBLIC_URL (a tunnel, say), with one it is registered as it is. "
-            "By default PUBLIC_URL and the account's first secret make the URL.",
+            help=_(
+                "Without a path it replaces PUBLIC_URL (a tunnel, say), with one it is registered as it is. "
+                "By default PUBLIC_URL and the account's first secret make the URL."
+            ),
         )
         which = parser.add_mutually_exclusive_group()
         which.add_argument(
-            "--account", metavar="NAME", help='One of ACCOUNTS. By default the only one, or that named "default".'
+            "--account", metavar="NAME", help=_('One of ACCOUNTS. By default the only one, or that named "default".')
         )
-        which.add_argument("--all", action="store_true", dest="all_accounts", help="Every account, one after another.")
+        which.add_argument("--all", action="store_true", dest="all_accounts", help=_("Every account, in turn."))
         parser.add_argument(
-            "--with-status", action="store_true", help="Also for what becomes of messages: received, read, played."
+            "--with-status", action="store_true", help=_("Also for what becomes of messages: received, read, played.")
         )
         parser.add_argument(
             "--api",
             choices=["update-webhooks"],
-            help="Make the call of PlugChat's documentation of today instead of those of 2022.",
+            help=_("Make the call of PlugChat's documentation of today instead of those of 2022."),
         )
         parser.add_argument(
             "--webhook",
@@ -50,30 +53,33 @@ class Command(BaseCommand):
             default=[],
             dest="others",
             metavar="KEY=URL",
-            help="With --api update-webhooks: another webhook's URL, which the call may clear if it is left out. "
-            f"KEY is one of {', '.join(provider.UPDATE_WEBHOOKS_KEYS)}.",
+            help=_(
+                "With --api update-webhooks: another webhook's URL, which the call may clear if it is left out. "
+                "KEY is one of %(keys)s."
+            )
+            % {"keys": ", ".join(provider.UPDATE_WEBHOOKS_KEYS)},
         )
         parser.add_argument(
             "--no-input",
             "--noinput",
             action="store_false",
             dest="interactive",
-            help="Do not ask before --api update-webhooks leaves webhooks out.",
+            help=_("Do not ask before --api update-webhooks leaves webhooks out."),
         )
         parser.add_argument(
             "--probe",
             action="store_true",
             dest="with_probe",
-            help="First post a harmless callback to the URL, and stop if something stands in the way.",
+            help=_("First post a harmless callback to the URL, and stop if something stands in the way."),
         )
         parser.add_argument(
-            "--wait", type=_seconds, metavar="SECONDS", help="Then wait for a callback. Without one the exit code is 1."
+            "--wait", type=_seconds, metavar="SECONDS", help=_("Then wait for a callback. Exit with 1 without one.")
         )
         parser.add_argument(
-            "--dry-run", action="store_true", help="Say what PlugChat would be sent, and do not send it."
+            "--dry-run", action="store_true", help=_("Say what PlugChat would be sent, and do not send it.")
         )
         parser.add_argument(
-            "--show-url", action="store_true", help="Print the whole URL, secret included, and do nothing else."
+            "--show-url", action="store_true", help=_("Print the whole URL, secret included, and do nothing else.")
         )
 
     def handle(
@@ -134,12 +140,8 @@ class Command(BaseCommand):
         if registered and not dry_run:
             self._prove(registered, since=started_at, seconds=wait)
         if failed:
-            raise CommandError(
-                ngettext(
-                    "%(failed)d of %(count)d account failed.", "%(failed)d of %(count)d accounts failed.", len(accounts)
-                )
-                % {"failed": failed, "count": len(accounts)}
-            )
+            text = _("%(failed)d of %(count)d accounts failed.")
+            raise CommandError(text % {"failed": failed, "count": len(accounts)})
 
     def _warn(self, text: str) -> None:
         self.stderr.write(self.style.WARNING(text))
@@ -184,7 +186,11 @@ class Command(BaseCommand):
         self.stdout.write(text % {"account": account.alias, "url": mask_url(url)})
 
     def _make(self, call: registration.Call, client: PlugChatClient, account: Account, *, dry_run: bool) -> None:
-        values = {"account": account.alias, "api": client.url_of(call.name), "what": _described(call, account)}
+        values = {
+            "account": account.alias,
+            "api": client.url_of(call.name),
+            "what": registration.describe(call, account),
+        }
         if dry_run:
             self.stdout.write(_("Account %(account)s: would register %(what)s by a PUT to %(api)s.") % values)
             return
@@ -219,8 +225,11 @@ class Command(BaseCommand):
                     text = _("Account %(account)s: a callback with the secret %(id)s has come and is stored.")
                     self.stdout.write(self.style.SUCCESS(text % values))
                 else:
-                    text = _("Account %(account)s: a callback with the secret %(id)s has come and was refused.")
-                    self._warn(f"{text % values} {_('The rejected callbacks in the admin say why.')}")
+                    text = _(
+                        "Account %(account)s: a callback with the secret %(id)s has come and was refused. The rejected "
+                        "callbacks in the admin say why."
+                    )
+                    self._warn(text % values)
         except Error as error:
             text = _("The database can't be read (%(error)s).")
             raise CommandError(text % {"error": type(error).__name__}) from None
@@ -230,15 +239,6 @@ class Command(BaseCommand):
                 "and look in PlugChat's panel which URL it has."
             )
             raise CommandError(text % {"seconds": seconds, "accounts": ", ".join(account for account, _id in missing)})
-
-
-def _described(call: registration.Call, account: Account) -> str:
-    described = []
-    for url, webhooks in call.webhooks_by_url().items():
-        secret_id = addresses.secret_id_in(url, account)
-        text = _("%(url)s (secret %(id)s) for %(webhooks)s") if secret_id else _("%(url)s for %(webhooks)s")
-        described.append(text % {"url": mask_url(url), "id": secret_id, "webhooks": ", ".join(webhooks)})
-    return "; ".join(described)
 
 
 def _client(account: Account) -> PlugChatClient:

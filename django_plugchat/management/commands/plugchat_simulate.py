@@ -7,50 +7,53 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_noop, ngettext
 
 from django_plugchat import simulation
 
 
 class Command(BaseCommand):
-    help = "Post callbacks like the provider's to a running server, and print a tally of its answers."
+    help = gettext_noop("Post callbacks like the provider's to a running server, and print a tally of its answers.")
     requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.description = _(self.help)
         parser.add_argument(
             "url",
             nargs="?",
             default="http://127.0.0.1:8000",
-            help="Where the server is; with a path it is posted to as it is. Default: %(default)s",
+            help=_("Where the server is; with a path it is posted to as it is. Default: %(default)s"),
         )
-        parser.add_argument("--count", type=int, default=100, metavar="N", help="Callbacks to post. Default: 100")
+        parser.add_argument("--count", type=int, default=100, metavar="N", help=_("Callbacks to post. Default: 100"))
         parser.add_argument(
             "--failures",
             type=float,
             default=10,
             metavar="PERCENT",
-            help="How many of the messages were not sent. Default: 10",
+            help=_("How many of the messages were not sent. Default: 10"),
         )
         parser.add_argument(
             "--duplicates",
             type=float,
             default=10,
             metavar="PERCENT",
-            help="How many of the callbacks repeat an earlier one. Default: 10",
+            help=_("How many of the callbacks repeat an earlier one. Default: 10"),
         )
         parser.add_argument(
             "--statuses",
             type=float,
             default=0,
             metavar="PERCENT",
-            help="How many of the callbacks say that a message was sent, received or read, as PlugChat's webhook for "
-            "statuses does. Default: 0",
+            help=_(
+                "How many of the callbacks say that a message was sent, received or read, as PlugChat's webhook for "
+                "statuses does. Default: 0"
+            ),
         )
         parser.add_argument(
-            "--concurrency", type=int, default=4, metavar="N", help="Connections to post on at once. Default: 4"
+            "--concurrency", type=int, default=4, metavar="N", help=_("Connections to post on at once. Default: 4")
         )
         parser.add_argument(
-            "--account", default="default", metavar="NAME", help="Whose callbacks they are. Default: default"
+            "--account", default="default", metavar="NAME", help=_("Whose callbacks they are. Default: default")
         )
 
     def handle(

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_noop, ngettext
 
 from django_plugchat.figures import describe
 from django_plugchat.models import DeliveryEvent
@@ -19,9 +19,12 @@ _Dispatch = DeliveryEvent.DispatchStatus
 
 
 class Command(BaseCommand):
-    help = "Say how each account is doing. Exits with 1 when something needs a person, so that a monitor can run it."
+    help = gettext_noop(
+        "Say how each account is doing. Exits with 1 when something needs a person, so that a monitor can run it."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
+        parser.description = _(self.help)
         parser.add_argument(
             "--json", action="store_true", dest="as_json", help=_("For programs: JSON, and nothing else.")
         )

@@ -16,6 +16,7 @@ from django.db import OperationalError, connection
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from django_plugchat import simulation
 from django_plugchat.testing import delivery_callback
@@ -25,13 +26,18 @@ from example_project.shop.sending import tell_customer
 
 
 class Command(BaseCommand):
-    help = "Show the whole way from a callback to its effect on an order: serves the site and posts callbacks to it."
+    help = gettext_noop(
+        "Show the whole way from a callback to its effect on an order: serves the site and posts callbacks to it."
+    )
     # Run below: some ask the database, which may not answer.
     requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--port", type=int, default=8000, help="Where to serve; 0 takes a free one. Default: 8000")
-        parser.add_argument("--once", action="store_true", help="Stop when everything is shown.")
+        parser.description = _(self.help)
+        parser.add_argument(
+            "--port", type=int, default=8000, help=_("Where to serve; 0 takes a free one. Default: 8000")
+        )
+        parser.add_argument("--once", action="store_true", help=_("Stop when everything is shown."))
 
     def handle(self, *, port: int, once: bool, **options: Any) -> None:
         if not settings.DEBUG:
