@@ -12,7 +12,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from django_plugchat.admin import base
+from django_plugchat.admin import base, filters
 from django_plugchat.models import DeliveryEvent
 
 from .payloads import EXAMPLE, SECRET, SECRET_OF_NORTE
@@ -108,7 +108,7 @@ def test_each_row_says_how_far_the_message_has_come(viewer):
     failed = event(outcome="failed", error="Phone number does not exist", message_id="M4")
     # The first callback of a message that timed out had no messageId yet.
     timed_out = event(zaap_id="SAME", outcome="failed", error="Timeout on send message")
-    event(zaap_id="SAME", message_id="M5")
+    event(zaap_id="SAME", message_id="M5", received_at=timezone.now() - timedelta(days=9))
     for outcome, message_id in (
         ("received", "M2"),
         ("read", "M3"),
@@ -117,7 +117,7 @@ def test_each_row_says_how_far_the_message_has_come(viewer):
         ("played", "M5"),
     ):
         status(outcome, message_id)
-    response = viewer.get(EVENTS)
+    response = viewer.get(EVENTS, {"received": "today"})
     shown = [cell(response, row, "came_to").split()[:3] for row in (sent, received, read, failed, timed_out)]
     assert [" ".join(words) for words in shown] == [
         "✓ Sent",
@@ -249,6 +249,25 @@ def test_filters(viewer, query, expected):
     status("read", "M-READ", dispatch_status="exhausted")
     status("received", "M-RECEIVED", account="norte")
     assert found(viewer, **query) == expected
+
+
+def test_a_kind_of_failure_is_looked_for_among_the_newest_only(viewer, monkeypatch):
+    monkeypatch.setattr(filters, "MAX_FAILURES_READ", 2)
+    now = timezone.now()
+    error = "Phone number does not exist"
+    for days in range(4):
+        event(zaap_id=f"{days}-DAYS-AGO", outcome="failed", error=error, received_at=now - timedelta(days=days))
+    assert found(viewer, failure="number") == {"0-DAYS-AGO", "1-DAYS-AGO", "2-DAYS-AGO"}
+    assert "For older ones" in text_of(viewer.get(EVENTS, {"failure": "number"}))
+    until = (now - timedelta(days=2)).date().isoformat()
+    older = viewer.get(EVENTS, {"failure": "number", "received_to": until})
+    assert {row.zaap_id for row in rows_of(older)} == {"2-DAYS-AGO", "3-DAYS-AGO"}
+    assert "For older ones" not in text_of(older)
+    # A file has them all.
+    exporter = person("view_deliveryevent", "export_deliveryevent")
+    assert exporter.get(f"{EVENTS}export/", {"failure": "number"}).getvalue().decode().count("DAYS-AGO") == 4
+    # A search has found few, whatever their age.
+    assert found(viewer, failure="number", q="3-DAYS-AGO") == {"3-DAYS-AGO"}
 
 
 def links(response, title):

@@ -58,9 +58,9 @@ class DeliveryEventAdmin(MessagePage, ChartPage, ExportCsv, DispatchAgain):
         ReceivedFilter,
         ShowFilter,
         "outcome",
-        FailureFilter,
         AccountFilter,
         "dispatch_status",
+        FailureFilter,
     )
     allowed_lookups = frozenset(
         {*ReceivedFilter.parameters, "show", "outcome", "outcome__exact", "failure", "account"}

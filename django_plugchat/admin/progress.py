@@ -18,33 +18,37 @@ def furthest(outcomes: Iterable[str]) -> str:
 
 
 def of_page(events: Iterable[DeliveryEvent]) -> dict[Any, str]:
-    """The outcome of each event's message, by the event's primary key.
+    """The outcome of the message of each delivery callback, by the callback's primary key.
 
     As ``DeliveryEventQuerySet.progress()`` reads it, for all accounts at once: two of them may have the same id.
     """
     events = list(events)
-    zaap_ids = {event.zaap_id for event in events} - {""}
-    message_ids = {event.message_id for event in events} - {""}
-    rows: Any = DeliveryEvent.objects.order_by().values_list("account", "zaap_id", "message_id", "outcome")
-    of_zaap = rows.filter(zaap_id__in=zaap_ids)
-    # The same message may have failed first, without a messageId, and have gone out after all.
-    followed = rows.statuses().filter(message_id__in=of_zaap.exclude(message_id="").values("message_id"))
-    by_zaap: dict[tuple[str, str], set[str]] = defaultdict(set)
-    by_message: dict[tuple[str, str], set[str]] = defaultdict(set)
-    messages_of: dict[tuple[str, str], set[str]] = defaultdict(set)
-    # A union, each part of which has its index.
-    for account, zaap_id, message_id, outcome in of_zaap.union(rows.filter(message_id__in=message_ids), followed):
-        by_zaap[account, zaap_id].add(outcome)
-        by_message[account, message_id].add(outcome)
-        messages_of[account, zaap_id].add(message_id)
+    asked = {event.message_id for event in events}
+    told = _told({event.zaap_id for event in events}, asked)
+    # A message that failed first, perhaps without a messageId, may have gone out after all. Not in a subquery, for
+    # which PostgreSQL would read the whole table.
+    of_zaap = defaultdict(set)
+    for account, zaap_id, message_id, _outcome in told:
+        of_zaap[account, zaap_id].add(message_id)
+    more = {message_id for event in events for message_id in of_zaap[event.account, event.zaap_id]} - asked
+    if more:
+        told += _told(set(), more)
+    said: dict[tuple[str, str, str], set[str]] = defaultdict(set)
+    for account, zaap_id, message_id, outcome in told:
+        said[account, "zaapId", zaap_id].add(outcome)
+        said[account, "messageId", message_id].add(outcome)
     progress = {}
     for event in events:
-        said = {event.outcome}
-        messages = {event.message_id}
+        names = {("zaapId", event.zaap_id), ("messageId", event.message_id)}
         if event.zaap_id:
-            said |= by_zaap[event.account, event.zaap_id]
-            messages |= messages_of[event.account, event.zaap_id]
-        for message_id in messages - {""}:
-            said |= by_message[event.account, message_id]
-        progress[event.pk] = furthest(said)
+            names |= {("messageId", message_id) for message_id in of_zaap[event.account, event.zaap_id]}
+        outcomes = {outcome for kind, name in names if name for outcome in said[event.account, kind, name]}
+        progress[event.pk] = furthest({event.outcome, *outcomes})
     return progress
+
+
+def _told(zaap_ids: set[str], message_ids: set[str]) -> list[tuple[str, str, str, str]]:
+    """Account, zaapId, messageId and outcome, each combination once."""
+    rows = DeliveryEvent.objects.order_by().values_list("account", "zaap_id", "message_id", "outcome")
+    # A union, each part of which has its index.
+    return list(rows.filter(zaap_id__in=zaap_ids - {""}).union(rows.filter(message_id__in=message_ids - {""})))
