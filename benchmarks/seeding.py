@@ -15,7 +15,8 @@ CONTACTS = 1_000_000
 #: As live traffic is: most messages without a customId, some to a contact who was written to before, four of a hundred
 #: failed, and after each delivery callback three statuses (of a failed message another's, whose delivery callback was
 #: lost). The first fiftieth is of an account that has stopped since. Everything the admin filters by fills its first
-#: page from 10,000 events on. Fingerprints are those that the app would give, so that a repeated callback finds its row.
+#: page from 10,000 events on. Fingerprints are those that the app would give, so that a repeated callback finds its
+#: row.
 INSERT = """
 WITH numbers AS (
     SELECT
