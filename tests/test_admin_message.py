@@ -224,12 +224,12 @@ def test_what_is_masked_can_not_be_copied(viewer):
 
 
 def test_the_payload_is_readable_and_harmless(trusted):
-    attack = {"name": "<script>alert(1)</script>", "list": [1e23, "ção"]}
+    attack = {"name": "<script>alert(1)</script>", "list": [1.5, "ção"]}
     page = open_page(trusted, event(payload=attack)).content.decode()
     assert "<script>alert" not in page
     assert html.escape("<script>alert(1)</script>") in page
     assert "ção" in page
-    assert "1e+23" in page
+    assert "1.5" in page
     assert "\n  &quot;list&quot;: [" in page
 
 
