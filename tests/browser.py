@@ -16,12 +16,11 @@ from django.http.response import HttpResponseBase
 from django.test import Client, override_settings
 from pytest_django.live_server_helper import LiveServer
 from selenium import webdriver
-from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.ui import WebDriverWait
 
 LAPTOP, PHONE = 1366, 390
@@ -50,6 +49,8 @@ _WIDER_THAN_THE_WINDOW = """
         .filter(box => box.scrollWidth > box.clientWidth)
         .map(box => `${box.className || "page"}: ${box.scrollWidth} > ${box.clientWidth}`);
 """
+_IS_ANOTHER_PAGE = "return !window.isLeft && document.readyState === 'complete'"
+_MATCHES = "return arguments[0].matches(arguments[1])"
 _CONTROLS = "a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']"
 
 
@@ -98,10 +99,9 @@ class Browser(webdriver.Chrome):
     @contextmanager
     def next_page(self) -> Iterator[None]:
         """Wait until what is done here has led to another page."""
-        before = self.find("html")
+        self.execute_script("window.isLeft = true")
         yield
-        self.wait(staleness_of(before))
-        self.wait(lambda browser: browser.execute_script("return document.readyState") == "complete")
+        self.wait(lambda browser: browser.execute_script(_IS_ANOTHER_PAGE))
 
     @property
     def text(self) -> str:
@@ -114,9 +114,8 @@ class Browser(webdriver.Chrome):
         return self.find_elements(By.CSS_SELECTOR, selector)
 
     def wait(self, condition: Callable[[Browser], Any]) -> Any:
-        # A page may change between finding an element and reading it.
-        ignored = [StaleElementReferenceException, NoSuchElementException]
-        return WebDriverWait(self, 30, ignored_exceptions=ignored).until(condition)
+        # A page may go between finding an element and reading it.
+        return WebDriverWait(self, 30, ignored_exceptions=[WebDriverException]).until(condition)
 
     def click(self, selector: str) -> None:
         self.find(selector).click()
@@ -128,12 +127,13 @@ class Browser(webdriver.Chrome):
 
     def tab_to(self, selector: str) -> WebElement:
         """Press Tab until this has the focus."""
-        for _ in range(200):
-            self.press(Keys.TAB)
-            focused = self.switch_to.active_element
-            if self.execute_script("return arguments[0].matches(arguments[1])", focused, selector):
-                return focused
-        raise AssertionError(f"No Tab leads to {selector}.")
+
+        def pressed(browser: Browser) -> WebElement | None:
+            browser.press(Keys.TAB)
+            focused = browser.switch_to.active_element
+            return focused if browser.execute_script(_MATCHES, focused, selector) else None
+
+        return WebDriverWait(self, 60, poll_frequency=0.001).until(pressed)
 
     def beyond_tab(self) -> list[str]:
         """What can be clicked and Tab never reaches, or reaches without showing it."""

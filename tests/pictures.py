@@ -73,5 +73,4 @@ def messages_over_hours() -> list[Any]:
     return messages
 
 
-if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER)
+main(Path(sys.argv[1]) if sys.argv[1:] else FOLDER)
