@@ -23,7 +23,7 @@ from django.test import AsyncClient, Client
 from django.urls import reverse
 
 from django_plugchat.models import DeliveryEvent, RejectedCallback
-from django_plugchat.redaction import RedactingFilter
+from django_plugchat.redaction import MASK, RedactingFilter
 
 from .conftest import EXAMPLE, SECRET, URL
 from .rows import rejected
@@ -63,7 +63,6 @@ def test_a_middleware_reads_the_body_under_asgi(settings, when):
     assert response["X-Length-Of-Body"] == str(len(BODY))
 
 
-@pytest.mark.services
 @pytest.mark.parametrize("url", [URL, "/plugchat/callback/a-wrong-secret-of-nobody/"])
 def test_structlog(settings, url):
     import structlog
@@ -72,24 +71,24 @@ def test_structlog(settings, url):
     handler = logging.StreamHandler(log)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=structlog.processors.JSONRenderer()))
     handler.addFilter(RedactingFilter())
-    logger = logging.getLogger("django_structlog")
+    logger = logging.getLogger("requests")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     structlog.configure(
         processors=[structlog.stdlib.add_log_level, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
     )
-    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django_structlog.middlewares.RequestMiddleware"]
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "tests.stacks.middleware.log_by_structlog"]
     try:
         status = Client().post(url, BODY, content_type="application/json").status_code
     finally:
         logger.removeHandler(handler)
         logger.setLevel(logging.NOTSET)
         structlog.reset_defaults()
-    finished = json.loads(log.getvalue().splitlines()[-1])
-    assert finished["event"] == "request_finished"
-    assert finished["code"] == status
-    assert finished["request"].startswith("POST /plugchat/callback/")
+    started, finished = map(json.loads, log.getvalue().splitlines())
+    hidden = f"POST /plugchat/callback/{MASK}/"
+    assert started == {"event": "request_started", "level": "info", "request": hidden}
+    assert finished == {"event": "request_finished", "level": "info", "request": hidden, "code": status}
     assert SECRET not in log.getvalue()
     assert "a-wrong-secret" not in log.getvalue()
 

@@ -1,4 +1,4 @@
-"""What logs requests in many projects: it reads their bodies, before the view or after it."""
+"""What logs requests in many projects: it reads their bodies, or writes structured records."""
 
 from __future__ import annotations
 
@@ -24,6 +24,22 @@ def read_after(get_response: GetResponse) -> GetResponse:
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
         response[_SHOWN] = str(len(request.body))
+        return response
+
+    return middleware
+
+
+def log_by_structlog(get_response: GetResponse) -> GetResponse:
+    """As django-structlog does: what was asked for before the view, and what was answered."""
+    import structlog
+
+    logger = structlog.get_logger("requests")
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        asked = f"{request.method} {request.get_full_path()}"
+        logger.info("request_started", request=asked)
+        response = get_response(request)
+        logger.info("request_finished", request=asked, code=response.status_code)
         return response
 
     return middleware
