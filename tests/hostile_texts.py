@@ -56,7 +56,7 @@ def _text(recipe: tuple[str, str], size: int) -> str:
 
 
 def _seconds(function: Callable[[Any], Any], given: Any) -> float:
-    # Of this process only, whatever else the machine does. A garbage collection would look at all that other tests left.
+    # Of this process only, whatever else the machine does. Collecting garbage would look at all that other tests left.
     gc.disable()
     try:
         start = time.process_time()
