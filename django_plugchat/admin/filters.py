@@ -11,7 +11,7 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext
 from django.utils.translation import gettext_lazy as _
 
 from django_plugchat import times
@@ -21,7 +21,7 @@ from django_plugchat.models import DeliveryEvent
 
 MAX_ACCOUNTS_LISTED = 20
 #: No index has the kind of a failure: of so many of the newest ones it is looked for.
-MAX_FAILURES_READ = 5_000
+MAX_FAILURES_READ = 2_000
 _Outcome = DeliveryEvent.Outcome
 
 
@@ -96,7 +96,7 @@ class AccountFilter(_TypedFilter):
         return self.is_searched and len(self.listed) > 1
 
     def choices(self, changelist: Any) -> Iterator[Any]:
-        for alias, label in [("", _("All")), *self.listed]:
+        for alias, label in [("", pgettext("accounts", "All")), *self.listed]:
             yield {
                 "selected": alias == self.alias,
                 "query_string": changelist.get_query_string({"account": alias or None}),
