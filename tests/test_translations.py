@@ -120,7 +120,7 @@ def test_nothing_is_said_to_be_delivered(catalogue):
         (DeliveryEvent.Outcome.PLAYED, "Reproduzida"),
         (DeliveryEvent.DispatchStatus.NONE, "Sem receptor"),
         (DeliveryEvent.DispatchStatus.DONE, "Processado"),
-        (DeliveryEvent.DispatchStatus.RETRYING, "Vai tentar de novo"),
+        (DeliveryEvent.DispatchStatus.RETRYING, "Nova tentativa"),
     ],
 )
 def test_words_that_people_know(choice, label):
