@@ -9,9 +9,7 @@ from django.db import connection
 from django.test import Client
 from django.utils import translation
 
-from .payloads import EXAMPLE, SECRET, URL
-
-__all__ = ["EXAMPLE", "SECRET", "URL"]  # until all tests import them from where they are
+from .payloads import URL
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,8 @@ from django.db.models import NOT_PROVIDED
 
 from django_plugchat.models import DeliveryEvent
 
-from .conftest import EXAMPLE
 from .later_migrations import bad, good
+from .payloads import EXAMPLE
 
 APP = "django_plugchat"
 

@@ -11,7 +11,7 @@ import requests
 
 from django_plugchat.models import DeliveryEvent, RejectedCallback
 
-from .conftest import EXAMPLE, SECRET, URL
+from .payloads import EXAMPLE, SECRET, URL
 from .proxies import caddy, nginx, shown_in
 from .servers import SERVERS, serving
 

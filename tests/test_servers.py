@@ -17,7 +17,7 @@ import requests
 from django_plugchat.models import DeliveryEvent, RejectedCallback
 from django_plugchat.redaction import MASK
 
-from .conftest import EXAMPLE, SECRET, URL
+from .payloads import EXAMPLE, SECRET, URL
 from .servers import SERVERS, gunicorn, runserver, serving
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -25,7 +25,7 @@ from django.urls import reverse
 from django_plugchat.models import DeliveryEvent, RejectedCallback
 from django_plugchat.redaction import MASK, RedactingFilter
 
-from .conftest import EXAMPLE, SECRET, URL
+from .payloads import EXAMPLE, SECRET, URL
 from .rows import rejected
 from .servers import SERVERS, serving, test_database_url
 

@@ -18,7 +18,7 @@ from django_plugchat.conf import secret_id
 from django_plugchat.models import Registration
 from django_plugchat.signals import delivery_recorded
 from django_plugchat.status import statuses
-from tests.conftest import EXAMPLE, SECRET
+from tests.payloads import EXAMPLE, SECRET
 from tests.rows import Status, event, events, rejected
 
 pytestmark = pytest.mark.django_db

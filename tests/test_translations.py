@@ -19,7 +19,7 @@ from django.utils import timezone, translation
 from django_plugchat.conf import DEFAULTS
 from django_plugchat.models import DeliveryEvent, Registration, RejectedCallback
 
-from .conftest import EXAMPLE
+from .payloads import EXAMPLE
 from .receivers import Receiver, connected
 from .rows import Status, event, rejected, status
 
