@@ -128,7 +128,7 @@ def test_how_many_failed_today_and_why(ana):
     ana.follow(translation.gettext("Today"))
     rows = [row.text for row in ana.browser.all("section tbody tr")]
     assert rows == [f"{Failure.NUMBER.label} 2", f"{Failure.MEDIA.label} 1"]
-    ana.reads(f"{translation.gettext('Not sent')}: 3")
+    ana.reads(f"{translation.pgettext('messages', 'Not sent')}: 3")
 
 
 @pytest.mark.parametrize("typed", ["123", "#123", " 123 "])
