@@ -6,13 +6,17 @@ from collections.abc import Iterator
 from typing import Any, Self
 
 from django.db import models, router
-from django.db.models import Q
+from django.db.models import Case, IntegerField, Max, OuterRef, Q, Value, When
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from django_plugchat import failures, provider
 
 #: For ``progress``: read comes after received, whatever came first.
 _FURTHEST_LAST = ("sent", "failed", "received", "read", "played")
+_STEP = Case(
+    *(When(outcome=outcome, then=step) for step, outcome in enumerate(_FURTHEST_LAST)), output_field=IntegerField()
+)
 
 
 class PlugChatQuerySet(models.QuerySet[Any]):
@@ -75,25 +79,22 @@ class DeliveryEventQuerySet(PlugChatQuerySet):
         usable = _usable(ids)
         if not usable:
             return {}
-        rows = self.order_by().values_list("zaap_id", "message_id", "outcome")
-        of_zaap = rows.filter(zaap_id__in=usable)
-        followed = rows.filter(
-            type=provider.MESSAGE_STATUS_CALLBACK,
-            message_id__in=of_zaap.exclude(message_id="").values("message_id"),
+        rows = self.order_by()
+        # Correlated, so that each message is looked up by its index: for a join PostgreSQL may read the whole table.
+        furthest_status = (
+            rows.statuses()
+            .filter(message_id=OuterRef("message_id"))
+            .exclude(message_id="")
+            .values("message_id")
+            .annotate(furthest=Max(_STEP))
+            .values("furthest")
         )
-        # A union, each part of which has its index: PostgreSQL finds none for an OR with a subquery.
-        found = list(of_zaap.union(rows.filter(message_id__in=usable), followed))
-        outcomes: dict[str, set[str]] = {wanted: set() for wanted in usable}
-        statuses: dict[str, set[str]] = {}
-        for zaap_id, message_id, outcome in found:
-            for known in {zaap_id, message_id} & outcomes.keys():
-                outcomes[known].add(outcome)
-            if not zaap_id:
-                statuses.setdefault(message_id, set()).add(outcome)
-        for zaap_id, message_id, _outcome in found:
-            if zaap_id in outcomes:
-                outcomes[zaap_id] |= statuses.get(message_id, set())
-        return {wanted: max(said, key=_FURTHEST_LAST.index) for wanted, said in outcomes.items() if said}
+        of_zaap = rows.filter(zaap_id__in=usable).values_list("zaap_id", _STEP, Coalesce(furthest_status, 0))
+        of_message = rows.filter(message_id__in=usable).values_list("message_id", _STEP, Value(0))
+        furthest: dict[str, int] = {}
+        for known, *steps in of_zaap.union(of_message, all=True):
+            furthest[known] = max(furthest.get(known, 0), *steps)
+        return {wanted: _FURTHEST_LAST[furthest[wanted]] for wanted in usable if wanted in furthest}
 
     def deliveries(self) -> Self:
         """Delivery callbacks, of which each message has one that was sent or failed: what ratios count."""
