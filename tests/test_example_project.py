@@ -146,7 +146,6 @@ def test_no_database_makes_a_callback_wait_for_ever(settings_module, url, engine
 @pytest.mark.parametrize("interface", ["wsgi", "asgi"])
 def test_it_runs_under_a_server(environment, interface):
     """Keeping connections under WSGI alone."""
-    environment.setenv("DATABASE_URL", "postgres://u@h/db")
     code = f"""
 from django.conf import settings
 from example_project.{interface} import application
