@@ -124,11 +124,11 @@ def decompressed(body: bytes, coding: str) -> tuple[bytes, bool]:
     if coding == "gzip":
         return _inflate(body, 16 + zlib.MAX_WBITS, members=True)
     if coding == "deflate":
-        if body.startswith(b"{"):
-            return body, False  # plain JSON, of which something would come out as well
         # RFC 9110, 8.4.1.2: some send it without zlib's header, whose two bytes are a multiple of 31 (RFC 1950).
         has_header = body[:1] != b"" and body[0] & 15 == zlib.DEFLATED and int.from_bytes(body[:2], "big") % 31 == 0
-        return _inflate(body, zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS)
+        content, is_whole = _inflate(body, zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS)
+        # Of plain JSON, too, something comes out.
+        return (body, False) if not is_whole and body.startswith(b"{") else (content, is_whole)
     return body, True
 
 

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeGuard
 
+from django.db import connections, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.module_loading import import_string
@@ -72,12 +73,12 @@ def hand_over(pk: Any) -> bool:
     try:
         import_string(app_settings.dispatcher)(pk)
     except (Exception, SystemExit) as error:
-        leave_to_the_sweep(pk, "The dispatcher", error)
+        _leave_to_the_sweep(pk, "The dispatcher", error)
         return False
     return True
 
 
-def leave_to_the_sweep(pk: Any, what_failed: str, error: BaseException) -> None:
+def _leave_to_the_sweep(pk: Any, what_failed: str, error: BaseException) -> None:
     # The class alone: the text of somebody else's exception may hold anything.
     logger.error("%s failed with %s; plugchat_redispatch takes event %s later.", what_failed, type(error).__name__, pk)
 
@@ -87,8 +88,8 @@ def attempt_at_once(event: DeliveryEvent) -> None:
     pk = event.pk
     try:
         _attempt(event)
-    except (Exception, SystemExit) as error:
-        leave_to_the_sweep(pk, "The attempt", error)
+    except Exception as error:
+        _leave_to_the_sweep(pk, "The attempt", error)
 
 
 def deliver(pk: Any) -> Attempt:
@@ -138,9 +139,21 @@ def _attempt(event: DeliveryEvent) -> Attempt:
     alias = _events().db
     # Receivers may change the object.
     pk, number, lease_end = event.pk, event.dispatch_attempts, event.dispatch_due_at
+    failures: list[tuple[Any, BaseException]]
     with statements.savepoint(alias):
-        results = delivery_recorded.send_robust(sender=DeliveryEvent, event=event)
-    failures = [(receiver, result) for receiver, result in results if isinstance(result, Exception)]
+        try:
+            results = delivery_recorded.send_robust(sender=DeliveryEvent, event=event)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            # SystemExit, CancelledError, gevent's Timeout: the signal lets them through, and tells nobody else.
+            failures = [("a receiver", error)]
+        else:
+            failures = [(receiver_name(who), result) for who, result in results if isinstance(result, Exception)]
+        connection = connections[alias]
+        if failures and connection.in_atomic_block and not connection.is_usable():
+            # A statement of a receiver has broken the transaction around us, as PostgreSQL's are: up to here.
+            transaction.set_rollback(True, using=alias)
     errors = [error for _receiver, error in failures]
     is_last = number >= app_settings.dispatch_max_attempts
     now = timezone.now()
@@ -149,7 +162,7 @@ def _attempt(event: DeliveryEvent) -> Attempt:
         changes = {
             "dispatch_status": (_Status.EXHAUSTED if is_last else _Status.RETRYING).value,
             "dispatch_due_at": None if is_last else now + _pause(number, errors),
-            "dispatch_error": "\n".join(f"{receiver_name(who)}: {type(error).__name__}" for who, error in failures),
+            "dispatch_error": "\n".join(f"{who}: {type(error).__name__}" for who, error in failures),
         }
     else:
         changes = {
@@ -177,11 +190,11 @@ def _attempt(event: DeliveryEvent) -> Attempt:
     return Attempt.FAILED if is_last or not _ask_to_be_told_again(errors) else Attempt.AGAIN
 
 
-def _ask_to_be_told_again(errors: list[Exception]) -> TypeGuard[list[TellAgain]]:
+def _ask_to_be_told_again(errors: list[BaseException]) -> TypeGuard[list[TellAgain]]:
     return all(isinstance(error, TellAgain) for error in errors)
 
 
-def _pause(attempts: int, errors: list[Exception]) -> timedelta:
+def _pause(attempts: int, errors: list[BaseException]) -> timedelta:
     """Before the next attempt: a lease, then twice as long each time; or what all that failed ask for."""
     if _ask_to_be_told_again(errors):
         return timedelta(seconds=min(error.seconds for error in errors))

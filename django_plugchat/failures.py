@@ -28,7 +28,7 @@ def _plain(text: str) -> str:
 
 _KNOWN = {_plain(text): (kind, text) for kind, texts in provider.ERRORS_BY_KIND.items() for text in texts}
 _BEGINNINGS = {text.lower(): kind for text, kind in provider.ERROR_BEGINNINGS.items()}
-_ENDINGS = {_plain(text): kind for text, kind in provider.ERROR_ENDINGS.items()}
+_ENDINGS = provider.ERROR_ENDINGS
 _CODES = {code.lower(): kind for code, kind in provider.ERROR_CODES.items()}
 
 
@@ -42,9 +42,8 @@ def kind_of(error: str, error_code: str = "") -> str:
     for beginning, kind in _BEGINNINGS.items():
         if text.startswith(beginning):
             return kind
-    # Spaces before the ending are significant.
     for ending, kind in _ENDINGS.items():
-        if text.endswith(f" {ending}"):
+        if text.endswith(ending):
             return kind
     return Failure.OTHER.value
 
@@ -80,7 +79,7 @@ def _of_known_kind(kind: str) -> Q:
             by_text |= Q(plain_error__startswith=beginning)
     for ending, of in _ENDINGS.items():
         if of == kind:
-            by_text |= Q(plain_error__endswith=f" {ending}") | Q(plain_error__endswith=f" {ending}.")
+            by_text |= Q(plain_error__endswith=ending) | Q(plain_error__endswith=f"{ending}.")
     return Q(plain_code__in=codes) | (by_text & ~Q(plain_code__in=list(_CODES)))
 
 

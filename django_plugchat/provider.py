@@ -102,7 +102,7 @@ ERRORS_BY_KIND: dict[str, tuple[str, ...]] = {
 }
 #: Texts that go on with something of the message: a content type, a kind of message.
 ERROR_BEGINNINGS = {"Unsupported sticker format: ": "media"}
-ERROR_ENDINGS = {" not available to channels.": "request"}
+ERROR_ENDINGS = {" not available to channels": "request"}
 #: The values of ``errorCode``, of which one is known.
 ERROR_CODES = {"SHADOW_BAN": "restricted"}
 

@@ -129,7 +129,8 @@ class DeliveryEventQuerySet(PlugChatQuerySet):
 
 
 def _usable(ids: Any) -> list[str]:
-    return [text for value in ids if value is not None and (text := str(value)).strip()]
+    # PostgreSQL refuses to look for U+0000, which no stored id has.
+    return [text for value in ids if value is not None and (text := str(value)).strip() and "\0" not in text]
 
 
 class RejectedCallbackQuerySet(PlugChatQuerySet):

@@ -197,7 +197,11 @@ def replay(rejected: RejectedCallback) -> list[DeliveryEvent] | None:
         times=rejected.times_received,
     )
     try:
-        with transaction.atomic(using=router.db_for_write(DeliveryEvent)):
+        # A router may keep the two apart: what is deleted is committed last.
+        with (
+            transaction.atomic(using=router.db_for_write(RejectedCallback)),
+            transaction.atomic(using=router.db_for_write(DeliveryEvent)),
+        ):
             deleted, _by_model = RejectedCallback.objects.for_writing().filter(pk=rejected.pk).delete()
             if not deleted:
                 return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -21,11 +22,12 @@ from django_plugchat.redaction import mask_url
 _REPEATS_WITHIN = timedelta(days=7)
 
 
-class Call(NamedTuple):
+@dataclass(frozen=True)
+class Call:
     """One request to PlugChat's API, by a name of ``provider``: URLs by PlugChat's names of the webhooks."""
 
     name: str
-    urls: Mapping[str, str]
+    urls: Mapping[str, str] = field(repr=False)
 
     def webhooks_by_url(self) -> dict[str, list[str]]:
         webhooks: dict[str, list[str]] = {}

@@ -39,7 +39,7 @@ class Callback:
     zaap_id: str = field(default="", repr=False)
     custom_id: str = field(default="", repr=False)
     message_id: str = field(default="", repr=False)
-    instance_id: str = ""
+    instance_id: str = field(default="", repr=False)
     error: str = field(default="", repr=False)
     error_code: str = field(default="", repr=False)
     occurred_at: datetime | None = None
@@ -175,7 +175,8 @@ class MessageStatusCallbackSerializer(serializers.Serializer[Any]):
 _DELIVERY = DeliveryCallbackSerializer()
 _STATUS = MessageStatusCallbackSerializer()
 
-_STATUS_KEYS = ("type", "status", "id", "phone", "participant", "instanceId", "momment")
+_STATUS_KEYS = ("type", "status", "phone", "participant", "instanceId", "momment")
+_LONGEST_NAMED = 255
 
 
 def ignored(value: Any) -> Ignored | None:
@@ -231,7 +232,8 @@ def _read_status(given: dict[str, Any], payload: Any) -> tuple[Callback, ...]:
     ids = fields.pop("ids")
     outcome = provider.OUTCOME_BY_STATUS[fields.pop("status")]
     kind = provider.MESSAGE_STATUS_CALLBACK
-    named = {key: payload[key] for key in _STATUS_KEYS if key in payload}
+    # What was checked to be short: it is stored once for each message.
+    named = {key: payload[key] for key in _STATUS_KEYS if key in payload and len(str(payload[key])) <= _LONGEST_NAMED}
     return tuple(
         Callback(
             **fields,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 from django.db import transaction
@@ -72,7 +73,7 @@ def sweep(
     unheard = _events().none()
     if none_since is not None:
         unheard = _events().filter(dispatch_status=_Status.NONE, received_at__gte=none_since)
-    _Sweeper(swept, limit=limit, inline=inline).take(_in_turns(waiting, unheard))
+    _Sweeper(swept, limit=limit, inline=inline).take(_in_turns(waiting, unheard, limit))
     swept.left = _events().due().count() + unheard.count()
     retrying = _retrying().filter(dispatch_due_at__gt=timezone.now())
     swept.waiting = retrying.count()
@@ -84,18 +85,26 @@ def _retrying() -> DeliveryEventQuerySet:
     return _events().filter(dispatch_status=_Status.RETRYING)
 
 
-def _in_turns(waiting: DeliveryEventQuerySet, unheard: DeliveryEventQuerySet) -> Iterator[DeliveryEvent]:
-    """The events of all accounts, oldest first, a batch of one account after a batch of another."""
+def _in_turns(
+    waiting: DeliveryEventQuerySet, unheard: DeliveryEventQuerySet, limit: int | None
+) -> Iterator[DeliveryEvent]:
+    """The events of all accounts, oldest first, a batch of one account after a batch of another.
+
+    The account that has waited longest comes first, so that a sweep with a limit takes another one each time.
+    """
     needed = ("received_at", "dispatch_due_at", "dispatch_status", "dispatch_attempts")
-    accounts = {
-        alias for rows in (waiting, unheard) for alias in rows.order_by().values_list("account", flat=True).distinct()
-    }
+    oldest = [
+        *waiting.order_by().values_list("account").annotate(oldest=Min("dispatch_due_at")),
+        *unheard.order_by().values_list("account").annotate(oldest=Min("received_at")),
+    ]
+    accounts = list(dict.fromkeys(alias for alias, _moment in sorted(oldest, key=itemgetter(1))))
+    turn = _TURN if limit is None else max(1, min(_TURN, limit // max(1, len(accounts))))
     turns = deque(
         chain(
-            waiting.for_account(alias).only(*needed).in_batches(_TURN, by="dispatch_due_at"),
-            unheard.for_account(alias).only(*needed).in_batches(_TURN, by="received_at"),
+            waiting.for_account(alias).only(*needed).in_batches(turn, by="dispatch_due_at"),
+            unheard.for_account(alias).only(*needed).in_batches(turn, by="received_at"),
         )
-        for alias in sorted(accounts)
+        for alias in accounts
     )
     while turns:
         batches = turns.popleft()
@@ -138,12 +147,7 @@ class _Sweeper:
             _events().filter(pk=event.pk, dispatch_status=_Status.NONE).update(
                 dispatch_status=_Status.PENDING, dispatch_due_at=timezone.now()
             )
-        try:
-            outcome = dispatch.deliver(event.pk)
-        except SystemExit as error:
-            # A receiver's. It would end each sweep at the same event.
-            dispatch.leave_to_the_sweep(event.pk, "The attempt", error)
-            outcome = dispatch.Attempt.FAILED
+        outcome = dispatch.deliver(event.pk)
         self.swept.taken += outcome is not dispatch.Attempt.NOTHING
         self.swept.done += outcome is dispatch.Attempt.DONE
         self.swept.failed += outcome is dispatch.Attempt.FAILED

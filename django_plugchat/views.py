@@ -19,6 +19,7 @@ from rest_framework.views import APIView, exception_handler
 from django_plugchat import bodies, payloads, recording, serializers
 from django_plugchat.conf import Caller
 from django_plugchat.models import RejectedCallback
+from django_plugchat.phones import mask_id
 from django_plugchat.redaction import hide_secret, redact
 
 logger = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ class CallbackView(APIView):
     def log_ignored(self, ignored: serializers.Ignored) -> None:
         if not ignored.is_known:
             # Only what is a name: the caller could write anything there, numbers and secrets too.
-            name = redact(ignored.name) if _NAME.fullmatch(ignored.name) else "(not a name)"
+            name = mask_id(redact(ignored.name)) if _NAME.fullmatch(ignored.name) else "(not a name)"
             logger.warning("Ignored a callback of an unknown kind for account %r: %s", self.receipt.account, name)
         elif not ignored.name:
             logger.info("Ignored a conversation for account %r.", self.receipt.account)

@@ -85,6 +85,7 @@ COMPRESSED = [
     ("deflate", zlib.compress(BODY, level=0)),
     ("deflate", deflated(BODY, zlib.MAX_WBITS - 5)),
     ("deflate", deflated(BODY)),
+    ("deflate", deflated(b"\xef\xbb\xbf" + BODY)),
     ("identity", BODY),
     ("", BODY),
 ]

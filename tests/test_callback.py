@@ -214,6 +214,7 @@ def test_a_conversation_with_a_type_of_ours_is_none(post):
         ("line\nbreak", False),
         ("tokenOfCentro", False),
         ("a\ud800", False),
+        ("T554_498_877_123_4", False),
     ],
 )
 @pytest.mark.parametrize("key", ["type", "status"])
@@ -426,6 +427,13 @@ def test_as_many_ids_as_a_status_may_have(post):
     response = post(STATUS | {"ids": [*ids, "1"]})
     assert (response.status_code, list(response.json())) == (400, ["ids"])
     assert DeliveryEvent.objects.count() == 1000
+
+
+@pytest.mark.parametrize("more", [{"momment": "x" * 30_000}, {"id": {"a": "x" * 30_000}}])
+def test_a_status_of_many_messages_does_not_multiply_what_is_long(post, more):
+    ids = [str(number) for number in range(500)]
+    assert post(STATUS | {"ids": ids} | more).json() == {"status": "recorded"}
+    assert max(len(json.dumps(event.payload)) for event in DeliveryEvent.objects.all()) < 400
 
 
 def test_each_account(post):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -352,14 +353,14 @@ def test_the_outcome_can_not_be_written(post, caplog, callback):
 
 
 @pytest.mark.parametrize("path", ["in the request", "by a worker"])
-def test_a_receiver_that_exits(post, plugchat, caplog, path):
+def test_a_receiver_that_exits(post, plugchat, path):
     if path == "by a worker":
         plugchat(DISPATCHER="django_plugchat.dispatch.deliver")
 
     with connected(Receiver(does=lambda event: sys.exit(2))):
         assert post(EXAMPLE).json() == {"status": "recorded"}
-    assert (stored().dispatch_status, stored().dispatch_attempts) == ("running", 1)
-    assert " SystemExit;" in caplog.text
+    assert (stored().dispatch_status, stored().dispatch_attempts) == ("retrying", 1)
+    assert stored().dispatch_error.endswith(": SystemExit")
     make_due()
     with connected(Receiver()):
         assert dispatch.deliver(stored().pk) is Attempt.DONE
@@ -631,3 +632,26 @@ def test_a_worker_that_is_killed(tmp_path):
     )
     assert worker.returncode < 0
     assert_told_after_its_lease(attempts=2)
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), GeneratorExit()])
+def test_what_is_no_exception_to_python_is_one_here(post, error):
+    """As gevent's time-outs are. The answer stands, and the event says what was raised."""
+    with connected(Receiver(error)):
+        assert post(EXAMPLE).json() == {"status": "recorded"}
+    assert (stored().dispatch_status, stored().dispatch_error) == ("retrying", f"a receiver: {type(error).__name__}")
+
+
+def test_a_receiver_that_breaks_the_transaction_around_it():
+    """In a TestCase of a project: what became of the attempt is written down all the same."""
+
+    def fail(event):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT no_such_column")
+
+    with transaction.atomic():
+        row = due()
+        with connected(Receiver(does=fail)):
+            assert dispatch.deliver(row.pk) is Attempt.FAILED
+        row.refresh_from_db()
+    assert row.dispatch_status == "retrying"

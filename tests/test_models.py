@@ -16,6 +16,7 @@ from django_plugchat.conf import app_settings
 from django_plugchat.models import DeliveryEvent, Registration, RejectedCallback
 
 from .payloads import EXAMPLE, LIVE_SUCCESS, SECRET_OF_NORTE, STATUS, STATUS_OF_TWO, url_of
+from .rows import event as stored_event
 
 pytestmark = pytest.mark.django_db
 
@@ -83,6 +84,9 @@ def test_text_of_a_rejected_body():
         ({"outcome": "failed", "error": "Phone number does not exist"}, "number", False),
         ({"outcome": "failed", "error": "Timeout on send message", "error_code": "SHADOW_BAN"}, "restricted", False),
         ({"outcome": "failed", "error": "something new"}, "other", False),
+        ({"outcome": "failed", "error": "Polls not available to channels."}, "request", False),
+        ({"outcome": "failed", "error": "Reactions NOT available to channels"}, "request", False),
+        ({"outcome": "failed", "error": "Unsupported sticker format: image/heic"}, "media", False),
         ({"outcome": "failed", "error": '{"a": 1}'}, "other", False),
         ({"outcome": "sent", "error": ""}, "", False),
         ({"outcome": "sent", "error": "false"}, "", False),
@@ -90,8 +94,10 @@ def test_text_of_a_rejected_body():
     ],
 )
 def test_why_it_failed(fields, failure, is_temporary):
-    event = DeliveryEvent(**fields)
+    event = stored_event(**fields)
     assert (event.failure, event.is_temporary) == (failure, is_temporary)
+    if failure:
+        assert DeliveryEvent.objects.failed_because(failure).get() == event
 
 
 # Querysets

@@ -187,7 +187,7 @@ def test_include_none_and_since_need_each_other(args):
     assert redispatch(*args, failure="--include-none and --since") == []
 
 
-@pytest.mark.parametrize("since", ["yesterday", "2026-02-30", "2026-02-30T12:00", "31/01/2026"])
+@pytest.mark.parametrize("since", ["yesterday", "2026-02-30", "2026-02-30T12:00", "31/01/2026", "9999-12-31T23:59"])
 def test_since_is_a_date(since):
     event()
     assert redispatch("--include-none", "--since", since, failure="--since needs a date") == []

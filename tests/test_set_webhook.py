@@ -656,3 +656,8 @@ def test_a_failure_in_the_shell_is_one_line(tmp_path, setting, arguments, line):
     assert finished.stdout == ""
     [told] = finished.stderr.splitlines()
     assert told.startswith(f"CommandError: {line}")
+
+
+def test_a_call_shows_no_url():
+    (call,) = registration.classic_calls(CALLBACK, with_status=False)
+    assert "callback" not in repr(call)

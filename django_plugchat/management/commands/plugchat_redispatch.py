@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -123,8 +123,10 @@ def _lines(swept: sweeps.Sweep, *, inline: bool) -> Iterator[str]:
 def _moment(text: str) -> datetime:
     try:
         moment = parse_datetime(text)
-    except ValueError:
-        moment = None
-    if moment is None:
-        raise CommandError(_("--since needs a date like 2026-01-31, or an ISO date and time."))
-    return times.as_stored(moment)
+        if moment is not None:
+            stored = times.as_stored(moment)
+            stored.astimezone(UTC)  # what a database does with it
+            return stored
+    except (ValueError, OverflowError):
+        pass
+    raise CommandError(_("--since needs a date like 2026-01-31, or an ISO date and time."))
