@@ -21,6 +21,7 @@ from django.db import OperationalError, connection
 from django.http import HttpResponse
 from django.test import Client, RequestFactory
 from django.urls import path
+from django.utils.log import configure_logging
 
 from django_plugchat.conf import app_settings
 from django_plugchat.redaction import (
@@ -379,6 +380,16 @@ def test_loggers_below_djangos_that_have_handlers():
         logging.getLogger("django.security.DisallowedHost").error("At %s", URL, extra={"request": request})
     assert kept.records[0].getMessage() == f"At /plugchat/callback/{MASK}/"
     assert_silent_records(kept.records)
+
+
+def test_logging_that_is_configured_again(client, settings, monkeypatch, caplog):
+    """As ``django.setup()`` does, which runs twice under runserver."""
+    monkeypatch.setattr(SuspectingMiddleware, "kind", OfTheProject, raising=False)
+    settings.MIDDLEWARE = [f"{__name__}.SuspectingMiddleware"]
+    configure_logging("logging.config.dictConfig", {})
+    assert client.post(URL).status_code == 400
+    assert "django.security.OfTheProject" in [record.name for record in caplog.records]
+    assert_silent_records(caplog.records)
 
 
 @pytest.mark.parametrize("last_resort", [True, False])

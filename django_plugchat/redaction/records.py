@@ -8,6 +8,7 @@ from collections.abc import Callable
 from copy import copy
 from typing import Any
 
+from django.core.signals import request_started
 from django.http import HttpRequest
 
 from django_plugchat.phones import MASK
@@ -141,6 +142,14 @@ def _hide_request(record: logging.LogRecord, request: HttpRequest) -> None:
     _rewrite(record, rewrite)
 
 
+def keep_protected(**kwargs: Any) -> None:
+    """For ``request_started``: under runserver ``django.setup()`` runs twice, and configures logging anew."""
+    for name in _DJANGO_LOGGERS:
+        if not any(isinstance(handler, _Protection) for handler in logging.getLogger(name).handlers):
+            protect_django_logs()
+            return
+
+
 def protect_django_logs() -> None:
     """Django logs the path of every answer from 400 on; what middleware answers never reaches the view."""
     names = tuple(f"{name}." for name in _DJANGO_LOGGERS)
@@ -153,3 +162,4 @@ def protect_django_logs() -> None:
         if not any(isinstance(handler, _Protection) for handler in logger.handlers):
             # Handlers are called in their order, those of a logger before its parent's.
             logger.handlers.insert(0, _Protection())
+    request_started.connect(keep_protected, dispatch_uid="django_plugchat.keep_protected")
