@@ -22,8 +22,8 @@ _HEXADECIMAL = re.compile(r"[0-9A-Fa-f]+")
 # What people write within a number. After anything else another one may begin.
 _WITHIN_A_NUMBER = re.compile(r"[ ()./-]{1,3}")
 
-# Each holds a zero byte for each digit. Whichever it is, one of them reads the digits right.
-_WIDE_ENCODINGS = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
+# In UTF-16 and UTF-32 each digit has a zero byte. Where fewer than one byte in so many is zero, only ASCII is read.
+_ZERO_BYTES_IN_WIDE_TEXT = 8
 _COMPRESSED = (b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
 _MAX_DECOMPRESSED = 1 << 20
 
@@ -116,12 +116,12 @@ def are_linked(clean: str, before: Group, after: Group) -> bool:
     return _WITHIN_A_NUMBER.fullmatch(clean, before.end, after.start) is not None
 
 
-def readings(body: bytes) -> Iterator[str]:
+def readings(body: bytes, max_decompressed: int = _MAX_DECOMPRESSED) -> Iterator[str]:
     """What the bytes of a callback may say, whichever encoding they are in."""
     yield from _decodings(body)
     if body.startswith(_COMPRESSED):
         try:
-            yield from _decodings(zlib.decompressobj(wbits=47).decompress(body, _MAX_DECOMPRESSED))
+            yield from _decodings(zlib.decompressobj(wbits=47).decompress(body, max_decompressed))
         except zlib.error:
             return
 
@@ -131,7 +131,10 @@ def _decodings(body: bytes) -> Iterator[str]:
     yield text
     if "\ufffd" in text:
         yield body.decode("latin-1")
-    if b"\0" in body:
-        for encoding in _WIDE_ENCODINGS:
-            yield body.decode(encoding, errors="replace")
+    zeros = body.count(0)
+    if zeros * _ZERO_BYTES_IN_WIDE_TEXT > len(body):
+        width = 32 if zeros * 2 > len(body) else 16
+        order = "le" if body[1::2].count(0) * 2 > zeros else "be"
+        yield body.decode(f"utf-{width}-{order}", errors="replace")
+    if zeros:
         yield body.replace(b"\0", b"").decode("latin-1")

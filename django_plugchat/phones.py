@@ -41,6 +41,9 @@ _JSON_TOKENS = re.compile(r'"((?:[^"\\]|\\.)*+)"?(\s*+:)?|[0-9]++', re.DOTALL)
 #: Under which the provider names messages, senders and instances.
 ID_KEYS = frozenset({"zaapId", "customId", "messageId", "ids", "id", "instanceId"})
 _LONGEST_ID = 255
+# They are found while a request waits, and kept for each refused body.
+_MAX_TERMS = 4096
+_MAX_DECOMPRESSED_FOR_TERMS = 1 << 16
 
 
 class Identity(NamedTuple):
@@ -148,21 +151,26 @@ def searched(typed: str) -> list[str]:
 
 
 def search_terms(body: bytes) -> str:
-    """What a body that was refused is found by: its numbers and ids, one a line, at most as long as the body."""
-    terms: dict[str, None] = {}
-    for text in readings(body):
-        terms |= dict.fromkeys(_ids(text))
+    """What a body that was refused is found by: its first numbers and ids, one a line, at most as long as the body."""
+    longest = min(max(len(body), _MAX_STORED), _MAX_TERMS)
+    kept: dict[str, None] = {}
+    length = 1
+    for term in _terms(body):
+        if term in kept:
+            continue
+        length += len(term) + 1
+        if length > longest:
+            break
+        kept[term] = None
+    return "\n" + "".join(f"{term}\n" for term in kept) if kept else ""
+
+
+def _terms(body: bytes) -> Iterator[str]:
+    for text in readings(body, _MAX_DECOMPRESSED_FOR_TERMS):
+        yield from _ids(text)
         clean = read(text)[0]
         for run in runs(clean):
-            terms |= dict.fromkeys(_numbers(clean, run))
-    length = 1
-    kept = []
-    for term in terms:
-        length += len(term) + 1
-        if length > max(len(body), _MAX_STORED):
-            break
-        kept.append(f"{term}\n")
-    return "\n" + "".join(kept) if kept else ""
+            yield from _numbers(clean, run)
 
 
 def _ids(text: str) -> Iterator[str]:

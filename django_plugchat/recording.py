@@ -148,7 +148,6 @@ def reject(body: bytes, receipt: Receipt, *, reason: str, errors: dict[str, Any]
         reason=reason,
         errors=errors,
         body=body,
-        search_terms=phones.search_terms(body),
         fingerprint=hashlib.sha256(receipt.account.encode() + b"\0" + body).hexdigest(),
     )
     return statements.trying_again(alias, partial(_keep, rejected, alias))
@@ -162,6 +161,8 @@ def _keep(rejected: RejectedCallback, alias: str) -> bool:
     of_account = RejectedCallback.objects.using(alias).for_account(rejected.account)
     if of_account.has_at_least(limit):
         return False
+    # Only now: finding them takes longer than all else.
+    rejected.search_terms = phones.search_terms(bytes(rejected.body))
     try:
         with statements.savepoint(alias):
             rejected.save(force_insert=True, using=alias)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_plugchat import digits
+from django_plugchat import digits, phones, recording
 from django_plugchat.mentions import Found, Wanted
 from django_plugchat.phones import (
     MASK,
@@ -254,8 +254,33 @@ def test_search_terms(body, expected):
 
 
 def test_search_terms_are_no_longer_than_the_body():
-    ids = [f"id-{number}" for number in range(2000)]
+    ids = [f"id-{number}" for number in range(400)]
     assert terms(json.dumps({"ids": ids}).encode()) == ids
+    assert terms(json.dumps({"ids": ids * 2}).encode()) == ids
     # Each of these is two terms.
     numbers = " and ".join(f"1-{number}" for number in range(20000000, 20000100))
     assert 50 < len(terms(numbers.replace(" and ", "z").encode())) < 200
+
+
+def test_search_terms_of_long_bodies():
+    body = json.dumps({"ids": [f"id-{number}" for number in range(2000)]}).encode()
+    assert 4000 < len(search_terms(body)) <= 4096
+    # Of what is compressed only the beginning is read: its end may be very far away.
+    padding = b" " * (1 << 16)
+    assert terms(zlib.compress(b'{"id": "Z1"}' + padding + b'{"id": "Z2"}')) == ["Z1"]
+
+
+def test_a_few_zero_bytes_are_no_wide_encoding():
+    body = b"\0" + f'{{"id": "Z1", "text": "{NUMBER}"}}'.encode()
+    assert len(list(digits.readings(body))) == 2
+    assert terms(body) == ["Z1", NUMBER]
+
+
+@pytest.mark.django_db
+def test_search_terms_are_only_found_for_what_is_kept(settings, monkeypatch):
+    settings.PLUGCHAT = settings.PLUGCHAT | {"MAX_REJECTED": 1}
+    looked_at = []
+    monkeypatch.setattr(phones, "search_terms", lambda body: looked_at.append(body) or "")
+    for body in (b"first", b"first", b"too many"):
+        recording.reject(body, recording.Receipt("default", ""), reason="json", errors={})
+    assert looked_at == [b"first"]
