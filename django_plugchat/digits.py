@@ -19,6 +19,9 @@ _WORDS = re.compile(r"[^\W_]+")
 _DIGITS = re.compile(r"[0-9]+")
 _NOT_DIGITS = re.compile(r"[^0-9]+")
 _HEXADECIMAL = re.compile(r"[0-9A-Fa-f]+")
+_WITH_EXPONENT_ZERO = re.compile(r"[0-9]+[eE]0{1,2}")
+# More digits in a row may be a number beside a word of the letters a to f.
+_LONGEST_IN_ID = 7
 # What people write within a number. After anything else another one may begin.
 _WITHIN_A_NUMBER = re.compile(r"[ ()./-]{1,3}")
 
@@ -91,7 +94,7 @@ def runs(clean: str) -> Iterator[list[Group]]:
         if text.isdigit():
             run.append(Group(text, start, word.end(), is_in_id=False))
             continue
-        is_id = _HEXADECIMAL.fullmatch(text) is not None
+        is_id, is_mixed = _is_hexadecimal(text)
         end = 0
         for digits in _DIGITS.finditer(text):
             if digits.start() > end or (end and run):
@@ -99,12 +102,21 @@ def runs(clean: str) -> Iterator[list[Group]]:
                     yield run
                 run = []
             end = digits.end()
-            run.append(Group(digits[0], start + digits.start(), start + end, is_in_id=is_id))
+            is_in_id = is_id and (is_mixed or len(digits[0]) <= _LONGEST_IN_ID)
+            run.append(Group(digits[0], start + digits.start(), start + end, is_in_id))
         if end < len(text) and run:
             yield run
             run = []
     if run:
         yield run
+
+
+def _is_hexadecimal(word: str) -> tuple[bool, bool]:
+    """Whether a word may be hexadecimal, and whether digits and letters alternate in it, as they do in an id."""
+    if not _HEXADECIMAL.fullmatch(word) or _WITH_EXPONENT_ZERO.fullmatch(word):
+        return False, False
+    has_letters_around = not (word[0].isdigit() or word[-1].isdigit())
+    return True, has_letters_around or len(_DIGITS.findall(word)) > 1
 
 
 def is_after_plus(clean: str, start: int) -> bool:

@@ -57,7 +57,7 @@ class Identity(NamedTuple):
 # Numbers
 
 
-def _country(digits: str) -> str:
+def country_of(digits: str) -> str:
     if digits[0] in "17":
         return digits[0]
     return digits[: 2 if _CODES_OF_TWO_DIGITS.match(digits) else 3]
@@ -71,7 +71,7 @@ def canonical(written: str) -> tuple[str, bool]:
         # As it is called within its country. Brazil dials 0, two digits of a carrier, the area and the number.
         return digits[2:] if _BRAZILIAN_NATIONAL.fullmatch(digits, 2) else digits, False
     if len(digits) >= 11 and "0" in digits[1:4]:
-        country = _country(digits)
+        country = country_of(digits)
         if digits[len(country)] == "0" and country not in _COUNTRIES_WITH_LEADING_ZEROS:
             digits = country + digits[len(country) :].lstrip("0")
     return digits, True
@@ -87,7 +87,7 @@ def both_forms(digits: str) -> list[str]:
 
 
 def national(international: str) -> str:
-    return international[len(_country(international)) :].lstrip("0")
+    return international[len(country_of(international)) :].lstrip("0")
 
 
 def identify(phone: str) -> Identity:
@@ -223,7 +223,7 @@ def mask_phone(phone: str) -> str:
     digits, kind, _is_international = identify(phone)
     suffix = {"group": "-group", "lid": "@lid"}.get(kind, "")
     if kind == "number" and len(digits) >= SHORTEST_NUMBER:
-        country, rest = _country(digits), national(digits)
+        country, rest = country_of(digits), national(digits)
         return f"+{country} {MASK}{rest[-2:] if len(rest) >= SHORTEST_NUMBER else ''}"
     return f"{MASK}{digits[-2:] if len(digits) > SHORTEST_NUMBER else ''}{suffix}"
 
