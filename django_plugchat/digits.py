@@ -8,11 +8,14 @@ import zlib
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
+from urllib.parse import unquote
 
-_PLAIN_ASCII = r"[\x00-\x5b\x5d-\x7f]+"
+_PLAIN_ASCII = r"[\x00-\x24\x26-\x5b\x5d-\x7f]+"
 # An escape of JSON, whose backslash may be escaped itself, and the second half of a surrogate pair.
 _ESCAPE = r"\\(?:u005[cC])*u([0-9a-fA-F]{4})(?:\\u([dD][c-fC-F][0-9a-fA-F]{2}))?"
-_UNITS = re.compile(rf"{_PLAIN_ASCII}|{_ESCAPE}|.", re.DOTALL)
+# One character of a URL that may stand within a number: a digit or separator, or no ASCII.
+_PERCENT_ESCAPE = r"%(?:[23][0-9a-fA-F]|0[9aAdD]|5[fF]|7[b-eB-E]|[c-fC-F][0-9a-fA-F](?:%[89abAB][0-9a-fA-F]){1,3}|[89a-fA-F][0-9a-fA-F])"
+_UNITS = re.compile(rf"{_PLAIN_ASCII}|{_ESCAPE}|({_PERCENT_ESCAPE})|.", re.DOTALL)
 _INVISIBLE_LETTERS = "\u115f\u1160\u3164\uffa0"
 
 _WORDS = re.compile(r"[^\W_]+")
@@ -59,7 +62,7 @@ def _plain(character: str) -> str:
 
 def read(text: str) -> tuple[str, Sequence[int]]:
     """The text as it is read here, and for each of its characters, and its end, where that was."""
-    if text.isascii() and "\\" not in text:
+    if text.isascii() and "\\" not in text and "%" not in text:
         return text, range(len(text) + 1)
     parts: list[str] = []
     origins: list[int] = []
@@ -71,6 +74,8 @@ def read(text: str) -> tuple[str, Sequence[int]]:
             if low and 0xD800 <= code < 0xDC00:
                 code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00)
             part = _plain(chr(code))
+        elif unit[3]:
+            part = "".join(map(_plain, unquote(part)))
         elif not part.isascii():
             part = _plain(part)
         parts.append(part)

@@ -150,12 +150,19 @@ def erase(model: type[models.Model], keys: list[Any]) -> int:
 
 def _found_in(row: Any, wanted: mentions.Wanted) -> mentions.Found:
     if isinstance(row, DeliveryEvent):
-        if wanted.international & {row.phone_digits, row.participant_digits}:
+        if _is_stored(wanted, row.phone_digits, row.phone) or _is_stored(
+            wanted, row.participant_digits, row.participant
+        ):
             return mentions.Found.INTERNATIONAL
         return wanted.found_in([*(getattr(row, name) for name in _TEXTS), *_texts_in(row.payload)])
     if isinstance(row, RejectedCallback):
         return wanted.found_in([*readings(bytes(row.body)), *_parsed(bytes(row.body))])
     return wanted.found_in([row.object_repr, row.change_message])
+
+
+def _is_stored(wanted: mentions.Wanted, digits: str, written: str) -> bool:
+    # A number without its country may have the digits of another country's.
+    return digits in wanted.international and phones.identify(written).kind != "national"
 
 
 def _parsed(body: bytes) -> Iterable[str]:

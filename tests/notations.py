@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import quote
 
 NUMBER = "5544988771234"
 WITHOUT_NINTH_DIGIT = "554488771234"
@@ -53,6 +54,12 @@ INTERNATIONAL = {
     "wa.me": f"wa.me/{NUMBER}",
     "a link": f"https://wa.me/{NUMBER}?text=1",
     "a link with a plus": f"https://api.whatsapp.com/send?phone=%2B{NUMBER}",
+    "escapes of a URL": "%2B55%2D44%2D98877%2D1234",
+    "digits as escapes of a URL": "".join(f"%{ord(digit):x}" for digit in NUMBER),
+    "no-break spaces in a URL": quote("55\xa044\xa098877\xa01234"),
+    "full-width digits in a URL": quote("".join(chr(0xFF10 + int(digit)) for digit in NUMBER)),
+    "mathematical digits in a URL": quote("".join(chr(0x1D7CE + int(digit)) for digit in NUMBER)),
+    "bytes that are no UTF-8 in a URL": "55%A044%A098877%A01234",
     "c.us": f"{NUMBER}@c.us",
     "s.whatsapp.net": f"{WITHOUT_NINTH_DIGIT}@s.whatsapp.net",
     "a device": f"{NUMBER}:12@s.whatsapp.net",

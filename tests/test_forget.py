@@ -94,6 +94,17 @@ def test_numbers_of_other_countries(written, phone):
     assert counts(forget(written))[0] == 1
 
 
+def test_a_number_without_its_country_is_not_another_countrys():
+    row = stored("(034) 91234-5678")
+    of_participant = event(
+        phone="120363019502650977-group", participant="034912345678", participant_digits="34912345678"
+    )
+    assert row.phone_digits == "34912345678"
+    assert counts(forget("+34 912 345 678", "--national")) == [0, 0, 0]
+    assert left() == {row.pk, of_participant.pk}
+    assert counts(forget("+55 34 91234-5678", "--national")) == [2, 0, 0]
+
+
 @pytest.mark.parametrize(
     ("written", "why"),
     [
