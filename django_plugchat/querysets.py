@@ -18,6 +18,9 @@ _STEP = Case(
     *(When(outcome=outcome, then=step) for step, outcome in enumerate(_FURTHEST_LAST)), output_field=IntegerField()
 )
 
+#: The messageIds of one message, of which there is one unless somebody made them up.
+_MOST_FOLLOWED = 1_000
+
 
 class PlugChatQuerySet(models.QuerySet[Any]):
     def for_account(self, alias: str) -> Self:
@@ -64,9 +67,10 @@ class DeliveryEventQuerySet(PlugChatQuerySet):
         if not usable:
             return self.none()
         # Not a subquery: beside an OR, PostgreSQL would read the whole table.
-        delivered = self.order_by().filter(zaap_id__in=usable).exclude(message_id="")
+        delivered = self.order_by("-received_at", "-pk").filter(zaap_id__in=usable).exclude(message_id="")
         followed = Q(
-            type=provider.MESSAGE_STATUS_CALLBACK, message_id__in=set(delivered.values_list("message_id", flat=True))
+            type=provider.MESSAGE_STATUS_CALLBACK,
+            message_id__in=set(delivered.values_list("message_id", flat=True)[:_MOST_FOLLOWED]),
         )
         return self.filter(Q(zaap_id__in=usable) | Q(message_id__in=usable) | followed)
 

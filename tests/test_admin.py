@@ -12,7 +12,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from django_plugchat.admin import base, filters
+from django_plugchat.admin import base, filters, progress
 from django_plugchat.models import DeliveryEvent
 
 from .payloads import EXAMPLE, SECRET, SECRET_OF_NORTE
@@ -524,3 +524,26 @@ def test_all_actions_are_offered_to_who_may_take_them(admin_client, viewer):
         assert action not in text_of(viewer.get(EVENTS))
     select(viewer, EVENTS, "delete_selected", DeliveryEvent.objects.get(), post="yes")
     assert DeliveryEvent.objects.exists()
+
+
+@pytest.mark.parametrize("name", ["account", "outcome__exact", "dispatch_status__exact", "failure", "show", "received"])
+def test_what_no_database_can_look_for_is_refused(viewer, name):
+    response = viewer.get(f"{EVENTS}?{name}=%00")
+    assert response.status_code == 302
+    assert response["Location"].endswith("?e=1")
+
+
+@pytest.mark.parametrize("made_up", [3, 60])
+def test_a_zaap_id_with_messages_that_somebody_made_up(viewer, monkeypatch, made_up):
+    """The newest are followed, and the statements stay bounded."""
+    monkeypatch.setattr(progress, "MAX_MESSAGES_FOLLOWED", 5)
+    start = timezone.now() - timedelta(days=1)
+    for number in range(made_up):
+        event(zaap_id="SAME", message_id=f"M{number}", received_at=start + timedelta(minutes=number))
+    status("read", f"M{made_up - 1}", received_at=start)
+    status("played", "M0", received_at=start)
+    alone = event(zaap_id="SAME", message_id="", received_at=start + timedelta(days=0.9))
+    with CaptureQueriesContext(connection) as queries:
+        (row,) = [row for row in rows_of(viewer.get(EVENTS)) if row.pk == alone.pk]
+    assert row.progress == ("played" if made_up == 3 else "read")
+    assert len(queries) < 15

@@ -110,6 +110,26 @@ def test_a_reason_of_a_later_version_says_nothing():
     page_of(person("view_rejectedcallback"), rejected(reason="unheard_of"))
 
 
+def test_half_of_a_pair_of_surrogates_is_shown(refuse):
+    row = refuse(b'{"phone": "\\ud800", "type": "DeliveryCallback"}')
+    assert "\ufffd" in text_of(page_of(person(*READ), row))
+    assert rejected_admin.readable(row).count("\ufffd") == 1
+
+
+def test_what_indenting_makes_huge_is_shown_as_it_is(refuse):
+    body = b"[" * 900 + b"1," * 3_000 + b"1" + b"]" * 900
+    row = refuse(body)
+    assert rejected_admin.readable(row) == body.decode()
+    assert len(page_of(person(*READ), row).content) < 50_000
+
+
+@pytest.mark.parametrize("url", [f"{REJECTED}?account=%00", f"{REJECTED}?reason__exact=%00"])
+def test_what_no_database_can_look_for_is_refused(url):
+    response = person("view_rejectedcallback").get(url)
+    assert response.status_code == 302
+    assert response["Location"].endswith("?e=1")
+
+
 def test_json_is_indented():
     row = rejected('{"type": "Ação", "number": 1e999}'.encode())
     assert '{\n  "type": "Ação",' in page_of(person(*READ), row).content.decode().replace("&quot;", '"')

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from django_plugchat.admin.search import MAX_TERMS, terms
+from django_plugchat.admin.search import MAX_NUMBERS_UNSEEN, MAX_TERMS, terms
 
 from .people import EVENTS, person
 from .rows import event, events, status
@@ -151,7 +151,20 @@ def test_who_may_not_see_numbers_is_logged_when_searching_for_one(viewer, caplog
         found(viewer, "(44) 99999-9999")
         found(viewer, "order-7")
         found(viewer, ZAAP_ID)
-    assert caplog.messages == [f"{User.objects.get()} searched for a phone number."]
+    assert caplog.messages == [f"{User.objects.get()} searched for phone numbers: 1."]
+
+
+@pytest.mark.django_db
+def test_who_may_not_see_numbers_searches_for_a_few_at_once(viewer, trusted, caplog):
+    phones = [f"55449999900{number:02}" for number in range(20)]
+    for phone in phones:
+        event(zaap_id=f"Z{phone}", phone=phone, custom_id="")
+    typed = ", ".join(phones)
+    assert len(found(trusted, typed)) == len(phones)
+    with caplog.at_level(logging.INFO, logger="django_plugchat.admin"):
+        assert len(found(viewer, typed)) == MAX_NUMBERS_UNSEEN
+    assert caplog.messages[-1].endswith(f"numbers: {MAX_NUMBERS_UNSEEN}.")
+    assert len(found(viewer, ", ".join(f"Z{phone}" for phone in phones))) == len(phones)
 
 
 @pytest.mark.django_db

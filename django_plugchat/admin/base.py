@@ -51,6 +51,12 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
 
 
 class NewestFirst(ChangeList):
+    def get_filters(self, request: HttpRequest) -> Any:
+        # PostgreSQL can't look for U+0000, which no row has.
+        if any("\0" in value for values in self.get_filters_params().values() for value in values):
+            raise IncorrectLookupParameters
+        return super().get_filters(request)
+
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
         # Whatever ``?o=`` says: another order than the index's would sort millions of rows for a page.
         return list(self.model_admin.ordering or ())

@@ -6,7 +6,14 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
+from django.db.models import Max
+
 from django_plugchat.models import DeliveryEvent
+
+#: Of one zaapId, the newest ones. It has one, unless somebody made them up.
+MAX_MESSAGES_FOLLOWED = 50
+#: Of one page, the newest ones.
+MAX_TOLD = 20_000
 
 #: From the least to the most that can be said of a message: the order of the choices.
 _STEPS = DeliveryEvent.Outcome.values
@@ -27,28 +34,39 @@ def of_page(events: Iterable[DeliveryEvent]) -> dict[Any, str]:
     told = _told({event.zaap_id for event in events}, asked)
     # A message that failed first, perhaps without a messageId, may have gone out after all. Not in a subquery, for
     # which PostgreSQL would read the whole table.
-    of_zaap = defaultdict(set)
-    for account, zaap_id, message_id, _outcome in told:
-        of_zaap[account, zaap_id].add(message_id)
-    more = {message_id for event in events for message_id in of_zaap[event.account, event.zaap_id]} - asked
+    of_zaap: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for account, zaap_id, message_id, _outcome, _newest in told:
+        if zaap_id and message_id and len(of_zaap[account, zaap_id]) < MAX_MESSAGES_FOLLOWED:
+            of_zaap[account, zaap_id].add(message_id)
+    zaaps = {(event.account, event.zaap_id) for event in events}
+    more = {message_id for zaap in zaaps for message_id in of_zaap[zaap]} - asked
     if more:
         told += _told(set(), more)
     said: dict[tuple[str, str, str], set[str]] = defaultdict(set)
-    for account, zaap_id, message_id, outcome in told:
+    for account, zaap_id, message_id, outcome, _newest in told:
         said[account, "zaapId", zaap_id].add(outcome)
         said[account, "messageId", message_id].add(outcome)
+    # Once for each zaapId, which a whole page may share.
+    said_of_zaap = {
+        (account, zaap_id): said[account, "zaapId", zaap_id].union(
+            *(said[account, "messageId", message_id] for message_id in of_zaap[account, zaap_id])
+        )
+        for account, zaap_id in zaaps
+        if zaap_id
+    }
     progress = {}
     for event in events:
-        names = {("zaapId", event.zaap_id), ("messageId", event.message_id)}
-        if event.zaap_id:
-            names |= {("messageId", message_id) for message_id in of_zaap[event.account, event.zaap_id]}
-        outcomes = {outcome for kind, name in names if name for outcome in said[event.account, kind, name]}
-        progress[event.pk] = furthest({event.outcome, *outcomes})
+        outcomes = {event.outcome} | said_of_zaap.get((event.account, event.zaap_id), set())
+        if event.message_id:
+            outcomes |= said[event.account, "messageId", event.message_id]
+        progress[event.pk] = furthest(outcomes)
     return progress
 
 
-def _told(zaap_ids: set[str], message_ids: set[str]) -> list[tuple[str, str, str, str]]:
-    """Account, zaapId, messageId and outcome, each combination once."""
-    rows = DeliveryEvent.objects.order_by().values_list("account", "zaap_id", "message_id", "outcome")
+def _told(zaap_ids: set[str], message_ids: set[str]) -> list[tuple[Any, ...]]:
+    """Account, zaapId, messageId, outcome, and when it came last; each combination once, the newest first."""
+    columns = ("account", "zaap_id", "message_id", "outcome")
+    rows = DeliveryEvent.objects.order_by().values_list(*columns).annotate(newest=Max("received_at"))
     # A union, each part of which has its index.
-    return list(rows.filter(zaap_id__in=zaap_ids - {""}).union(rows.filter(message_id__in=message_ids - {""})))
+    told = rows.filter(zaap_id__in=zaap_ids - {""}).union(rows.filter(message_id__in=message_ids - {""}))
+    return list(told.order_by("-newest")[:MAX_TOLD])

@@ -28,8 +28,10 @@ from django_plugchat.phones import searched
 MOST_IN_REQUEST = 200
 _A_JOB = 500
 # Each is compared with every row, in several forms.
-_MOST_TERMS = 20
+_MOST_TERMS = 10
 _LONGEST_TERM = 255
+#: How many times as long as the body it may become when it is indented.
+_MOST_GROWTH = 4
 
 _Reason = RejectedCallback.Reason
 
@@ -190,11 +192,21 @@ def error_sentences(errors: Any) -> list[str]:
 
 
 def readable(rejected: RejectedCallback) -> str:
-    """The body indented where it is JSON; else as it is."""
+    """The body indented where it is JSON; else, and where it is nested so deep that this makes it huge, as it is."""
+    body = bytes(rejected.body)
+    encoder = json.JSONEncoder(ensure_ascii=False, indent=2)
+    chunks: list[str] = []
+    length = 0
     try:
-        return json.dumps(payloads.parse(bytes(rejected.body)), ensure_ascii=False, indent=2)
+        for chunk in encoder.iterencode(payloads.parse(body)):
+            chunks.append(chunk)
+            length += len(chunk)
+            if length > _MOST_GROWTH * len(body):
+                return rejected.body_text
     except (ParseError, RecursionError):
         return rejected.body_text
+    # Half of a pair of surrogates can't be sent as UTF-8.
+    return payloads.UNSTORABLE_CHARACTERS.sub("\ufffd", "".join(chunks))
 
 
 def searched_terms(typed: str) -> list[str]:

@@ -15,9 +15,13 @@ from django_plugchat.phones import searched
 logger = logging.getLogger("django_plugchat.admin")
 
 MAX_TERMS = 100
+#: At once, for those who may not see numbers: a search also says whether a number was written to.
+MAX_NUMBERS_UNSEEN = 5
 _SEPARATORS = re.compile(r"[,;\t\r\n]|\s(?=\+)")
 _SHORTEST_NUMBER = 8
 _LONGEST_NUMBER = 20
+# A group's, made of its founder's number and a time; more are the digits of several numbers.
+_LONGEST_STORED = 25
 _SHORTEST_PASTED_ID = 3
 
 
@@ -45,15 +49,22 @@ def _is_list_of_ids(words: list[str]) -> bool:
     return len(words) > 2 and len(lengths) == 1 and lengths.pop() >= _SHORTEST_PASTED_ID
 
 
+def _numbers(term: str) -> set[str]:
+    """The forms of the number that a term may be."""
+    return {number for number in searched(term) if _SHORTEST_NUMBER <= len(number) <= _LONGEST_STORED}
+
+
 def found_by(request: HttpRequest, typed: str) -> Q:
     """The events that are meant, each of these conditions by its index."""
     wanted = terms(typed)
     # Ids of the provider are upper-case hex, and are read aloud.
     ids = {*wanted, *(term.upper() for term in wanted)}
-    numbers = {number for term in wanted for number in searched(term) if len(number) >= _SHORTEST_NUMBER}
-    if numbers and not sees_phones(request):
+    typed_numbers = [numbers for term in wanted if (numbers := _numbers(term))]
+    if typed_numbers and not sees_phones(request):
+        typed_numbers = typed_numbers[:MAX_NUMBERS_UNSEEN]
         user: Any = request.user
-        logger.info("%s searched for a phone number.", user.get_username())
+        logger.info("%s searched for phone numbers: %d.", user.get_username(), len(typed_numbers))
+    numbers = set().union(*typed_numbers)
     condition = Q(zaap_id__in=ids) | Q(custom_id__in=ids) | Q(message_id__in=ids)
     if numbers:
         condition |= Q(phone_digits__in=numbers) | Q(participant_digits__in=numbers)
