@@ -21,9 +21,11 @@ from django.db import OperationalError, connection
 from django.http import HttpResponse
 from django.test import Client, RequestFactory
 from django.urls import path
-from django.utils.log import configure_logging
+from django.utils.functional import SimpleLazyObject
+from django.utils.log import AdminEmailHandler, configure_logging
 
 from django_plugchat.conf import app_settings
+from django_plugchat.models import DeliveryEvent
 from django_plugchat.redaction import (
     MASK,
     RedactingFilter,
@@ -145,6 +147,8 @@ def test_secrets_that_begin_alike_and_that_are_short(plugchat):
     secrets = ["abcdefghijklmnopqrstuvwx", "abcdefghijklmnopqrstuvwxyz", "abcdefghijklmnopqrstuvwy"]
     plugchat(ACCOUNTS={"a": {"TOKEN": "tok", "WEBHOOK_SECRETS": secrets}})
     assert redact(f"x{secrets[1]}y {secrets[0]}! {secrets[2]} to tok") == f"x{MASK}y {MASK}! {MASK} to {MASK}"
+    plugchat(ACCOUNTS={"a": {"TOKEN": "a\"token<with>all'of-it", "WEBHOOK_SECRETS": secrets[:1]}})
+    assert redact("Authorization: a\"token<with>all'of-it, so") == f"Authorization: {MASK}, so"
     plugchat(ACCOUNTS={})
     assert redact(secrets[0]) == secrets[0]
 
@@ -211,11 +215,17 @@ def test_a_scope_of_asgi_has_nothing_left_to_show():
         "path": URL,
         "raw_path": URL.encode(),
         "query_string": b"",
-        "headers": [(b"host", b"testserver"), (b"z-api-token", CREDENTIAL.encode())],
+        "headers": [
+            (b"host", b"testserver"),
+            (b"x-original-uri", URL.encode()),
+            (b"x-note", b"\xe9"),
+            (b"Z-Api-Token", CREDENTIAL.encode()),
+        ],
     }
     request = ASGIRequest(scope, None)
     hide_secret(request)
     assert scope["path"] == request.path == f"/plugchat/callback/{MASK}/"
+    assert scope["headers"][1:] == [(b"x-original-uri", f"/plugchat/callback/{MASK}/".encode()), (b"x-note", b"\xe9")]
     assert_silent(scope, request.META, request.headers, repr(request))
 
 
@@ -348,6 +358,39 @@ def test_mails_to_admins(settings, post):
         assert post(EXAMPLE, headers={"z-api-token": CREDENTIAL}).status_code == 503
     assert [message.subject for message in mail.outbox if f"/plugchat/callback/{MASK}/" in message.subject]
     assert_silent(*(message.subject + message.body for message in mail.outbox))
+
+
+class RaisingMiddleware:
+    def __init__(self, get_response: Any) -> None: ...
+
+    def __call__(self, request: Any) -> Any:
+        raise ValueError
+
+
+def test_mails_to_admins_of_what_middleware_raised_before_the_view(settings):
+    settings.ADMINS = ["admin@example.com"] if django.VERSION >= (6,) else [("Admin", "admin@example.com")]
+    settings.MIDDLEWARE = [f"{__name__}.RaisingMiddleware"]
+    handler = AdminEmailHandler(include_html=True)
+    logging.getLogger("django.request").addHandler(handler)
+    try:
+        client = Client(raise_request_exception=False, headers={"z-api-token": CREDENTIAL})
+        assert client.post(URL).status_code == 500
+    finally:
+        logging.getLogger("django.request").removeHandler(handler)
+    reports = [report for message in mail.outbox for report, _kind in message.alternatives]
+    assert reports
+    for report in reports:
+        assert "ValueError" in report
+        assert MASK in report
+        assert not [text for text in (SECRET, CREDENTIAL) if text in report]
+
+
+def test_a_request_that_is_not_answered_yet_keeps_its_path(caplog):
+    """Middleware may log with it, and pass it on to the view."""
+    request = RequestFactory().post(URL)
+    logging.getLogger("django.request").warning("slow: %s", request.path, extra={"request": request})
+    assert_silent_records(caplog.records)
+    assert request.path_info == URL
 
 
 class Kept(logging.Handler):
@@ -488,8 +531,37 @@ def test_redacting_filter_leaves_wrong_calls_to_logging():
     with pytest.raises(TypeError):
         record.getMessage()
     assert filtered(f"{URL} %s %s", URL).getMessage().startswith(f"/plugchat/callback/{MASK}/ ")
-    with pytest.raises(ValueError, match=r"\A\Z"):
-        filtered("%s", Broken()).getMessage()
+
+
+class Unreadable(Broken):
+    __repr__ = Broken.__str__
+
+
+class Uncopied(dict):
+    def __copy__(self) -> Any:
+        raise TypeError
+
+
+def test_redacting_filter_raises_nothing_into_the_application():
+    assert filtered("%s", Broken()).getMessage() == "Broken"
+    assert filtered(Broken()).getMessage() == "Broken"
+    assert filtered("%d", Unreadable()).msg == "%d"
+    record = filtered("said", user=Broken(), more=[Unreadable()], of=Uncopied(a=1))
+    assert (record.user, record.more, record.of) == ("Broken", ["Unreadable"], "Uncopied")
+    assert filtered("said", sql=Unreadable()).getMessage() == "said"
+
+
+def test_redacting_filter_leaves_to_others_what_has_not_been_evaluated():
+    def fail_when_needed() -> Any:
+        raise ValueError
+
+    user, rows = SimpleLazyObject(fail_when_needed), DeliveryEvent.objects.all()
+    record = filtered("said", user=user, rows=rows)
+    assert record.user is user
+    assert record.rows is rows
+    evaluated = SimpleLazyObject(lambda: Path(URL))
+    assert str(evaluated)
+    assert_silent(filtered("said", path_seen=evaluated).path_seen)
 
 
 def test_redacting_filter_keeps_the_rest():

@@ -9,10 +9,12 @@ from copy import copy
 from typing import Any
 
 from django.core.signals import request_started
+from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.functional import LazyObject, empty
 
 from django_plugchat.phones import MASK
-from django_plugchat.redaction.paths import CREDENTIAL, hidden_path, is_callback
+from django_plugchat.redaction.paths import CREDENTIAL, hidden_path, hide_secret, is_callback
 from django_plugchat.redaction.texts import redact, redact_configured
 
 _OWN_TABLE = re.compile(r"\bdjango_plugchat_\w+")
@@ -36,7 +38,7 @@ class RedactingFilter(logging.Filter):
 
 
 def _hide_statement(record: Any) -> None:
-    table = _OWN_TABLE.search(str(record.sql))
+    table = _OWN_TABLE.search(_shown(record.sql))
     if table:
         record.sql, record.params = f"{MASK} statement on {table[0]}", None
         record.msg, record.args = record.sql, ()
@@ -49,22 +51,47 @@ def _rewrite(record: logging.LogRecord, rewrite: Callable[[str], str]) -> None:
         rewritten = rewrite(shown)
         if rewritten != shown:
             record.exc_info, record.exc_text = None, rewritten
-    if isinstance(record.msg, dict | list | tuple):
+    if not isinstance(record.msg, str):
         record.msg = _rewritten(record.msg, rewrite)
-        return
+        if isinstance(record.msg, dict | list | tuple):
+            return
     try:
         message = record.getMessage()
     except Exception:
         # A wrong call, which logging shows without raising: so does this.
-        message = f"{record.msg} {record.args}"
+        message = f"{record.msg} {_shown(record.args)}"
     # Once more as a whole, where the message puts together what its arguments hold.
     rewritten = rewrite(message)
     if rewritten != message:
         record.msg, record.args = rewritten, ()
 
 
+def _shown(value: Any) -> str:
+    """The value as a text; the name of its class where it has none to give."""
+    try:
+        return str(value)
+    except Exception:
+        return type(value).__name__
+
+
+def _is_unevaluated(value: Any) -> bool:
+    """Whether looking at it would ask the database, or whatever else a project does first when it needs it."""
+    if isinstance(value, LazyObject):
+        return value._wrapped is empty
+    return isinstance(value, QuerySet) and value._result_cache is None
+
+
 def _rewritten(value: Any, rewrite: Callable[[str], str], depth: int = _MAX_DEPTH) -> Any:
-    """The same value in the same shape, with its texts rewritten."""
+    """The same value in the same shape, with its texts rewritten; never an error, which the application would get."""
+    if _is_unevaluated(value):
+        return value
+    try:
+        return _rewritten_value(value, rewrite, depth)
+    except Exception:
+        return type(value).__name__
+
+
+def _rewritten_value(value: Any, rewrite: Callable[[str], str], depth: int) -> Any:
     if value is None or isinstance(value, int | float):
         return value
     if isinstance(value, str):
@@ -136,6 +163,10 @@ def _hide_request(record: logging.LogRecord, request: HttpRequest) -> None:
         # With it AdminEmailHandler and others would show the path again, the provider's token, and the body.
         del record.__dict__["request"]
     if ours:
+        if hasattr(record, "status_code"):
+            # It is answered, so that nobody needs the path any more. What middleware raised before the view could
+            # hide it shows the request again: a report of the error has the variables of each frame.
+            hide_secret(request)
         # As Django writes it.
         escaped, hidden = path.encode("unicode_escape").decode("ascii"), hidden_path(path)
         _rewrite(record, lambda text: text.replace(escaped, hidden).replace(path, hidden))

@@ -14,6 +14,8 @@ _CALLBACK = re.compile(r"callback/+[^/?#]", re.IGNORECASE)
 _APP = "django_plugchat"
 # What may be a URL, wherever it stands: in a request line, in JSON.
 _WORDS = re.compile(r"[^\s\"'<>]+")
+# What may hold a token, which has no space but may have anything else.
+_UNSPACED = re.compile(r"\S+")
 _MAX_TIMES_QUOTED = 5
 _LONGEST_START = 8
 
@@ -42,7 +44,7 @@ class _Confidential:
         return "".join(shown) + text[end:] if shown else text
 
     def _found_in(self, text: str) -> Iterator[tuple[int, int]]:
-        for word in _WORDS.finditer(text):
+        for word in _UNSPACED.finditer(text):
             position, last = word.start(), word.end() - self.shortest
             while position <= last:
                 length = self._length_at(text, position)
