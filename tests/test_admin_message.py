@@ -7,6 +7,8 @@ import re
 from datetime import timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_plugchat import provider
@@ -259,3 +261,19 @@ def test_dispatch_again_is_offered_to_who_may(viewer):
 
 def test_an_event_that_is_gone_leads_back(viewer):
     assert viewer.get(f"{EVENTS}77/change/").status_code == 302
+
+
+def test_long_errors_are_loaded_only_of_what_is_shown(viewer, monkeypatch):
+    monkeypatch.setattr(message, "MAX_LINES", 2)
+    rows = [
+        event(
+            zaap_id="SAME", message_id=f"M{number}", outcome="failed", error=f"{number}" * 900, received_at=at(number)
+        )
+        for number in range(5)
+    ]
+    with CaptureQueriesContext(connection) as queries:
+        response = open_page(viewer, rows[4])
+    assert [line.failure is not None for line in response.context["lines"]] == [True] * 3
+    loaded = [query["sql"] for query in queries if '."error"' in query["sql"].replace("`", '"')]
+    # The event itself, and those that are shown.
+    assert len(loaded) == 2

@@ -265,6 +265,11 @@ def _dispatched(name: str, count: int) -> str:
 
 def why_waiting(event: DeliveryEvent) -> str:
     """Why your code has not taken an event yet, and until when it waits; "" where nothing is to be said."""
+    # A time at the end of a sentence may end in a stop of its own: "p.m.".
+    return _why_waiting(event).replace("..", ".")
+
+
+def _why_waiting(event: DeliveryEvent) -> str:
     due_at, now = event.dispatch_due_at, timezone.now()
     values = {
         "when": times.shown(due_at) if due_at else "",

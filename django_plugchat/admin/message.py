@@ -44,6 +44,9 @@ _LATER_OR_EARLIER = {
     (False, True): _("earlier, with the same customId"),
 }
 
+#: Of 64 kB each: of thousands of events they are not loaded.
+_LONG_TEXTS = ("error", "error_code", "dispatch_error")
+
 _Outcome = DeliveryEvent.Outcome
 
 
@@ -88,7 +91,6 @@ class MessagePage(ReadOnlyAdmin):
         story = self._story(request, event)
         come_to = progress.furthest(told.outcome for told in story)
         participants = _participants(story, event)
-        failed = next((told for told in reversed(story) if told.failure), None)
         return {
             "title": gettext("Message to %(phone)s") % {"phone": shown_phone(event, event.phone)},
             "subtitle": None,
@@ -96,7 +98,7 @@ class MessagePage(ReadOnlyAdmin):
             "come_to": outcome_pill(come_to),
             "meaning": IN_GROUP if participants else MEANINGS[_Outcome(come_to)],
             # The explanation of a failure stands beside it in the story, unless the message went out after all.
-            "went_out_after_all": failed is not None and come_to != _Outcome.FAILED,
+            "went_out_after_all": come_to != _Outcome.FAILED and any(told.outcome == _Outcome.FAILED for told in story),
             "lines": _lines(story, event),
             "story_is_cut": len(story) > MAX_STORY,
             "participants": participants[:MAX_PARTICIPANTS],
@@ -114,7 +116,8 @@ class MessagePage(ReadOnlyAdmin):
     def _story(self, request: HttpRequest, event: DeliveryEvent) -> list[Any]:
         """What was said about the message, in the order of what happened; this event always among it."""
         rows: Any = self.get_queryset(request)
-        found = rows.for_account(event.account).for_message(event.zaap_id, event.message_id).defer("payload")
+        found = rows.for_account(event.account).for_message(event.zaap_id, event.message_id)
+        found = found.defer("payload", *_LONG_TEXTS)
         # Sorted here: for an ORDER BY with a LIMIT a database may walk along all that the account has.
         story = [told for told in found.order_by()[: MAX_STORY + 1] if told.pk != event.pk]
         return sorted([*story, event], key=lambda told: (_happened(told), _step(told.outcome), told.pk))
@@ -124,7 +127,7 @@ class MessagePage(ReadOnlyAdmin):
     ) -> list[dict[str, Any]]:
         """Messages with the same customId; of a failed one also the next to the same number: was it tried again?"""
         rows: Any = self.get_queryset(request)
-        rows = rows.for_account(event.account).deliveries().order_by()
+        rows = rows.for_account(event.account).deliveries().order_by().defer("payload", *_LONG_TEXTS)
         own_ids = {told.zaap_id for told in story} | {""}
         custom_id = next((told.custom_id for told in story if told.custom_id), "")
         found = {told.pk: told for told in rows.for_custom_id(custom_id)[: MAX_STORY // 10]}
@@ -161,14 +164,23 @@ def _step(outcome: str) -> int:
 
 def _lines(story: list[Any], current: DeliveryEvent) -> list[Line]:
     of_group: dict[str, list[Any]] = {}
-    lines: list[Line] = []
+    shown: list[Any] = []
     for told in story:
         if told.participant:
             of_group.setdefault(told.outcome, []).append(told)
-        elif len(lines) < MAX_LINES or told.pk == current.pk:
-            lines.append(_line(told, current))
+        elif len(shown) < MAX_LINES or told.pk == current.pk:
+            shown.append(told)
+    _load_errors(told for told in shown if told.outcome == _Outcome.FAILED)
+    lines = [_line(told, current) for told in shown]
     lines += [_line_of_group(outcome, events) for outcome, events in of_group.items()]
     return sorted(lines, key=lambda line: (line.moment, _step(line.outcome)))
+
+
+def _load_errors(events: Iterable[Any]) -> None:
+    """Of those that are shown, in one statement."""
+    by_pk = {event.pk: event for event in events if "error" in event.get_deferred_fields()}
+    for pk, error, error_code in DeliveryEvent.objects.filter(pk__in=by_pk).values_list("pk", "error", "error_code"):
+        by_pk[pk].error, by_pk[pk].error_code = error, error_code
 
 
 def _line(event: Any, current: DeliveryEvent) -> Line:
