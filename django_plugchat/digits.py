@@ -14,7 +14,10 @@ _PLAIN_ASCII = r"[\x00-\x24\x26-\x5b\x5d-\x7f]+"
 # An escape of JSON, whose backslash may be escaped itself, and the second half of a surrogate pair.
 _ESCAPE = r"\\(?:u005[cC])*u([0-9a-fA-F]{4})(?:\\u([dD][c-fC-F][0-9a-fA-F]{2}))?"
 # One character of a URL that may stand within a number: a digit or separator, or no ASCII.
-_PERCENT_ESCAPE = r"%(?:[23][0-9a-fA-F]|0[9aAdD]|5[fF]|7[b-eB-E]|[c-fC-F][0-9a-fA-F](?:%[89abAB][0-9a-fA-F]){1,3}|[89a-fA-F][0-9a-fA-F])"
+_PERCENT_ESCAPE = (
+    r"%(?:[23][0-9a-fA-F]|0[9aAdD]|5[fF]|7[b-eB-E]"
+    r"|[c-fC-F][0-9a-fA-F](?:%[89abAB][0-9a-fA-F]){1,3}|[89a-fA-F][0-9a-fA-F])"
+)
 _UNITS = re.compile(rf"{_PLAIN_ASCII}|{_ESCAPE}|({_PERCENT_ESCAPE})|.", re.DOTALL)
 _INVISIBLE_LETTERS = "\u115f\u1160\u3164\uffa0"
 
@@ -22,7 +25,6 @@ _WORDS = re.compile(r"[^\W_]+")
 _DIGITS = re.compile(r"[0-9]+")
 _NOT_DIGITS = re.compile(r"[^0-9]+")
 _HEXADECIMAL = re.compile(r"[0-9A-Fa-f]+")
-_WITH_EXPONENT_ZERO = re.compile(r"[0-9]+[eE]0{1,2}")
 # More digits in a row may be a number beside a word of the letters a to f.
 _LONGEST_IN_ID = 7
 # What people write within a number. After anything else another one may begin.
@@ -118,7 +120,9 @@ def runs(clean: str) -> Iterator[list[Group]]:
 
 def _is_hexadecimal(word: str) -> tuple[bool, bool]:
     """Whether a word may be hexadecimal, and whether digits and letters alternate in it, as they do in an id."""
-    if not _HEXADECIMAL.fullmatch(word) or _WITH_EXPONENT_ZERO.fullmatch(word):
+    mantissa, _e, exponent = word.lower().partition("e")
+    is_number = mantissa.isdigit() and exponent in {"0", "00"}
+    if is_number or not _HEXADECIMAL.fullmatch(word):
         return False, False
     has_letters_around = not (word[0].isdigit() or word[-1].isdigit())
     return True, has_letters_around or len(_DIGITS.findall(word)) > 1
