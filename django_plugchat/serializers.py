@@ -51,7 +51,7 @@ class Callback:
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """A callback that is not for this app: its type or status, "" for a conversation; is it one that is documented?"""
+    """A callback that is not for this app: its type or status ("" for a conversation), and if PlugChat documents it."""
 
     name: str = field(repr=False)
     is_known: bool
