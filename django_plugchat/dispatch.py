@@ -152,7 +152,7 @@ def _attempt(event: DeliveryEvent) -> Attempt:
             failures = [(receiver_name(who), result) for who, result in results if isinstance(result, Exception)]
         connection = connections[alias]
         if failures and connection.in_atomic_block and not connection.is_usable():
-            # A receiver's failed statement has broken the surrounding transaction, as on PostgreSQL: undo to the savepoint.
+            # A failed statement of a receiver has broken the transaction around us (PostgreSQL): undo to the savepoint.
             transaction.set_rollback(True, using=alias)
     errors = [error for _receiver, error in failures]
     is_last = number >= app_settings.dispatch_max_attempts
