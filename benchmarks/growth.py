@@ -1,4 +1,4 @@
-"""What millions of stored events change: for a callback, on disk and in the admin. PostgreSQL. See README.md."""
+"""What millions of stored events change: for a callback, on disk and in the admin. See README.md."""
 
 from __future__ import annotations
 
@@ -11,13 +11,26 @@ from contextlib import ExitStack
 from typing import Any
 
 from benchmarks import pages
-from benchmarks.databases import Chosen, environment, migrate, run, temporary_postgresql
+from benchmarks.databases import (
+    Chosen,
+    environment,
+    migrate,
+    run,
+    temporary_mariadb,
+    temporary_postgresql,
+    temporary_sqlite,
+)
 from benchmarks.report import goals, median_ratio, progress, ratios, say, spread, table
 from benchmarks.variants import OURS, REPEATED, Variant, unique_id
 from benchmarks.wsgi import timed
 
 SMALL, LARGE = "default", "large"
 FEW = 10_000
+DATABASES = {
+    "PostgreSQL": (temporary_postgresql, 5_000_000),
+    "MariaDB": (temporary_mariadb, 1_000_000),
+    "SQLite": (temporary_sqlite, 1_000_000),
+}
 
 #: Why each index of ``DeliveryEvent`` is there.
 INDEXES = {
@@ -61,9 +74,10 @@ def statements(application: Any, variant: Variant, bodies: list[str]) -> float:
 def callbacks(application: Any, *, rounds: int, requests: int) -> list[tuple[str, float, str, float]]:
     from django.db import connections
 
-    with connections[LARGE].cursor() as cursor:
-        # After it PostgreSQL logs each page whole when it is first changed: with random ids nearly all that are.
-        cursor.execute("CHECKPOINT")
+    if connections[LARGE].vendor == "postgresql":
+        with connections[LARGE].cursor() as cursor:
+            # After it each page is logged whole when it is first changed: with random ids nearly all that are.
+            cursor.execute("CHECKPOINT")
     kinds = {"a new event": OURS, "a repeated one": REPEATED}
     clocks: dict[tuple[Variant, str], list[float]] = {}
     processors: dict[tuple[Variant, str], list[float]] = {}
@@ -115,17 +129,18 @@ def callbacks(application: Any, *, rounds: int, requests: int) -> list[tuple[str
     ]
 
 
-def disk(events: int) -> None:
+def disk() -> None:
+    """On PostgreSQL."""
     from django.db import connections
 
     say("## Disk")
     say()
     with connections[LARGE].cursor() as cursor:
         cursor.execute(
-            "SELECT pg_table_size('django_plugchat_deliveryevent'), "
-            "pg_total_relation_size('django_plugchat_deliveryevent')"
+            "SELECT count(*), pg_table_size('django_plugchat_deliveryevent'), "
+            "pg_total_relation_size('django_plugchat_deliveryevent') FROM django_plugchat_deliveryevent"
         )
-        rows, total = cursor.fetchone()
+        events, rows, total = cursor.fetchone()
         cursor.execute(
             "SELECT indexrelname, pg_relation_size(indexrelid) FROM pg_stat_user_indexes "
             "WHERE relname = 'django_plugchat_deliveryevent' ORDER BY 2 DESC"
@@ -141,21 +156,24 @@ def disk(events: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=5_000_000, help="in the large database")
+    parser.add_argument("--database", choices=DATABASES, default="PostgreSQL")
+    parser.add_argument("--messages", type=int, help="in the large database: 5,000,000 on PostgreSQL, else 1,000,000")
     parser.add_argument("--rounds", type=int, default=100, help="of callbacks")
     parser.add_argument("--requests", type=int, default=25, help="of each kind in a round")
     parser.add_argument("--page-rounds", type=int, default=9)
     parser.add_argument("--seeded", nargs=2, metavar="URL", help="databases seeded before: the small, the large one")
     options = parser.parse_args()
+    temporary, default = DATABASES[options.database]
+    messages = options.messages or default
     with ExitStack() as stack:
         urls = options.seeded
         if urls is None:
             urls = []
-            for events in (FEW, options.events):
-                progress(f"{events:,} events")
-                url = stack.enter_context(temporary_postgresql())
+            for number in (FEW, messages):
+                progress(f"{number:,} messages")
+                url = stack.enter_context(temporary())
                 migrate(environment(url))
-                run(environment(url), "benchmarks.seeding", "--events", str(events))
+                run(environment(url), "benchmarks.seeding", "--messages", str(number))
                 urls.append(url)
         measure(*urls, options)
 
@@ -165,17 +183,20 @@ def measure(small: str, large: str, options: argparse.Namespace) -> None:
     from django.core.wsgi import get_wsgi_application
 
     application = get_wsgi_application()
-    say(f"# {FEW:,} events stored, and {options.events:,}")
+    from django.db import connections
+
+    from django_plugchat.models import DeliveryEvent
+
+    counts = [DeliveryEvent.objects.using(alias).deliveries().count() for alias in (SMALL, LARGE)]
+    say(f"# {connections[LARGE].display_name}: {counts[0]:,} messages with their statuses, and {counts[1]:,}")
     say()
-    disk(options.events)
+    if connections[LARGE].vendor == "postgresql":
+        disk()
     progress("callbacks")
     results = callbacks(application, rounds=options.rounds, requests=options.requests)
     progress("admin")
     results += pages.measure((SMALL, LARGE), rounds=options.page_rounds)
     goals(results)
-
-    from django.db import connections
-
     connections.close_all()
 
 
