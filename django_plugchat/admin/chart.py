@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -19,7 +20,6 @@ from django_plugchat import times
 from django_plugchat.admin.base import ReadOnlyAdmin
 from django_plugchat.admin.filters import ReceivedFilter
 from django_plugchat.failures import PLAIN_ERROR, Failure, of_kind
-from django_plugchat.models import DeliveryEvent
 from django_plugchat.querysets import DeliveryEventQuerySet
 
 MAX_DAYS = 30
@@ -114,35 +114,42 @@ def chart(events: DeliveryEventQuerySet, *, since: date | None, until: date | No
     first = max(since or date.min, last - timedelta(days=MAX_DAYS - 1))
     drawn = Chart(first=min(first, last), last=last)
     drawn.draw_axis()
-    starts = [bar.start for bar in drawn.bars]
-    events = events.order_by().deliveries()
-    events = events.filter(received_at__gte=starts[0], received_at__lt=times.start_of(last + timedelta(days=1)))
-    # Not Trunc: MariaDB needs time zone tables for it that are often not loaded.
-    number = Case(
-        *(When(received_at__lt=start, then=Value(n)) for n, start in enumerate(starts[1:])),
-        default=Value(len(starts) - 1),
-        output_field=IntegerField(),
-    )
-    for row in events.values("outcome", bar=number).annotate(events=Count("pk")):
-        bar = drawn.bars[row["bar"]]
-        if row["outcome"] == DeliveryEvent.Outcome.FAILED:
-            bar.failed = row["events"]
-        else:
-            bar.sent += row["events"]
+    ends = [*(bar.start for bar in drawn.bars[1:]), times.start_of(last + timedelta(days=1))]
+    events = events.order_by()
+    for row in _counts(events.deliveries(), drawn.bars, ends):
+        drawn.bars[row["bar"]].sent = row["events"]
+    drawn.failures = _add_failures(events.failed(), drawn.bars, ends)
     drawn.draw_bars()
-    if drawn.failed:
-        drawn.failures = _failures(events)
     return drawn
 
 
-def _failures(events: DeliveryEventQuerySet) -> list[tuple[str, str, int]]:
-    counts = (
-        events.failed()
-        .alias(**PLAIN_ERROR)
-        .aggregate(**{kind: Count("pk", filter=of_kind(kind)) for kind in Failure.values})
+def _counts(events: DeliveryEventQuerySet, bars: list[Bar], ends: list[datetime]) -> Any:
+    """The events of each bar: one part for each, so that all are counted along an index, without the rows."""
+    counts = [
+        events.filter(received_at__gte=bar.start, received_at__lt=end)
+        .values(bar=Value(number))
+        .annotate(events=Count("pk"))
+        for number, (bar, end) in enumerate(zip(bars, ends, strict=True))
+    ]
+    return counts[0].union(*counts[1:], all=True)
+
+
+def _add_failures(failed: DeliveryEventQuerySet, bars: list[Bar], ends: list[datetime]) -> list[tuple[str, str, int]]:
+    """Take what failed from what was sent; return the kinds."""
+    # Not Trunc: MariaDB needs time zone tables for it that are often not loaded.
+    number = Case(
+        *(When(received_at__lt=end, then=Value(n)) for n, end in enumerate(ends)), output_field=IntegerField()
     )
-    found = [(kind.value, str(kind.label), counts[kind.value]) for kind in Failure if counts[kind.value]]
-    return sorted(found, key=lambda row: -row[2])
+    kinds = {kind: Count("pk", filter=of_kind(kind)) for kind in Failure.values}
+    of_bars = failed.filter(received_at__gte=bars[0].start, received_at__lt=ends[-1]).alias(**PLAIN_ERROR)
+    counts: Counter[str] = Counter()
+    for row in of_bars.values(bar=number).annotate(events=Count("pk"), **kinds):
+        bar = bars[row.pop("bar")]
+        bar.failed = row.pop("events")
+        # One may have come between the two statements.
+        bar.sent = max(0, bar.sent - bar.failed)
+        counts.update(row)
+    return [(kind, str(Failure(kind).label), count) for kind, count in counts.most_common() if count]
 
 
 class ChartPage(ReadOnlyAdmin):

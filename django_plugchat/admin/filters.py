@@ -25,6 +25,11 @@ MAX_FAILURES_READ = 2_000
 _Outcome = DeliveryEvent.Outcome
 
 
+def _is_page(request: HttpRequest, name: str) -> bool:
+    match = request.resolver_match
+    return match is not None and str(match.url_name).endswith(f"_{name}")
+
+
 class _TypedFilter(admin.ListFilter):
     """One that a person may type into. Its ``<form>`` is in ``change_list.html``, with ``form_id``.
 
@@ -205,6 +210,8 @@ class ShowFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         rows: Any = queryset
         match self.chosen:
+            case self.DELIVERIES | self.STATUSES if _is_page(request, "chart"):
+                return queryset  # It counts delivery callbacks, whatever the list shows.
             case self.DELIVERIES:
                 return queryset if self.is_said else rows.deliveries()
             case self.STATUSES:
@@ -232,9 +239,7 @@ class FailureFilter(admin.SimpleListFilter):
         if kind not in Failure.values:
             raise IncorrectLookupParameters
         rows: Any = queryset
-        match = request.resolver_match
-        is_list = match is not None and str(match.url_name).endswith("_changelist")
-        if is_list and not request.GET.get("q", "").strip():
+        if _is_page(request, "changelist") and not request.GET.get("q", "").strip():
             newest = rows.failed().order_by("-received_at", "-pk").values_list("received_at", flat=True)
             self.read_since = newest[MAX_FAILURES_READ : MAX_FAILURES_READ + 1].first()
             if self.read_since:
