@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
+from io import StringIO
 from typing import Any
 
 import pytest
@@ -286,22 +288,24 @@ def twenty_thousand_rows():
                 )
 
     DeliveryEvent.objects.bulk_create(rows(), batch_size=2000)
+    if connection.vendor == "sqlite":
+        call_command("plugchat_prune", stdout=StringIO())
+        return
     with connection.cursor() as cursor:
         cursor.execute(
             {
                 "postgresql": "ANALYZE django_plugchat_deliveryevent",
                 "mysql": "ANALYZE TABLE django_plugchat_deliveryevent",
-                "sqlite": "ANALYZE",
             }[connection.vendor]
         )
 
 
-def whole_tables_read(statement: str) -> list[str]:
-    """The steps of a statement's plan that read a whole table."""
+def too_much_read(statement: str) -> list[str]:
+    """The steps of a statement's plan that read a whole table, or all of an account or a type."""
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute(f"EXPLAIN {statement}")
-            return [line for (line,) in cursor.fetchall() if "Seq Scan" in line]
+            return [line for (line,) in cursor.fetchall() if re.search("Seq Scan|rows=[0-9]{4,} ", line)]
         if connection.vendor == "mysql":
             cursor.execute(f"EXPLAIN {statement}")
             assert cursor.description is not None
@@ -312,7 +316,8 @@ def whole_tables_read(statement: str) -> list[str]:
         return [
             detail
             for *_numbers, detail in cursor.fetchall()
-            if "SCAN django_plugchat" in detail and "USING" not in detail
+            if re.search("^(SCAN|SEARCH) (django_plugchat|U0)", detail)
+            and not re.search(r"event_(zaap_id|message_id|custom_id|due) ", detail)
         ]
 
 
@@ -330,4 +335,4 @@ def test_messages_are_found_by_indexes(twenty_thousand_rows, django_assert_num_q
             list(queryset)
         statements.append(captured.captured_queries[0]["sql"])
     for statement in statements:
-        assert not whole_tables_read(statement)
+        assert not too_much_read(statement)

@@ -38,6 +38,8 @@ class Command(BaseCommand):
     ) -> None:
         if not 1 <= batch_size <= _LARGEST_BATCH:
             raise CommandError(_("--batch-size goes from 1 to %(largest)d.") % {"largest": _LARGEST_BATCH})
+        if not dry_run:
+            retention.tell_sqlite()
         if days is None:
             days = app_settings.retention_days
         if days is None:
