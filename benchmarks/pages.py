@@ -74,7 +74,7 @@ class Statements:
         self.seen: list[tuple[str, Any]] = []
 
     def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        if sql.startswith("SELECT") and TABLE in sql:
+        if sql.lstrip("(\n").startswith("SELECT") and TABLE in sql:
             self.seen.append((sql, params))
         return execute(sql, params, many, context)
 
