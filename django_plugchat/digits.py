@@ -18,7 +18,10 @@ _PERCENT_ESCAPE = (
     r"%(?:[23][0-9a-fA-F]|0[9aAdD]|5[fF]|7[b-eB-E]"
     r"|[c-fC-F][0-9a-fA-F](?:%[89abAB][0-9a-fA-F]){1,3}|[89a-fA-F][0-9a-fA-F])"
 )
-_UNITS = re.compile(rf"{_PLAIN_ASCII}|{_ESCAPE}|({_PERCENT_ESCAPE})|.", re.DOTALL)
+# JSON's as well, whose letter would keep the digits around it apart.
+_WHITE_SPACE = r"\\[bfnrt]"
+_UNITS = re.compile(rf"{_PLAIN_ASCII}|{_ESCAPE}|({_PERCENT_ESCAPE})|({_WHITE_SPACE})|.", re.DOTALL)
+_MINUS = "\u2212"
 _INVISIBLE_LETTERS = "\u115f\u1160\u3164\uffa0"
 
 _WORDS = re.compile(r"[^\W_]+")
@@ -28,7 +31,7 @@ _HEXADECIMAL = re.compile(r"[0-9A-Fa-f]+")
 # More digits in a row may be a number beside a word of the letters a to f.
 _LONGEST_IN_ID = 7
 # What people write within a number. After anything else another one may begin.
-_WITHIN_A_NUMBER = re.compile(r"[ ()./-]{1,3}")
+_WITHIN_A_NUMBER = re.compile(r"[ ()./\\_-]{1,3}")
 
 # In UTF-16 and UTF-32 each digit has a zero byte. Where fewer than one byte in so many is zero, only ASCII is read.
 _ZERO_BYTES_IN_WIDE_TEXT = 8
@@ -53,7 +56,7 @@ def _plain(character: str) -> str:
         return ""
     if category == "Zs":
         return " "
-    if category == "Pd":
+    if category == "Pd" or character == _MINUS:
         return "-"
     compatible = unicodedata.normalize("NFKC", character)
     digits = [unicodedata.digit(part, None) for part in compatible]
@@ -78,6 +81,8 @@ def read(text: str) -> tuple[str, Sequence[int]]:
             part = _plain(chr(code))
         elif unit[3]:
             part = "".join(map(_plain, unquote(part)))
+        elif unit[4]:
+            part = "\n"
         elif not part.isascii():
             part = _plain(part)
         parts.append(part)

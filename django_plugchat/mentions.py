@@ -21,6 +21,14 @@ from django_plugchat.phones import (
 _OF_FIXED_LENGTH = re.compile(r"55[1-9]{2}[0-9]{8,9}|1[2-9][0-9]{9}", re.ASCII)
 # What may follow + or 00, as far as it is known here: a number that is longer is two.
 _POSSIBLE = re.compile(r"1[2-9][0-9]{9}|7[0-9]{10}|55[1-9]{2}(?:9[0-9]{8}|[0-9]{8})|(?!1|7|55)[0-9]{8,13}", re.ASCII)
+# The same in groups, where a digit too many does not make it two.
+_POSSIBLE_IN_GROUPS = re.compile(r"1[2-9][0-9]{9}|(?!1)[0-9]{8,14}", re.ASCII)
+# How many digits a number has at most, with its country. None has fewer than Brazil's without it.
+_LONGEST = 13
+_LONGEST_OF = {
+    **dict.fromkeys(("1", "7", "33", "34", "51", "56", "591", "598"), 11),
+    **dict.fromkeys(("44", "57", "58", "81", "351", "353", "595"), 12),
+}
 _INTERNATIONAL_PREFIX = re.compile(r"00[1-9]", re.ASCII)
 _LONGEST_REMARK = 2
 _LONGEST_INTEGER_PART = 3
@@ -39,6 +47,7 @@ class Wanted:
     def __init__(self, number: str) -> None:
         self.international = frozenset(both_forms(number))
         self.national = frozenset(national(form) for form in self.international)
+        self._forms = self.international | self.national
         self._end = number[-6:]
 
     def found_in(self, texts: Iterable[str]) -> Found:
@@ -59,70 +68,88 @@ class Wanted:
     def _found_in_run(self, clean: str, run: list[Group]) -> Iterator[Found]:
         country, since_plus = "", ""
         for first, group in enumerate(run):
-            is_plus = is_after_plus(clean, group.start)
-            if is_plus or _INTERNATIONAL_PREFIX.match(group.digits):
+            if _has_prefix(clean, group):
                 country, since_plus = group.digits.lstrip("0"), ""
             # What begins with + is one number from there on.
             is_within_another = bool(country) and 0 < len(since_plus) < SHORTEST_HIDDEN
+            for last, written in self._written_from(clean, run, first):
+                found = self._judge(clean, run, first, last, written)
+                if not is_within_another or (
+                    found is Found.INTERNATIONAL
+                    and not _may_be_abroad(country, since_plus + written, in_groups=first < last)
+                ):
+                    yield found
             since_plus = (since_plus + group.digits.lstrip("0"))[: LONGEST_WRITTEN + 1]
-            if _is_fraction(clean, run, first):
-                continue
-            if not is_within_another:
-                yield from self._found_from(clean, run, range(first, len(run)), is_plus)
-            elif group.digits in self.international and not _may_be_abroad(country, since_plus):
-                yield from self._found_from(clean, run, range(first, first + 1), is_plus)
 
-    def _found_from(self, clean: str, run: list[Group], indexes: range, is_plus: bool) -> Iterator[Found]:
+    def _written_from(self, clean: str, run: list[Group], first: int) -> Iterator[tuple[int, str]]:
+        """The digits from a group on, each time that they end like the number, and the group in which they do."""
         written = ""
-        first = indexes[0]
-        for last in indexes:
-            group = run[last]
+        for last, group in enumerate(run[first : first + LONGEST_WRITTEN], first):
             written += group.digits
-            if (
-                group.is_in_id
-                or len(written) > LONGEST_WRITTEN
-                or (written == "0" and _is_fraction(clean, run, last + 1))
-            ):
+            if group.is_in_id or len(written) > LONGEST_WRITTEN:
                 return
             if written.endswith(self._end) and clean[group.end : group.end + 4].lower() != "@lid":
-                yield self._judge(written, is_plus, first == last or _is_apart(clean, run, first, last))
+                yield last, written
 
-    def _judge(self, written: str, is_plus: bool, is_apart: bool) -> Found:
+    def _judge(self, clean: str, run: list[Group], first: int, last: int, written: str) -> Found:
         digits, has_country = canonical(written)
+        if digits not in self._forms or _is_decimal(clean, run, last, written):
+            return Found.NOT
+        is_apart = first == last or (_begins(clean, run, first, digits) and _ends(clean, run, last, digits))
         if digits in self.international and has_country and (is_apart or _OF_FIXED_LENGTH.fullmatch(digits)):
             return Found.INTERNATIONAL
-        if digits in self.national and is_apart and not is_plus and not written.startswith("00"):
+        if digits in self.national and is_apart and not _has_prefix(clean, run[first]):
             return Found.NATIONAL
         return Found.NOT
 
 
-def _may_be_abroad(country: str, digits: str) -> bool:
+def _has_prefix(clean: str, group: Group) -> bool:
+    return is_after_plus(clean, group.start) or _INTERNATIONAL_PREFIX.match(group.digits) is not None
+
+
+def _may_be_abroad(country: str, digits: str, *, in_groups: bool) -> bool:
     """Whether digits may be one number of another country, whose code is written in one piece."""
-    return country_of(digits) == country_of(country) and _POSSIBLE.fullmatch(digits) is not None
+    possible = _POSSIBLE_IN_GROUPS if in_groups else _POSSIBLE
+    return country_of(digits) == country_of(country) and possible.fullmatch(digits) is not None
 
 
-def _is_fraction(clean: str, run: list[Group], index: int) -> bool:
-    """Whether a group is what follows the point of a decimal number."""
-    if not 0 < index < len(run):
+def _may_be_one(written: str) -> bool:
+    """Whether digits are few enough to be one number, with its country or without."""
+    digits, _has_country = canonical(written)
+    return len(digits) <= _LONGEST_OF.get(country_of(digits), _LONGEST)
+
+
+def _is_decimal(clean: str, run: list[Group], last: int, written: str) -> bool:
+    """Whether all digits of a number, zeros aside, are what follows the point of a decimal number."""
+    if last == 0 or len(written.lstrip("0")) > len(run[last].digits):
         return False
-    before = run[index - 1]
+    before = run[last - 1]
     return (
-        clean[before.end : run[index].start] == "."
+        clean[before.end : run[last].start] == "."
         and len(before.digits) <= _LONGEST_INTEGER_PART
         # "list1." ends with a word, not with a number.
         and not clean[max(0, before.start - 1) : before.start].isalpha()
     )
 
 
-def _is_apart(clean: str, run: list[Group], first: int, last: int) -> bool:
-    """Whether several groups are a number of their own, and not the middle of a longer one."""
-    begins = first == 0 or not are_linked(clean, run[first - 1], run[first])
-    return begins and (last + 1 == len(run) or _ends_before(clean, run[last], run[last + 1]))
-
-
-def _ends_before(clean: str, last: Group, following: Group) -> bool:
-    """Whether a number ends with a group: what follows is another one or a remark, as in "(2 attempts)"."""
-    between = clean[last.end : following.start]
-    if len(following.digits) <= _LONGEST_REMARK and ("(" in between or " - " in between):
+def _begins(clean: str, run: list[Group], first: int, digits: str) -> bool:
+    """Whether a number begins with a group, and is not the rest of a longer one."""
+    if not _is_linked(clean, run, first) or _has_prefix(clean, run[first]):
         return True
-    return not are_linked(clean, last, following)
+    # After one group, as in "order 123 351 912 345 678". Several may be what is dialled: "0 41 34 91234-5678".
+    return not _is_linked(clean, run, first - 1) and not _may_be_one(run[first - 1].digits + digits)
+
+
+def _ends(clean: str, run: list[Group], last: int, digits: str) -> bool:
+    """Whether a number ends with a group: what follows is another one or a remark, as in "(2 attempts)"."""
+    if last + 1 == len(run) or not _is_linked(clean, run, last + 1):
+        return True
+    following = run[last + 1]
+    between = clean[run[last].end : following.start]
+    is_remark = len(following.digits) <= _LONGEST_REMARK and ("(" in between or " - " in between)
+    return is_remark or not _may_be_one(digits + following.digits)
+
+
+def _is_linked(clean: str, run: list[Group], index: int) -> bool:
+    """Whether a group may belong to the same number as the one before it."""
+    return index > 0 and are_linked(clean, run[index - 1], run[index])

@@ -103,7 +103,16 @@ TEXTS = {
     "another's code in vain": f"007 {NUMBER}",
     "+1 before it": f"+1. {NUMBER}",
     "+100 before it": f"+100 {NUMBER}",
+    "+100 before its groups": "+100 55 44 98877-1234",
+    "001 before its groups": "001 55 44 98877-1234",
+    "a count like a prefix before its groups": "lote 0012 55 44 98877-1234",
     "(+5) before it": f"(+5) {NUMBER}",
+    "(+5) before its groups": "(+5) 55 44 98877-1234",
+    "a sum before its groups": "2+2 55 44 98877-1234",
+    "an item of a list before its groups": "12.55 44 98877-1234",
+    "the end of another number like a prefix": "+55 11 98800-0012 / 55 44 98877-1234",
+    "an escaped form feed before its groups": "Tel:\\f55 44 98877-1234",
+    "an escaped line break within it": "+55 44\\n98877-1234",
     "a sum before it": f"2+2 {NUMBER}",
     "a sum before its old form": f"2+2 {WITHOUT_NINTH_DIGIT}",
     "C++ before it": f"C++ 3 {NUMBER}",
@@ -115,6 +124,61 @@ TEXTS = {
     "a letter after it": f"{NUMBER}a",
     "an exponent": f"{NUMBER}e0",
 }
+
+#: What people and systems write beside a number, and what between the two.
+BESIDE = (
+    *(
+        "pedido",
+        "12",
+        "123",
+        "1234",
+        "#123",
+        "00012",
+        "0012",
+        "001",
+        "+100",
+        "2x",
+        "1ª",
+        "Nº 7",
+        "v1.2.3",
+        "-1",
+        "1/2",
+        "50%",
+    ),
+    *("2026", "2026-05-06", "06/05/2026", "10:32", "10:32:05", "1714999999999", "R$ 12,50", "1.250,00", "3.5"),
+    *(
+        "CPF 123.456.789-09",
+        "CNPJ 12.345.678/0001-95",
+        "87020-000",
+        "10.0.0.1",
+        "ramal 12",
+        "(1)",
+        "[12]",
+        "(2 tentativas)",
+    ),
+    *(SOMEBODY_ELSE, "+55 11 98888-7777", "(11) 98888-7777", "+351 913 345 678"),
+)
+BETWEEN = (
+    *(" ", ", ", "; ", "\n", "\t", " / ", " - ", " (", ": ", "/", "|", "_", "...", " e ", "&phone=", '", "'),
+    *("\\n", "\\t", "\\f", "\\/", "\\u00a0", "\u00a0", " \uff0f "),
+)
+
+#: Numbers that are found beside anything: of Brazil and North America however they are written, of other countries in
+#: one piece or after a + or 00.
+NUMBERS = (
+    *((NUMBER, INTERNATIONAL[name]) for name in ("digits", "plus", "spaces", "plus, parentheses, hyphen", "dots")),
+    *((NUMBER, INTERNATIONAL[name]) for name in ("00", "full-width digits", "underscores", "c.us", "zeros before")),
+    *((NUMBER, written) for written in (WITHOUT_NINTH_DIGIT, "55 44 8877-1234", "+55 (44) 8877-1234")),
+    *(
+        ("12025550143", written)
+        for written in ("12025550143", "+1 202 555 0143", "+1 (202) 555-0143", "1-202-555-0143")
+    ),
+    *(("351912345678", written) for written in ("351912345678", "+351 912 345 678")),
+    *(("34612345678", written) for written in ("34612345678", "+34 612 34 56 78", "0034 612 345 678")),
+    *(("447911123456", written) for written in ("447911123456", "+44 7911 123456", "+44 (0)7911 123456")),
+    *(("59899123456", written) for written in ("59899123456", "+598 99 123 456")),
+    ("4915123456789", "4915123456789"),
+)
 
 #: What holds the digits, and is somebody or something else.
 OTHERS = {

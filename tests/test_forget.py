@@ -4,6 +4,7 @@ import gzip
 import json
 import sys
 from io import StringIO
+from itertools import cycle, product
 
 import pytest
 from django.contrib.admin.models import CHANGE, LogEntry
@@ -16,7 +17,18 @@ from django_plugchat import retention
 from django_plugchat.models import DeliveryEvent, RejectedCallback
 from django_plugchat.phones import mask_id, mask_phone, normalise, searched
 
-from .notations import INTERNATIONAL, NATIONAL, NUMBER, OTHERS, SOMEBODY_ELSE, TEXTS, WITHOUT_NINTH_DIGIT
+from .notations import (
+    BESIDE,
+    BETWEEN,
+    INTERNATIONAL,
+    NATIONAL,
+    NUMBER,
+    NUMBERS,
+    OTHERS,
+    SOMEBODY_ELSE,
+    TEXTS,
+    WITHOUT_NINTH_DIGIT,
+)
 from .rows import event, events, rejected
 
 pytestmark = pytest.mark.django_db
@@ -178,6 +190,25 @@ def test_events_that_mention_the_number(fields):
     assert counts(forget(NUMBER)) == [1, 0, 0]
     assert left() == {other.pk}
     assert counts(forget(NUMBER)) == [0, 0, 0]
+
+
+@pytest.mark.parametrize("number", sorted({number for number, _written in NUMBERS}))
+def test_whatever_is_written_beside_the_number(number):
+    ways = cycle(written for of, written in NUMBERS if of == number)
+    texts = [
+        text
+        for piece, between in product(BESIDE, BETWEEN)
+        for text in (f"{piece}{between}{next(ways)}", f"{next(ways)}{between}{piece}")
+    ]
+    others = events(len(texts), phone=SOMEBODY_ELSE)
+    for row, text in zip(others, texts, strict=True):
+        row.payload = {"text": text}
+    DeliveryEvent.objects.bulk_update(others, ["payload"])
+    kept = event(phone=SOMEBODY_ELSE, payload={"text": " ".join(BESIDE)})
+    for text in texts[::7]:
+        rejected(json.dumps({"text": text}).encode()[:-1])
+    assert counts(forget(number)) == [len(texts), len(texts[::7]), 0]
+    assert left() == {kept.pk}
 
 
 @pytest.mark.parametrize("text", OTHERS.values(), ids=OTHERS)

@@ -4,7 +4,7 @@ import json
 import zlib
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from django_plugchat import digits, phones, recording
@@ -20,7 +20,17 @@ from django_plugchat.phones import (
     searched,
 )
 
-from .notations import INTERNATIONAL, NATIONAL, NUMBER, OTHERS, TEXTS, WITHOUT_NINTH_DIGIT
+from .notations import (
+    BESIDE,
+    BETWEEN,
+    INTERNATIONAL,
+    NATIONAL,
+    NUMBER,
+    NUMBERS,
+    OTHERS,
+    TEXTS,
+    WITHOUT_NINTH_DIGIT,
+)
 
 FORMS = {NUMBER, WITHOUT_NINTH_DIGIT}
 NATIONAL_FORMS = {NUMBER[2:], WITHOUT_NINTH_DIGIT[2:]}
@@ -59,6 +69,22 @@ def test_whatever_is_stored_is_found_by_whatever_is_typed(stored, typed):
 def test_texts_that_mention_the_number(text):
     assert longest_run(mask_id(text)) < 7
     assert Wanted(NUMBER).found_in(["", text, "1"]) is Found.INTERNATIONAL
+
+
+beside = st.lists(st.tuples(st.sampled_from(BESIDE), st.sampled_from(BETWEEN)), max_size=4)
+
+
+@settings(max_examples=500)
+@given(st.sampled_from(NUMBERS), beside, beside)
+@example(("351912345678", "+351 912 345 678"), [], [("2026", " ")])
+@example(("34612345678", "+34 612 34 56 78"), [], [("10:32", " ")])
+def test_a_number_beside_anything_is_hidden_found_and_erased(number_as_written, before, after):
+    number, written = number_as_written
+    text = "".join(map("".join, before)) + written + "".join(between + piece for piece, between in after)
+    assert Wanted(number).found_in([text]) is Found.INTERNATIONAL
+    hidden = mask_id(text)
+    assert longest_run(hidden) < 7
+    assert Wanted(number).found_in([hidden]) is Found.NOT
 
 
 @pytest.mark.parametrize("text", OTHERS.values(), ids=OTHERS)
@@ -201,6 +227,24 @@ def test_ids_are_masked_and_the_rest_stays(text, masked):
         ("351912345678", "+351 912 345 678 (2 tentativas)", Found.INTERNATIONAL),
         ("34912345678", "+34 912 345 678 - 10:32", Found.INTERNATIONAL),
         ("34912345678", "0 41 34 91234-5678", Found.NOT),
+        ("34912345678", "0 15 34 91234-5678", Found.NOT),
+        ("34912345678", "015 34 91234-5678", Found.NOT),
+        ("49301234", "+49 30 1234 0056", Found.NOT),
+        ("49301234", "+49 30 1234_5678", Found.NOT),
+        ("49301234", "49 30 1234\\n5678", Found.INTERNATIONAL),
+        ("49301234", "123456 49 30 1234 567890", Found.INTERNATIONAL),
+        ("4930123456", "+49 30 123456 12", Found.NOT),
+        ("4930123456", "+49 30 123456 2026", Found.INTERNATIONAL),
+        ("351912345678", "pedido 123 351 912 345 678", Found.INTERNATIONAL),
+        ("351912345678", "2 351 912 345 678", Found.NOT),
+        ("351912345678", "1 2 351 912 345 678", Found.NOT),
+        ("351912345678", "12.351 912 345 678", Found.INTERNATIONAL),
+        ("351912345678", "12.351912345678", Found.NOT),
+        ("351912345678", "+100 351 912 345 678", Found.INTERNATIONAL),
+        ("2025550143", "+1 202 555 0143", Found.NOT),
+        ("34612345678", "+49 34 612 345 678", Found.NOT),
+        (NUMBER, "44 98877-1234 2026", Found.NATIONAL),
+        (NUMBER, "+49 44 98877-1234 1234567", Found.NOT),
         ("442079460958", "+44 020 7946 0958", Found.INTERNATIONAL),
         ("390612345678", "06 1234 5678", Found.NATIONAL),
         (NUMBER, "44 98877-1234 / 5544988771234", Found.INTERNATIONAL),
@@ -240,6 +284,13 @@ def test_numbers_and_ids_of_refused_bodies(encoding, end):
         ensure_ascii=False,
     )[:-1]
     assert set(terms((body + end).encode(encoding))) >= {"Z1", "Ié1", "12", NUMBER}
+
+
+# Whether what is between two groups of digits belongs to a number is not known of bytes that are no text.
+@pytest.mark.parametrize("name", sorted(INTERNATIONAL.keys() - {"bytes that are no UTF-8 in a URL"}))
+def test_numbers_of_refused_bodies_in_every_notation(name):
+    body = f'{{"phone": "{INTERNATIONAL[name]}"'.encode() + b" " * 64
+    assert FORMS & set(terms(body))
 
 
 @pytest.mark.parametrize(
