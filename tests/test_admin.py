@@ -467,6 +467,7 @@ def private_event():
         outcome="failed",
         error="no5544999998888: (44) 99999-8888 is not on WhatsApp",
         error_code="44999998888",
+        dispatch_error="shop.receivers.tell: No5544999998888",
         payload={"phone": 5544999998888, "note": "11 98765-4321"},
     )
 

@@ -220,7 +220,12 @@ def _participants(story: Iterable[Any], current: DeliveryEvent) -> list[tuple[st
         known = furthest.get(told.participant)
         if told.participant and (known is None or _step(told.outcome) >= _step(known.outcome)):
             furthest[told.participant] = told
-    rows = sorted(furthest.values(), key=lambda told: (told.participant != current.participant, told.participant))
+
+    def order(told: Any) -> Any:
+        # The order of numbers that are hidden would tell how they begin.
+        return told.participant if told.whole_phones else (_happened(told), told.pk)
+
+    rows = sorted(furthest.values(), key=lambda told: (told.participant != current.participant, order(told)))
     # All are sorted, and as many are masked as are shown.
     return [
         (shown_phone(told, told.participant), outcome_pill(told.outcome), time_tag(_happened(told)))
@@ -262,7 +267,7 @@ def _technical(event: Any) -> list[tuple[Any, Any]]:
         (_label(event, "dispatch_attempts"), event.dispatch_attempts or ""),
         moment("dispatched_at"),
         moment("dispatch_due_at"),
-        (_label(event, "dispatch_error"), pre(event.dispatch_error) if event.dispatch_error else ""),
+        (_label(event, "dispatch_error"), pre(shown_id(event, event.dispatch_error)) if event.dispatch_error else ""),
         (_label(event, "type"), event.type),
         (_label(event, "account"), format_html("<code>{}</code>", event.account)),
         (_label(event, "secret_id"), format_html("<code>{}</code>", event.secret_id)),
