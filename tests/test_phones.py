@@ -74,7 +74,7 @@ def test_texts_that_mention_the_number(text):
 beside = st.lists(st.tuples(st.sampled_from(BESIDE), st.sampled_from(BETWEEN)), max_size=4)
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 @given(st.sampled_from(NUMBERS), beside, beside)
 @example(("351912345678", "+351 912 345 678"), [], [("2026", " ")])
 @example(("34612345678", "+34 612 34 56 78"), [], [("10:32", " ")])
