@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import enum
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeGuard
@@ -36,6 +39,23 @@ class Attempt(enum.Enum):
     FAILED = "failed"  # a receiver raised; the event says which, and what
     AGAIN = "again"  # a receiver raised TellAgain, and none anything else
     NOTHING = "nothing"  # nothing to do: done, exhausted, deleted, another worker's, not due, no receiver here
+
+
+_outcomes: ContextVar[dict[Any, Attempt]] = ContextVar("_outcomes")
+
+
+@contextmanager
+def outcomes() -> Iterator[dict[Any, Attempt]]:
+    """Note how the attempts of this thread go meanwhile, by the event's key.
+
+    A dispatcher returns nothing. This tells what it has run at once; what a queue's workers do it does not tell.
+    """
+    noted: dict[Any, Attempt] = {}
+    token = _outcomes.set(noted)
+    try:
+        yield noted
+    finally:
+        _outcomes.reset(token)
 
 
 def _events() -> DeliveryEventQuerySet:
@@ -186,8 +206,11 @@ def _attempt(event: DeliveryEvent) -> Attempt:
                 setattr(event, name, value)
             break
     if not failures:
-        return Attempt.DONE
-    return Attempt.FAILED if is_last or not _ask_to_be_told_again(errors) else Attempt.AGAIN
+        outcome = Attempt.DONE
+    else:
+        outcome = Attempt.FAILED if is_last or not _ask_to_be_told_again(errors) else Attempt.AGAIN
+    _outcomes.get({})[pk] = outcome
+    return outcome
 
 
 def _ask_to_be_told_again(errors: list[BaseException]) -> TypeGuard[list[TellAgain]]:

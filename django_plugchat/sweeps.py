@@ -15,7 +15,7 @@ from django.db import transaction
 from django.db.models import Min, Q
 from django.utils import timezone
 
-from django_plugchat import dispatch, statements
+from django_plugchat import dispatch
 from django_plugchat.conf import app_settings
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.querysets import DeliveryEventQuerySet
@@ -40,7 +40,8 @@ class Sweep:
     taken: int = 0
     #: The dispatcher failed: they stay due.
     refused: int = 0
-    #: Of those taken, as far as known when the sweep ended.
+    #: Of those taken, where this process ran the receivers: a queue tells nothing. One that asked to be told again is
+    #: neither.
     done: int = 0
     failed: int = 0
     #: Found due with no attempt left, and given up.
@@ -118,7 +119,6 @@ class _Sweeper:
 
     def __init__(self, swept: Sweep, *, limit: int | None, inline: bool) -> None:
         self.swept, self.limit, self.inline = swept, limit, inline
-        self.handed_over: dict[Any, int] = {}
 
     def take(self, events: Iterator[DeliveryEvent]) -> None:
         refused_in_a_row = 0
@@ -129,18 +129,16 @@ class _Sweeper:
             if self.inline:
                 self._attempt(event)
             elif due_at := self._reserve(event):
-                if dispatch.hand_over(event.pk):
+                with dispatch.outcomes() as outcomes:
+                    is_taken = dispatch.hand_over(event.pk)
+                if is_taken:
                     refused_in_a_row = 0
                     self.swept.taken += 1
-                    self.handed_over[event.pk] = event.dispatch_attempts
-                    if len(self.handed_over) == _BATCH:
-                        self._count_outcomes()
+                    self._count(outcomes.get(event.pk))
                 else:
                     refused_in_a_row += 1
                     self.swept.refused += 1
                     _events().filter(pk=event.pk, dispatch_due_at=due_at).update(dispatch_due_at=timezone.now())
-        if self.handed_over:
-            self._count_outcomes()
 
     def _attempt(self, event: DeliveryEvent) -> None:
         if event.dispatch_status == _Status.NONE:
@@ -149,6 +147,9 @@ class _Sweeper:
             )
         outcome = dispatch.deliver(event.pk)
         self.swept.taken += outcome is not dispatch.Attempt.NOTHING
+        self._count(outcome)
+
+    def _count(self, outcome: dispatch.Attempt | None) -> None:
         self.swept.done += outcome is dispatch.Attempt.DONE
         self.swept.failed += outcome is dispatch.Attempt.FAILED
 
@@ -161,15 +162,6 @@ class _Sweeper:
             pk=event.pk, dispatch_status=event.dispatch_status, dispatch_due_at=event.dispatch_due_at
         )
         return due_at if row.update(dispatch_status=_Status.PENDING, dispatch_due_at=due_at) else None
-
-    def _count_outcomes(self) -> None:
-        """A queue tells none, but a backend that runs at once has them already."""
-        rows = _events().filter(pk__in=list(self.handed_over)).only("dispatch_status", "dispatch_attempts")
-        for event in statements.fetch(rows):
-            if event.dispatch_attempts > self.handed_over[event.pk]:
-                self.swept.done += event.dispatch_status == _Status.DONE
-                self.swept.failed += event.dispatch_status in (_Status.RETRYING, _Status.EXHAUSTED)
-        self.handed_over.clear()
 
 
 def start_over(queryset: DeliveryEventQuerySet) -> int:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from django_plugchat import dispatch
+
 queue: list[Any] = []
 
 
 def into_queue(pk: Any) -> None:
     queue.append(pk)
+
+
+def at_once(pk: Any) -> None:
+    """As Celery does where its tasks are eager. The key may have become a string on its way."""
+    dispatch.deliver(str(pk))
 
 
 def down(pk: Any) -> None:

@@ -9,7 +9,7 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
-from django_plugchat import times
+from django_plugchat import tasks, times
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.signals import TellAgain
 
@@ -109,10 +109,28 @@ def test_now_does_not_wait_for_the_pause(inline):
     assert states() == ["done"]
 
 
-def test_a_receiver_that_asks_to_be_told_again_is_a_failed_attempt():
+@pytest.mark.parametrize("inline", [[], ["--inline"]])
+@pytest.mark.parametrize("dispatcher", [tasks.enqueue, dispatchers.at_once])
+def test_a_receiver_that_asks_to_be_told_again_does_not_make_the_run_fail(use, inline, dispatcher):
+    """Whoever runs it here and now: the default backend, a dispatcher of the project, or the command itself."""
+
+    class NotYet(TellAgain):
+        pass
+
+    use(dispatcher)
     due()
-    with connected(Receiver(TellAgain(seconds=600))):
-        assert counts(redispatch(failure="1 attempt failed")) == [("handed", 1), ("failed", 1), ("next attempt", 1)]
+    with connected(Receiver(), Receiver(NotYet(seconds=600))):
+        assert counts(redispatch(*inline)) == [("tried" if inline else "handed", 1), ("next attempt", 1)]
+    assert states() == ["retrying"]
+
+
+@pytest.mark.parametrize("inline", [[], ["--inline"]])
+def test_asking_again_in_the_last_attempt_makes_the_run_fail(use, inline):
+    use(tasks.enqueue, DISPATCH_MAX_ATTEMPTS=1)
+    due()
+    with connected(Receiver(TellAgain())):
+        redispatch(*inline, failure="1 attempt failed")
+    assert states() == ["exhausted"]
 
 
 def test_inline_calls_receivers_whatever_the_dispatcher_is(use, queue):
