@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from django.db import models, router
 from django.db.models import Case, IntegerField, Max, OuterRef, Q, Value, When
@@ -20,6 +20,8 @@ _STEP = Case(
 
 #: The messageIds of one message, of which there is one unless somebody made them up.
 _MOST_FOLLOWED = 1_000
+
+_Id = TypeVar("_Id", bound=str | int)
 
 
 class PlugChatQuerySet(models.QuerySet[Any]):
@@ -74,15 +76,16 @@ class DeliveryEventQuerySet(PlugChatQuerySet):
         )
         return self.filter(Q(zaap_id__in=usable) | Q(message_id__in=usable) | followed)
 
-    def progress(self, *ids: str | int | None) -> dict[str, str]:
+    def progress(self, *ids: _Id | None) -> dict[_Id, str]:
         """How far each message has come: ``{id: outcome}``, without the ids that nothing is known of.
 
-        ``ids`` are zaapIds or messageIds. Of several outcomes the furthest counts: played, read, received,
-        failed, sent. One statement.
+        ``ids`` are zaapIds or messageIds, and the keys are the ids as they were given, an integer as an integer. Of
+        several outcomes the furthest counts: played, read, received, failed, sent. One statement.
         """
-        usable = _usable(ids)
-        if not usable:
+        text_of = {given: text for given in ids if given is not None for text in _usable([given])}
+        if not text_of:
             return {}
+        usable = list(text_of.values())
         rows = self.order_by()
         # Correlated, so that each message is looked up by its index: for a join PostgreSQL may read the whole table.
         furthest_status = (
@@ -98,7 +101,7 @@ class DeliveryEventQuerySet(PlugChatQuerySet):
         furthest: dict[str, int] = {}
         for known, *steps in of_zaap.union(of_message, all=True):
             furthest[known] = max(furthest.get(known, 0), *steps)
-        return {wanted: _FURTHEST_LAST[furthest[wanted]] for wanted in usable if wanted in furthest}
+        return {given: _FURTHEST_LAST[furthest[text]] for given, text in text_of.items() if text in furthest}
 
     def deliveries(self) -> Self:
         """Delivery callbacks, of which each message has one that was sent or failed: what ratios count."""

@@ -135,7 +135,9 @@ def test_ids_that_are_integers(post):
         DeliveryEvent.objects.for_message(9),
     ):
         assert found.get() == event
-    assert DeliveryEvent.objects.progress(7, 9) == {"7": "sent", "9": "sent"}
+    # Each under the key that it was asked by.
+    assert DeliveryEvent.objects.progress(7, "9", 11, None) == {7: "sent", "9": "sent"}
+    assert DeliveryEvent.objects.progress(7, "7") == {7: "sent", "7": "sent"}
 
 
 @pytest.mark.parametrize("blank", ["", " ", "\t", None])

@@ -39,6 +39,11 @@ def failures_of(alias: str, since: datetime) -> QuerySet[DeliveryEvent]:
     return DeliveryEvent.objects.for_account(alias).failed().filter(received_at__gte=since)
 
 
+def progress_of_numbers(numbers: list[int]) -> dict[int, str]:
+    """As a project does that keeps the ids as integers."""
+    return DeliveryEvent.objects.progress(*numbers)
+
+
 def replay_all() -> list[DeliveryEvent]:
     return [event for rejected in RejectedCallback.objects.all() for event in recording.replay(rejected) or ()]
 
@@ -75,6 +80,12 @@ def test_a_users_receiver_and_queries() -> None:
     assert list(failures_of("default", event.received_at)) == [event]
     assert DeliveryEvent.objects.for_custom_id("PED-1").get().message_id == "M1"
     assert replay_all() == []
+
+
+@pytest.mark.django_db
+def test_a_users_ids_that_are_integers() -> None:
+    post_callback(zaapId="7", messageId="9")
+    assert progress_of_numbers([7, 9, 11]) == {7: "sent", 9: "sent"}
 
 
 @pytest.mark.django_db
