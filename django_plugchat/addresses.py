@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from urllib.parse import SplitResult, urlsplit
 
@@ -116,9 +117,14 @@ def ensure_reachable(url: str) -> None:
 
 
 def is_whole(url: str) -> bool:
-    """Whether a URL says more than where the site is."""
-    parts = split_url(url)
-    return parts.path not in {"", "/"} or "?" in url
+    """Whether a URL has a path, and so says more than where the site is. Raises UnusableURLError."""
+    if split_url(url).path.strip("/"):
+        return True
+    if "?" in url:
+        raise UnusableURLError(
+            _("The URL has a query (?) but no path. Leave out the query, or give the whole URL that is to be called.")
+        )
+    return False
 
 
 def is_allowed_host(url: str) -> bool:
@@ -181,7 +187,30 @@ def repeated_path(base: str, path: str) -> str:
     return ""
 
 
+def leads_to_callback(url: str, account: Account) -> bool:
+    """Whether the path of a URL ends as the path of this account's callback, which also answers without its last slash.
+
+    What comes before may be for a proxy, as in ``PUBLIC_URL``.
+    """
+    path = urlsplit(url).path
+    paths = filter(None, map(callback_path, account.webhook_secrets))
+    befores = [path.removesuffix(end) for own in paths for end in (own, own[:-1]) if path.endswith(end)]
+    return any(not before.endswith("/") for before in befores)
+
+
 def secret_id_in(url: str, account: Account) -> str:
     """Which of the account's secrets the path of a URL holds; "" if none."""
     segments = urlsplit(url).path.split("/")
     return next((secret_id(secret) for secret in account.webhook_secrets if secret in segments), "")
+
+
+def doubts(url: str, account: Account) -> Iterator[str]:
+    """What may keep callbacks to a URL from being taken here, in sentences. People judge: a proxy may mend it."""
+    if secret_id_in(url, account) and not is_allowed_host(url):
+        text = _("Django will answer every callback with 400. Add %(host)s to ALLOWED_HOSTS.")
+        yield text % {"host": split_url(url).hostname}
+    if not leads_to_callback(url, account):
+        yield _(
+            "The URL does not end with the path of this site's callback and a secret of the account. Callbacks get "
+            "here only if something there passes them on; --probe tells."
+        )

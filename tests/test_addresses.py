@@ -14,6 +14,7 @@ from django_plugchat.addresses import (
     ensure_reachable,
     is_allowed_host,
     is_whole,
+    leads_to_callback,
     repeated_path,
     secret_id_in,
     split_base_url,
@@ -155,7 +156,7 @@ def test_plain_http_goes_nowhere_else(url):
         split_url(url, allow_loopback_http=True)
 
 
-@pytest.mark.parametrize("url", ["https://example.com?", "https://example.com/?a=b"])
+@pytest.mark.parametrize("url", ["https://example.com?", "https://example.com/?a=b", "https://example.com/app?"])
 def test_a_base_has_no_query(url):
     with pytest.raises(UnusableURLError, match="query"):
         split_base_url(url)
@@ -166,13 +167,23 @@ def test_a_base_has_no_query(url):
     [
         ("https://example.com", False),
         ("https://example.com/", False),
+        ("https://example.com//", False),
         ("https://example.com/hook", True),
-        ("https://example.com?", True),
-        ("https://example.com/?a=b", True),
+        ("https://example.com/hook?a=b", True),
+        ("https://example.com/.", True),
+        ("https://example.com/;", True),
     ],
 )
-def test_a_whole_url_has_a_path_or_a_query(url, expected):
+def test_a_whole_url_has_a_path(url, expected):
     assert is_whole(url) is expected
+
+
+@pytest.mark.parametrize(
+    "url", ["https://example.com?", "https://example.com?a=b", "https://example.com/?a=b", "https://example.com//?"]
+)
+def test_a_query_without_a_path_is_neither(url):
+    with pytest.raises(UnusableURLError, match="no path"):
+        is_whole(url)
 
 
 @pytest.mark.parametrize(
@@ -276,6 +287,37 @@ def test_a_path_of_public_url_that_the_callback_has_too_is_refused(plugchat):
 )
 def test_what_a_base_and_a_path_have_twice(base, path, repeated):
     assert repeated_path(base, path) == repeated
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        (f"https://example.com/plugchat/callback/{SECRET}/", True),
+        (f"https://example.com/plugchat/callback/{SECRET}", True),
+        (f"https://other.example.com:8443/plugchat/callback/{RETIRING_SECRET}/?a=b", True),
+        # A proxy may take out what comes before.
+        (f"https://example.com/app/plugchat/callback/{SECRET}/", True),
+        (f"https://example.com/app//plugchat/callback/{SECRET}/", False),
+        (f"https://example.com//plugchat/callback/{SECRET}/", False),
+        (f"https://example.com/plugchat/callback/{SECRET}//", False),
+        (f"https://example.com/plugchat/callback/{SECRET}/more/", False),
+        (f"https://example.com/plugchat/callback/{SECRET}-and-more/", False),
+        (f"https://example.com/plugchat/Callback/{SECRET}/", False),
+        (f"https://example.com/other/{SECRET}/", False),
+        (f"https://example.com/?to=/plugchat/callback/{SECRET}/", False),
+        ("https://example.com/plugchat/callback/secret-of-the-account-norte/", False),
+        ("https://example.com/plugchat/callback/", False),
+        ("https://example.com/hook", False),
+        ("https://example.com", False),
+    ],
+)
+def test_which_urls_lead_to_the_callback(url, expected):
+    assert leads_to_callback(url, app_settings.accounts["default"]) is expected
+
+
+def test_no_url_leads_to_a_callback_that_has_none():
+    with override_settings(ROOT_URLCONF=WithoutCallback):
+        assert not leads_to_callback("https://example.com/None/", app_settings.accounts["default"])
 
 
 @pytest.mark.parametrize(

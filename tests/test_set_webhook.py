@@ -197,7 +197,7 @@ def test_a_tunnel_replaces_public_url(provider, plugchat):
     ("url", "shown", "secret"),
     [
         (f"{TUNNEL}/hook", f"{TUNNEL}/hook", ""),
-        (f"{TUNNEL}/?key=unknown-secret", f"{TUNNEL}/?****", ""),
+        (f"{TUNNEL}/hook?key=unknown-secret", f"{TUNNEL}/hook?****", ""),
         (f"{TUNNEL}/plugchat/callback/unknown-secret/", f"{TUNNEL}/plugchat/callback/****/", ""),
         (f"{TUNNEL}/Callback//a/unknown-secret?b=c", f"{TUNNEL}/Callback//****?****", ""),
         (f"{TUNNEL}/to/{RETIRING_SECRET}", f"{TUNNEL}/to/****", RETIRING_SECRET),
@@ -210,6 +210,66 @@ def test_a_url_with_a_path_is_registered_as_it_is(provider, url, shown, secret):
     assert sent(provider) == [("token-of-the-default-account", DELIVERY, {"value": url})]
     assert f"registered {shown} " in output
     assert noted() == {("default", DELIVERY): secret and secret_id(secret)}
+
+
+NOT_OURS = "does not end with the path"
+
+
+@pytest.mark.parametrize(
+    ("url", "registered", "warning"),
+    [
+        (TUNNEL, f"{TUNNEL}/plugchat/callback/{SECRET}/", ""),
+        (f"{TUNNEL}:8443", f"{TUNNEL}:8443/plugchat/callback/{SECRET}/", ""),
+        (f"{TUNNEL}//", f"{TUNNEL}/plugchat/callback/{SECRET}/", ""),
+        (CALLBACK, CALLBACK, ""),
+        (CALLBACK[:-1], CALLBACK[:-1], ""),
+        (f"{CALLBACK}?a=b", f"{CALLBACK}?a=b", ""),
+        (f"{TUNNEL}/app/plugchat/callback/{SECRET}/", f"{TUNNEL}/app/plugchat/callback/{SECRET}/", ""),
+        (f"{TUNNEL}/app", f"{TUNNEL}/app", NOT_OURS),
+        (f"{TUNNEL}/hook?key=unknown-secret", f"{TUNNEL}/hook?key=unknown-secret", NOT_OURS),
+        (f"{TUNNEL}/callback/{SECRET}/", f"{TUNNEL}/callback/{SECRET}/", NOT_OURS),
+        (f"{TUNNEL}/plugchat/callback/unknown-secret/", f"{TUNNEL}/plugchat/callback/unknown-secret/", NOT_OURS),
+        (CALLBACK_OF_NORTE, CALLBACK_OF_NORTE, NOT_OURS),
+    ],
+)
+def test_a_url_that_does_not_lead_here_is_registered_with_a_warning(provider, url, registered, warning):
+    for arguments in ([url, "--dry-run"], [url, "--show-url"], [url]):
+        said = warnings_of(*arguments)
+        assert said.count("\n") == bool(warning)
+        assert warning in said
+    assert sent(provider) == [("token-of-the-default-account", DELIVERY, {"value": registered})]
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        (f"{TUNNEL}?", "query"),
+        (f"{TUNNEL}?unknown-secret", "query"),
+        (f"{TUNNEL}/?unknown-secret", "query"),
+        (f"{TUNNEL}//?unknown-secret", "query"),
+        (f"{TUNNEL}#unknown-secret", "fragment"),
+        (f"{TUNNEL}/#", "fragment"),
+        (f"{CALLBACK}#unknown-secret", "fragment"),
+        ("https://user:unknown-secret@example.com", "password"),
+        (CALLBACK.replace("//", "//unknown-secret@"), "password"),
+        (f" {TUNNEL}", "spaces"),
+        (f"{TUNNEL} ", "spaces"),
+        (f"{TUNNEL}/\n", "spaces"),
+        (f"{TUNNEL}/unknown-secret /", "spaces"),
+        (" ", "spaces"),
+        ("", "https://"),
+        ("//example.com", "https://"),
+        ("https:example.com", "https://"),
+        ("https://", "valid host"),
+        ("https:///plugchat/", "valid host"),
+        ("https://?unknown-secret", "valid host"),
+        ("https://example.com\\@unknown-secret", "valid host"),
+    ],
+)
+@pytest.mark.parametrize("option", [[], ["--all"], ["--show-url"], ["--probe"]])
+def test_a_url_that_can_not_be_registered(provider, url, why, option):
+    assert why in failure(url, *option)
+    assert provider.requests == []
 
 
 def test_all_accounts(provider):
@@ -343,7 +403,7 @@ def test_a_path_that_would_be_there_twice(provider, plugchat):
 def test_a_host_that_django_does_not_allow_is_a_warning(provider, settings):
     settings.ALLOWED_HOSTS = ["example.com"]
     assert warnings_of() == ""
-    assert warnings_of(f"{TUNNEL}/hook") == ""
+    assert "ALLOWED_HOSTS" not in warnings_of(f"{TUNNEL}/hook")
     for arguments in ([TUNNEL], [TUNNEL, "--dry-run"], [TUNNEL, "--show-url"]):
         warning = warnings_of(*arguments)
         assert "ALLOWED_HOSTS" in warning

@@ -149,14 +149,12 @@ class Command(BaseCommand):
     def _target(self, account: Account, url: str | None, *, is_whole: bool, with_secret: bool) -> str:
         target = url if url and is_whole else addresses.callback_url(account, url)
         addresses.ensure_reachable(target)
-        has_secret = bool(addresses.secret_id_in(target, account))
-        if with_secret and not has_secret:
+        if with_secret and not addresses.secret_id_in(target, account):
             raise addresses.UnusableURLError(
                 _("The URL holds no secret of the account, so its callbacks can't be told. Leave out --wait.")
             )
-        if has_secret and not addresses.is_allowed_host(target):
-            text = _("Account %(account)s: Django will answer every callback with 400. Add %(host)s to ALLOWED_HOSTS.")
-            self._warn(text % {"account": account.alias, "host": addresses.split_url(target).hostname})
+        for doubt in addresses.doubts(target, account):
+            self._warn(_("Account %(account)s: %(problem)s") % {"account": account.alias, "problem": doubt})
         return target
 
     def _confirm_omissions(self, present: set[str], *, ask: bool) -> None:
@@ -295,6 +293,6 @@ def _is_whole(url: str | None) -> bool:
         return False
     try:
         addresses.ensure_reachable(url)
+        return addresses.is_whole(url)
     except addresses.UnusableURLError as problem:
         raise CommandError(str(problem)) from None
-    return addresses.is_whole(url)
