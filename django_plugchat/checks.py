@@ -1,7 +1,10 @@
-"""What is wrong with the ``PLUGCHAT`` setting and what surrounds it. No message quotes a secret, a token or a URL."""
+"""What is wrong with the ``PLUGCHAT`` setting and what surrounds it. No message quotes a secret, a token or a URL, nor
+what may be one that was put where a name belongs.
+"""
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
@@ -17,11 +20,14 @@ from django.utils.translation import gettext as _
 from django_plugchat import addresses
 from django_plugchat.addresses import GENERATOR, PRINTABLE, SECRET, URLCONF_LINE
 from django_plugchat.conf import DEFAULTS, app_settings
+from django_plugchat.redaction import redact
 
 SHORTEST_SECRET = 24
 LONGEST_ALIAS = 100
 
 _ACCOUNT_KEYS = ("TOKEN", "WEBHOOK_SECRETS", "LABEL")
+_LETTERS = re.compile("[A-Za-z_]+")
+_WORDS = re.compile(r"[^\s.]+")
 
 
 class _Range(NamedTuple):
@@ -125,13 +131,29 @@ def _wrong_type(name: str, expected: str, value: Any) -> checks.Error:
     return _error("E001", text, hint, name=name, type=type(value).__name__, expected=expected)
 
 
+def _may_be_secret(text: str) -> bool:
+    # Redacted is what is a secret or a token where it belongs, too.
+    return redact(text) != text or any(len(word) >= SHORTEST_SECRET for word in _WORDS.findall(text))
+
+
+def _item(number: int) -> str:
+    return _("item %(number)d, not shown since it may be a secret") % {"number": number}
+
+
 def _check_keys(name: str, options: dict[Any, Any], known: Iterable[str]) -> Iterator[checks.CheckMessage]:
-    for key in options:
+    for number, key in enumerate(options, start=1):
         if key not in known:
             near = get_close_matches(str(key).upper(), known, n=1)
             hint = _("Did you mean %(near)s? Known are: %(known)s.") if near else _("Known are: %(known)s.")
-            text = _("%(name)s has an unknown key: %(key)r.")
-            yield _error("E002", text, hint, name=name, key=key, near="".join(near), known=", ".join(known))
+            text = _("%(name)s has an unknown key: %(key)s.")
+            shown = repr(key) if _is_key(key, is_near=bool(near)) else _item(number)
+            yield _error("E002", text, hint, name=name, key=shown, near="".join(near), known=", ".join(known))
+
+
+def _is_key(key: Any, *, is_near: bool) -> bool:
+    """Whether it looks like the name of a setting. A secret has digits, or both small and capital letters."""
+    looks_like_one = isinstance(key, str) and _LETTERS.fullmatch(key) and (is_near or key.isupper())
+    return bool(looks_like_one) and not _may_be_secret(key)
 
 
 def _check_accounts(accounts: Any) -> Iterator[checks.CheckMessage]:
@@ -142,17 +164,22 @@ def _check_accounts(accounts: Any) -> Iterator[checks.CheckMessage]:
         text = _("PLUGCHAT['ACCOUNTS'] has no account, so every callback is answered with 404.")
         hint = _("Add an account with WEBHOOK_SECRETS. Make a secret with %(command)s.")
         yield _warning("W001", text, hint, command=GENERATOR)
+    shown = {alias: _shown_alias(alias, number) for number, alias in enumerate(accounts, start=1)}
     for alias, options in accounts.items():
-        yield from _check_account(alias, options)
-    yield from _check_uniqueness({alias: options for alias, options in accounts.items() if isinstance(options, dict)})
+        yield from _check_account(alias, shown[alias], options)
+    yield from _check_uniqueness({shown[alias]: options for alias, options in accounts.items()})
 
 
-def _check_account(alias: Any, options: Any) -> Iterator[checks.CheckMessage]:
-    name = f"PLUGCHAT['ACCOUNTS'][{alias!r}]"
+def _shown_alias(alias: Any, number: int) -> str:
+    return _item(number) if _may_be_secret(alias if isinstance(alias, str) else repr(alias)) else repr(alias)
+
+
+def _check_account(alias: Any, shown: str, options: Any) -> Iterator[checks.CheckMessage]:
+    name = f"PLUGCHAT['ACCOUNTS'][{shown}]"
     if not isinstance(alias, str) or not 0 < len(alias) <= LONGEST_ALIAS:
-        text = _("PLUGCHAT['ACCOUNTS'] has an unusable account name: %(alias)r.")
+        text = _("PLUGCHAT['ACCOUNTS'] has an unusable account name: %(alias)s.")
         hint = _("The name of an account must be a string of 1 to %(longest)d characters.")
-        yield _error("E003", text, hint, alias=alias, longest=LONGEST_ALIAS)
+        yield _error("E003", text, hint, alias=shown, longest=LONGEST_ALIAS)
     if not isinstance(options, dict):
         yield _wrong_type(name, _("a dictionary"), options)
         return
@@ -191,19 +218,21 @@ def _check_secrets(name: str, secrets: Any) -> Iterator[checks.CheckMessage]:
             yield _warning("W002", text, hint, name=item, shortest=SHORTEST_SECRET, command=GENERATOR)
 
 
-def _check_uniqueness(accounts: dict[Any, dict[Any, Any]]) -> Iterator[checks.CheckMessage]:
-    tokens = {token for options in accounts.values() if isinstance(token := options.get("TOKEN"), str)}
-    users: dict[str, Any] = {}
-    for alias, options in accounts.items():
+def _check_uniqueness(accounts: dict[str, Any]) -> Iterator[checks.CheckMessage]:
+    """``accounts`` by their names as they are shown."""
+    usable = {shown: options for shown, options in accounts.items() if isinstance(options, dict)}
+    tokens = {token for options in usable.values() if isinstance(token := options.get("TOKEN"), str)}
+    users: dict[str, str] = {}
+    for shown, options in usable.items():
         secrets = options.get("WEBHOOK_SECRETS")
         for position, secret in enumerate(secrets if isinstance(secrets, list | tuple) else ()):
             if not secret or not isinstance(secret, str):
                 continue
-            name = f"PLUGCHAT['ACCOUNTS'][{alias!r}]['WEBHOOK_SECRETS'][{position}]"
+            name = f"PLUGCHAT['ACCOUNTS'][{shown}]['WEBHOOK_SECRETS'][{position}]"
             # Twice in one account does no harm.
-            other = users.setdefault(secret, alias)
-            if other != alias:
-                text = _("%(name)s is a secret of account %(other)r too.")
+            other = users.setdefault(secret, shown)
+            if other != shown:
+                text = _("%(name)s is a secret of account %(other)s too.")
                 hint = _("The secret says which account calls. Make another with %(command)s.")
                 yield _error("E007", text, hint, name=name, other=other, command=GENERATOR)
             if secret in tokens:
@@ -261,8 +290,9 @@ def _check_dispatcher(path: Any) -> Iterator[checks.CheckMessage]:
     try:
         problem = "" if callable(import_string(path)) else _("it is not callable")
     except Exception as error:
-        # Any code may run on import; only the text of an ImportError is sure to be about names.
-        problem = f"{type(error).__name__}: {error}" if isinstance(error, ImportError) else type(error).__name__
+        # Any code may run on import; only the text of an ImportError is sure to be about names, the path's among them.
+        is_about_names = isinstance(error, ImportError) and not _may_be_secret(path)
+        problem = f"{type(error).__name__}: {error}" if is_about_names else type(error).__name__
     if problem:
         text = _("PLUGCHAT['DISPATCHER'] can't be used (%(problem)s).")
         hint = _("Set it to the dotted path of a function that takes an event's primary key, or leave it out.")

@@ -155,11 +155,96 @@ def test_a_near_key_is_named_only_where_there_is_one(found, changes):
     assert "Known are" in text
 
 
-@pytest.mark.parametrize("alias", ["", "a" * 101, 1, None, ("a", "b")])
+@pytest.mark.parametrize("alias", ["", "a " * 51, 1, None, ("a", "b")])
 def test_unusable_account_names(found, alias):
     [(check_id, text)] = found({"ACCOUNTS": {alias: ACCOUNTS["default"]}})
     assert check_id == "E003"
     assert repr(alias) in text
+
+
+# What may be a secret in the wrong place is not shown
+
+#: As a secret, and tokens of some services, look.
+MISPLACED = ["hush" * 6, "Hush-3q2-7w_hush", "HUSH" * 8, "hush", SECRET, TOKEN, "hush é", b"hush", ("hush",), 7**30]
+
+
+@pytest.mark.parametrize("key", [*MISPLACED, "hush.hush.hush", "token-hush", "HUSH_HUSH7"])
+@pytest.mark.parametrize("of_account", [False, True])
+def test_keys_that_may_be_secrets(found, key, of_account):
+    [(check_id, text)] = found(with_key(key, of_account))
+    assert check_id == "E002"
+    assert f"unknown key: item {3 if of_account else 4}, not shown since it may be a secret." in text
+    assert str(7**30) not in text
+    assert "HUSH" not in text
+
+
+def with_key(key: Any, of_account: bool) -> dict[Any, Any]:
+    if of_account:
+        return {"ACCOUNTS": {"default": ACCOUNTS["default"] | {key: 1}}}
+    return {"RETENTION_DAYS": 1, key: "x"}
+
+
+@pytest.mark.parametrize("key", ["COLOUR", "X", "WEBHOOK_URL", "account", "Public_Url"])
+def test_keys_that_are_names_are_shown(found, key):
+    [(check_id, text)] = found({key: "hush"})
+    assert check_id == "E002"
+    assert repr(key) in text
+
+
+def test_a_key_that_is_a_token_is_not_shown_however_it_looks(found):
+    changes = {"ACCOUNTS": {"default": {"TOKEN": "TOKENS", "WEBHOOK_SECRETS": [SECRET]}}, "TOKENS": 1}
+    [(check_id, text)] = found(changes)
+    assert check_id == "E002"
+    assert "TOKENS" not in text
+
+
+@pytest.mark.parametrize(
+    ("alias", "check_id"),
+    [
+        ("hush" * 6, "E001"),
+        (SECRET, "E001"),
+        (TOKEN, "E001"),
+        (f"of {TOKEN}", "E001"),
+        ("hush" * 26, "E003"),
+        (b"hush-hush-hush-hush-hush", "E003"),
+        (("hush-hush-hush-hush-hush",), "E003"),
+        (7**30, "E003"),
+    ],
+)
+def test_account_names_that_may_be_secrets(found, alias, check_id):
+    accounts = ACCOUNTS | {alias: {"TOKEN": 1, "WEBHOOK_SECRETS": [SECRET], "hush": 1}}
+    said = found({"ACCOUNTS": accounts})
+    assert {"E001", "E002", "E007", check_id} == {check_id for check_id, _text in said}
+    for _id, text in said:
+        assert str(7**30) not in text
+        assert "item 2, not shown" in text
+    # The other way round: named by the account that has the same secret.
+    [(_id, text)] = [(check_id, text) for check_id, text in said if check_id == "E007"]
+    assert "account 'default' too" in text
+    said = found({"ACCOUNTS": dict(reversed(accounts.items()))})
+    [(_id, text)] = [(check_id, text) for check_id, text in said if check_id == "E007"]
+    assert "account item 1, not shown" in text
+
+
+@pytest.mark.parametrize(
+    "alias", ["Loja Centro de Curitiba, a maior", "loja-centro-sp-01", "lojas.curitiba.centro.matriz", "5544999999999"]
+)
+def test_account_names_are_shown(found, alias):
+    [(check_id, text)] = found({"ACCOUNTS": {alias: {"TOKEN": 1, "WEBHOOK_SECRETS": [SECRET]}}})
+    assert check_id == "E001"
+    assert f"PLUGCHAT['ACCOUNTS'][{alias!r}]['TOKEN']" in text
+
+
+@pytest.mark.parametrize("path", ["hush" * 6, f"{'hush' * 6}.hush", f"a.{'hush' * 6}", TOKEN, f"{TOKEN}.a", SECRET])
+def test_a_dispatcher_that_may_be_a_secret(found, path):
+    [(check_id, text)] = found({"DISPATCHER": path})
+    assert check_id == "E011"
+    assert "Error" in text
+
+
+def test_a_dispatcher_that_is_a_token_with_dots(found):
+    accounts = {"default": {"TOKEN": "hush.of.hush", "WEBHOOK_SECRETS": [SECRET]}}
+    assert [check_id for check_id, _text in found({"ACCOUNTS": accounts, "DISPATCHER": "hush.of.hush"})] == ["E011"]
 
 
 @pytest.mark.parametrize(
