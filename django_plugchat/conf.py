@@ -1,4 +1,8 @@
-"""The ``PLUGCHAT`` setting, read live so that tests can override it. ``checks`` says what is wrong with it."""
+"""The ``PLUGCHAT`` setting, read live so that tests can override it. ``checks`` says what is wrong with it.
+
+Override it as a whole: accounts that are changed in place are not noticed, since for that every callback would have to
+look at all of them. Another dictionary is, also ``{**settings.PLUGCHAT}``.
+"""
 
 from __future__ import annotations
 
@@ -91,7 +95,7 @@ class AccountIndex:
 
 
 class AppSettings:
-    # Compared by identity: a setting that is overridden is another object. Kept together with what was built from it,
+    # Compared by identity, which costs the same for any number of accounts. Kept together with what was built from it,
     # so that a thread never pairs one with the other's.
     _indexed: tuple[Any, AccountIndex] | None = None
 

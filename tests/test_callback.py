@@ -123,6 +123,18 @@ def test_without_the_setting(settings, post):
     assert post(EXAMPLE).status_code == 404
 
 
+def test_a_setting_that_is_changed_in_place_is_read_when_it_is_replaced(settings, post):
+    """As documented: to notice it at once, every callback would have to look at all accounts."""
+    secrets = [SECRET]
+    settings.PLUGCHAT = {"ACCOUNTS": {"default": {"WEBHOOK_SECRETS": secrets}}}
+    assert post(EXAMPLE).json() == {"status": "recorded"}
+    secrets[:] = ["another-secret-of-the-default-account"]
+    assert post(EXAMPLE, url=url_of(secrets[0])).status_code == 404
+    settings.PLUGCHAT = {**settings.PLUGCHAT}
+    assert post(EXAMPLE, url=url_of(secrets[0])).json() == {"status": "duplicate"}
+    assert post(EXAMPLE).status_code == 404
+
+
 # 405
 
 
