@@ -6,13 +6,15 @@ what was deleted stays deleted when the rest is left for another time.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.apps import apps
-from django.db import connections, models, router
+from django.db import IntegrityError, connections, models, router, transaction
+from django.db.models.deletion import Collector
 from django.utils.translation import gettext as _
 from rest_framework.exceptions import ParseError
 
@@ -41,6 +43,58 @@ _TEXTS = (
 )
 
 
+class Deletion(NamedTuple):
+    """How many rows were deleted, and the keys of those that are needed, with what needs them."""
+
+    deleted: int
+    needed: dict[Any, set[str]]
+
+
+def delete(rows: PlugChatQuerySet, keys: list[Any], *, dry_run: bool = False) -> Deletion:
+    """Delete those of the rows that have these keys; all but what a project's own tables need.
+
+    These may say ``PROTECT`` or ``RESTRICT``, also of what would be deleted along with ours, or leave it to the
+    database to refuse. The last is not known in a ``dry_run``.
+    """
+    chosen = rows.filter(pk__in=keys)
+    try:
+        if dry_run:
+            Collector(using=chosen.db).collect(chosen)
+            return Deletion(chosen.count(), {})
+        with transaction.atomic(using=chosen.db):
+            _total, by_model = chosen.delete()
+        # Not what a project's own models lost with them.
+        return Deletion(by_model.get(rows.model._meta.label, 0), {})
+    except IntegrityError as error:  # those of Django are kinds of it
+        needed = _needed(rows, keys)
+        if not needed and len(keys) == 1:
+            needed = {keys[0]: _labels(error)}
+    others = [key for key in keys if key not in needed]
+    # Where none is needed directly, they are halved until those are found that are.
+    middle = len(others) if needed else len(others) // 2
+    parts = [delete(rows, part, dry_run=dry_run) for part in (others[:middle], others[middle:]) if part]
+    for part in parts:
+        needed |= part.needed
+    return Deletion(sum(part.deleted for part in parts), needed)
+
+
+def _needed(rows: PlugChatQuerySet, keys: list[Any]) -> dict[Any, set[str]]:
+    """Which of them other models protect directly."""
+    needed: dict[Any, set[str]] = defaultdict(set)
+    for relation in rows.model._meta.get_fields(include_hidden=True):
+        if getattr(relation, "on_delete", None) in (models.PROTECT, models.RESTRICT):
+            name, model = relation.field.name, relation.related_model
+            of_keys = model._base_manager.using(rows.db).filter(**{f"{name}__pk__in": keys})
+            for key in of_keys.values_list(f"{name}__pk", flat=True).distinct():
+                needed[key].add(model._meta.label)
+    return dict(needed)
+
+
+def _labels(error: IntegrityError) -> set[str]:
+    by = (getattr(error, name, ()) for name in ("protected_objects", "restricted_objects"))
+    return {row._meta.label for rows in by for row in rows} or {_("another table")}
+
+
 # What is old
 
 
@@ -59,17 +113,11 @@ def old_rejected(before: datetime) -> RejectedCallbackQuerySet:
     return RejectedCallback.objects.for_writing().filter(last_received_at__lt=before)
 
 
-def delete_in_batches(rows: PlugChatQuerySet, *, by: str, batch_size: int) -> Iterator[int]:
-    """Delete them along the index of a field; yields how many with each batch."""
+def delete_in_batches(rows: PlugChatQuerySet, *, by: str, batch_size: int, dry_run: bool = False) -> Iterator[Deletion]:
+    """Delete them along the index of a field."""
     for batch in rows.only("pk", by).in_batches(batch_size, by=by):
         # Under their conditions still: meanwhile an event may have been dispatched again.
-        yield _delete(rows.filter(pk__in=[row.pk for row in batch]))
-
-
-def _delete(rows: models.QuerySet[Any]) -> int:
-    _total, by_model = rows.delete()
-    # Not what a project's own models lost with them.
-    return by_model.get(rows.model._meta.label, 0)
+        yield delete(rows, [row.pk for row in batch], dry_run=dry_run)
 
 
 def tell_sqlite() -> None:
@@ -152,16 +200,18 @@ def search(number: str) -> Iterator[Found]:
             yield Found(rows.model, len(batch), keys[mentions.Found.INTERNATIONAL], keys[mentions.Found.NATIONAL])
 
 
-def erase(model: type[models.Model], keys: list[Any]) -> int:
+def erase(model: type[models.Model], keys: list[Any], *, dry_run: bool = False) -> Deletion:
     """Delete rows; of the admin's history take the numbers only, so that it still says who did what."""
-    rows = PlugChatQuerySet(model).for_writing().filter(pk__in=keys)
+    rows = PlugChatQuerySet(model).for_writing()
+    if not keys:
+        return Deletion(0, {})
     if model in (DeliveryEvent, RejectedCallback):
-        return _delete(rows)
-    for entry in rows:
+        return delete(rows, keys, dry_run=dry_run)
+    for entry in () if dry_run else rows.filter(pk__in=keys):
         entry.object_repr = phones.mask_id(entry.object_repr)
         entry.change_message = phones.mask_id(entry.change_message)
         entry.save(update_fields=["object_repr", "change_message"])
-    return len(keys)
+    return Deletion(len(keys), {})
 
 
 def _found_in(row: Any, wanted: mentions.Wanted) -> mentions.Found:

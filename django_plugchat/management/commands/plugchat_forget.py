@@ -51,6 +51,7 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from None
         self.erased: dict[Any, int] = {}
         self.left: dict[Any, list[Any]] = {}
+        self.needed: dict[Any, dict[Any, set[str]]] = {}
         try:
             with progress(retention.size()) as step:
                 for found in retention.search(number):
@@ -66,11 +67,15 @@ class Command(BaseCommand):
                 "number spelled in words or in pictures."
             )
         )
+        if self.needed:
+            raise CommandError(self.why_needed())
 
     def take(self, found: retention.Found, *, national: bool, dry_run: bool) -> None:
         keys = found.international + (found.national if national else [])
-        count = len(keys) if dry_run or not keys else retention.erase(found.model, keys)
-        self.erased[found.model] = self.erased.get(found.model, 0) + count
+        done = retention.erase(found.model, keys, dry_run=dry_run)
+        self.erased[found.model] = self.erased.get(found.model, 0) + done.deleted
+        if done.needed:
+            self.needed.setdefault(found.model, {}).update(done.needed)
         self.left.setdefault(found.model, []).extend([] if national else found.national)
 
     def lines(self, *, dry_run: bool) -> list[str]:
@@ -104,7 +109,6 @@ class Command(BaseCommand):
             ]
         for model, keys in self.left.items():
             if keys:
-                named = ", ".join(map(str, keys[:_MOST_NAMED])) + (", …" if len(keys) > _MOST_NAMED else "")
                 lines.append(
                     ngettext(
                         "Left %(count)d row of “%(model)s” that holds the number without its country, which may be "
@@ -113,6 +117,29 @@ class Command(BaseCommand):
                         "somebody else's abroad: %(keys)s. --national erases them too.",
                         len(keys),
                     )
-                    % {"count": len(keys), "model": model._meta.verbose_name_plural, "keys": named}
+                    % {"count": len(keys), "model": model._meta.verbose_name_plural, "keys": _named(keys)}
                 )
         return lines
+
+    def why_needed(self) -> str:
+        count = sum(map(len, self.needed.values()))
+        rows = "; ".join(
+            _("“%(model)s” %(keys)s (needed by %(needed_by)s)")
+            % {
+                "keys": _named(sorted(keys)),
+                "model": model._meta.verbose_name_plural,
+                "needed_by": ", ".join(sorted(set().union(*keys.values()))),
+            }
+            for model, keys in self.needed.items()
+        )
+        return ngettext(
+            "%(count)d row can't be erased, because rows of other tables need it: %(rows)s. Delete those rows, or take "
+            "the reference out of them, and run this again.",
+            "%(count)d rows can't be erased, because rows of other tables need them: %(rows)s. Delete those rows, or "
+            "take the references out of them, and run this again.",
+            count,
+        ) % {"count": count, "rows": rows}
+
+
+def _named(keys: list[Any]) -> str:
+    return ", ".join(map(str, keys[:_MOST_NAMED])) + (", …" if len(keys) > _MOST_NAMED else "")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -11,6 +12,7 @@ from django.utils.translation import gettext_noop, ngettext
 from django_plugchat import retention
 from django_plugchat.conf import app_settings
 from django_plugchat.management.progress import progress
+from django_plugchat.models import DeliveryEvent, RejectedCallback
 
 # One parameter each, of which SQLite takes 32,766.
 _LARGEST_BATCH = 10_000
@@ -53,22 +55,34 @@ class Command(BaseCommand):
             raise CommandError(_("%(days)d days ago is no date to delete by.") % {"days": days})
         events = retention.old_events(before, include_pending=include_pending)
         rejected = retention.old_rejected(before)
-        deleted_events = deleted_rejected = 0
+        counts = {DeliveryEvent: 0, RejectedCallback: 0}
+        needed, needed_by = 0, set[str]()
+        in_batches = partial(retention.delete_in_batches, batch_size=batch_size, dry_run=dry_run)
+        deletions = {
+            DeliveryEvent: in_batches(events, by="received_at"),
+            RejectedCallback: in_batches(rejected, by="pk"),
+        }
         try:
-            if dry_run:
-                deleted_events, deleted_rejected = events.count(), rejected.count()
-            else:
-                with progress(events.count() + rejected.count()) as step:
-                    for count in retention.delete_in_batches(events, by="received_at", batch_size=batch_size):
-                        deleted_events += count
-                        step(count)
-                    for count in retention.delete_in_batches(rejected, by="pk", batch_size=batch_size):
-                        deleted_rejected += count
-                        step(count)
+            with progress(events.count() + rejected.count()) as step:
+                for model, of_model in deletions.items():
+                    for deletion in of_model:
+                        counts[model] += deletion.deleted
+                        needed += len(deletion.needed)
+                        needed_by = needed_by.union(*deletion.needed.values())
+                        step(deletion.deleted + len(deletion.needed))
         except KeyboardInterrupt:
-            self._print(deleted_events, deleted_rejected, dry_run=dry_run)
+            self._print(*counts.values(), dry_run=dry_run)
             raise CommandError(_("Interrupted. Run it again for the rest."), returncode=130) from None
-        self._print(deleted_events, deleted_rejected, dry_run=dry_run)
+        self._print(*counts.values(), dry_run=dry_run)
+        if needed:
+            self.stdout.write(
+                ngettext(
+                    "Kept %(count)d old row that rows of other tables need: %(needed_by)s.",
+                    "Kept %(count)d old rows that rows of other tables need: %(needed_by)s.",
+                    needed,
+                )
+                % {"count": needed, "needed_by": ", ".join(sorted(needed_by))}
+            )
         kept = 0 if include_pending else retention.old_but_pending_events(before).count()
         if kept:
             self.stdout.write(
