@@ -15,6 +15,7 @@ from django.utils import timezone
 from django_plugchat.models import DeliveryEvent, RejectedCallback
 
 from .notations import NUMBER, SOMEBODY_ELSE
+from .people import EVENTS, person, select, submit, text_of
 from .rows import event, events, rejected
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -181,3 +182,14 @@ def test_a_batch_that_is_needed_as_a_whole_costs_few_statements(keep, django_ass
     with django_assert_max_num_queries(30):
         lines, _failure = run("plugchat_prune")
     assert "Kept 100 old rows" in lines[2]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_admin_deletes_past_what_is_needed(keep, way):
+    rows = events(5)
+    keep(way, rows[2])
+    client = person("view_deliveryevent", "delete_deliveryevent")
+    page = submit(client, select(client, EVENTS, "delete_selected", *rows), EVENTS)
+    assert "4 were deleted" in text_of(page)
+    assert "1 stays" in text_of(page)
+    assert left() == [rows[2].pk]

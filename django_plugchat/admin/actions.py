@@ -18,7 +18,6 @@ from django.contrib.admin.utils import model_ngettext
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import BadRequest, PermissionDenied, ValidationError
 from django.db.models import Q
-from django.db.models.deletion import ProtectedError, RestrictedError
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -26,7 +25,7 @@ from django.utils import timezone
 from django.utils.translation import gettext, ngettext, pgettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
-from django_plugchat import dispatch, sweeps, tasks, times
+from django_plugchat import dispatch, retention, sweeps, tasks, times
 from django_plugchat.admin.base import ReadOnlyAdmin
 from django_plugchat.conf import app_settings
 from django_plugchat.models import DeliveryEvent
@@ -188,25 +187,20 @@ class BoundedDeletion(ReadOnlyAdmin):
         return text % {"count": count, "name": model_ngettext(self.opts, count)}
 
     def _delete(self, request: HttpRequest, batch: list[Any]) -> Counter[str]:
-        # With whatever a project's own models hang on them, and what it protects.
-        _deletable, _counts, forbidden, protected = self.get_deleted_objects(batch, request)
+        # With whatever a project's own models hang on them.
+        _deletable, _counts, forbidden, _protected = self.get_deleted_objects(batch, request)
         if forbidden:
             raise PermissionDenied
-        if protected:
-            return Counter(protected=len(batch))
-        rows = self.model._default_manager.for_writing().filter(pk__in=[row.pk for row in batch])
-        try:
-            _total, by_model = rows.delete()
-        except (ProtectedError, RestrictedError):
-            return Counter(protected=len(batch))
-        return Counter(deleted=by_model.get(self.model._meta.label, 0))
+        rows = self.model._default_manager.for_writing()
+        deletion = retention.delete(rows, [row.pk for row in batch])
+        return Counter(deleted=deletion.deleted, protected=len(deletion.needed))
 
 
 def _deleted(name: str, count: int) -> str:
     if name == "protected":
         return ngettext(
             "%(count)s stays: another model's rows need it.",
-            "%(count)s stay: another model's rows need some of them.",
+            "%(count)s stay: another model's rows need them.",
             count,
         ) % {"count": count}
     return ngettext("%(count)s was deleted.", "%(count)s were deleted.", count) % {"count": count}
