@@ -34,6 +34,8 @@ _PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 _ARGUMENTS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    # Days and months in the order of the page's language: the browser itself may speak no other than English.
+    "--enable-blink-features=LangAttributeAwareFormControlUI",
 )
 # A change of theme fades in; what is judged halfway has colours that nobody reads. Without ``preload`` axe makes no
 # stylesheets of its own, which the policy would keep out.
@@ -44,8 +46,9 @@ _AXE = """
         .then(() => axe.run({preload: false, resultTypes: ["violations"]}))
         .then(found => done(found.violations), error => done([{id: String(error), nodes: []}]));
 """
-_WIDER_THAN_THE_WINDOW = """
-    return [document.documentElement, ...document.querySelectorAll(".results")]
+_WIDER_THAN_ITS_BOX = """
+    const cards = ".results, .plugchat-section, .plugchat-account, .plugchat-confirm, .plugchat-empty";
+    return [document.documentElement, ...document.querySelectorAll(cards)]
         .filter(box => box.scrollWidth > box.clientWidth)
         .map(box => `${box.className || "page"}: ${box.scrollWidth} > ${box.clientWidth}`);
 """
@@ -166,8 +169,9 @@ class Browser(webdriver.Chrome):
             for node in rule["nodes"]
         ]
 
-    def wider_than_the_window(self) -> list[str]:
-        return list(self.execute_script(_WIDER_THAN_THE_WINDOW))
+    def wider_than_its_box(self) -> list[str]:
+        """Boxes out of which something juts: the window, a list, a card."""
+        return list(self.execute_script(_WIDER_THAN_ITS_BOX))
 
     def complaints(self) -> list[str]:
         """The console's errors since it was asked last: what failed, what is missing, what the policy keeps out."""

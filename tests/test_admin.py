@@ -16,7 +16,7 @@ from django_plugchat.admin import base, filters, progress
 from django_plugchat.models import DeliveryEvent
 
 from .payloads import EXAMPLE, SECRET, SECRET_OF_NORTE
-from .people import EVENTS, REGISTRATIONS, REJECTED, person, select, text_of
+from .people import EVENTS, OVERVIEW, REGISTRATIONS, REJECTED, person, select, text_of
 from .rows import event, events, rejected, status
 
 pytestmark = pytest.mark.django_db
@@ -50,6 +50,33 @@ def cell(response, row, name):
     page = response.content.decode()
     (line,) = re.findall(rf"<tr>(?:(?!</tr>).)*?/{row.pk}/change/.*?</tr>", page, re.DOTALL)
     return " ".join(re.sub(r"<[^>]*>", " ", re.search(rf"field-{name}[^>]*>(.*?)</t[dh]>", line, re.DOTALL)[1]).split())
+
+
+# Where one is
+
+
+@pytest.mark.parametrize(
+    ("url", "title"),
+    [(EVENTS, "Messages"), (REJECTED, "Rejected callbacks"), (REGISTRATIONS, "Registrations")],
+)
+def test_the_lists_say_what_they_hold(admin_client, url, title):
+    """Django's own title asks to select a row to view."""
+    assert f"<h1>{title}</h1>" in admin_client.get(url).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("url", "action", "way"),
+    [
+        (f"{EVENTS}chart/", "", ["/admin/", "/admin/django_plugchat/", EVENTS]),
+        (OVERVIEW, "", ["/admin/", "/admin/django_plugchat/"]),
+        (EVENTS, "delete_selected", ["/admin/", "/admin/django_plugchat/", EVENTS]),
+    ],
+)
+def test_pages_of_our_own_lead_back_like_those_of_django(admin_client, url, action, way):
+    response = select(admin_client, url, action, event()) if action else admin_client.get(url)
+    (breadcrumbs,) = re.findall(r'<ol class="breadcrumbs.*?</ol>', response.content.decode(), re.DOTALL)
+    assert re.findall(r'href="(.*?)"', breadcrumbs) == way
+    assert re.findall(r'aria-current="page">(.*?)<', breadcrumbs) == [response.context["title"]]
 
 
 # Read-only

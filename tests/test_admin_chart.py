@@ -51,6 +51,13 @@ def clickjacking_middleware(settings):
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django.middleware.clickjacking.XFrameOptionsMiddleware"]
 
 
+@pytest.mark.parametrize(("language", "label"), [("en", "03/09/2026"), ("pt-br", "09/03/2026")])
+def test_days_are_written_as_in_the_list(viewer, language, label):
+    """Not as "9 de Março": Django's months have a capital in Portuguese."""
+    response = viewer.get(CHART, {"received_to": "2026-03-09"}, headers={"accept-language": language})
+    assert response.context["chart"].bars[-1].label == label
+
+
 def test_thirty_days_are_counted_by_day(viewer):
     today = times.start_of(timezone.localdate())
     events(3, received_at=today)

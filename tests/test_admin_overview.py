@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
 from django.utils import timezone
 
+from django_plugchat import status
 from django_plugchat.admin import overview
 from django_plugchat.conf import secret_id
 from django_plugchat.models import Registration
@@ -51,7 +53,7 @@ def test_all_is_well(plugchat, settings):
     page = person("view_deliveryevent").get(OVERVIEW)
     text = text_of(page)
     assert "Nothing needs a person" in text
-    assert "registered 3 days ago" in text
+    assert "Registered 3 days ago" in text
     assert " open>" not in page.content.decode()
     plugchat(ACCOUNTS={"norte": settings.PLUGCHAT["ACCOUNTS"]["norte"]})
     event(account="old", received_at=timezone.now() - timedelta(days=10))
@@ -71,6 +73,17 @@ def test_what_needs_a_person_comes_first_with_what_to_do():
     text = text_of(page)
     assert "1 thing needs a person" in text
     assert "python manage.py plugchat_set_webhook --account norte" in text
+
+
+def test_each_rule_has_a_name_that_people_read():
+    assert list(overview.NAMES) == re.findall(r"^``(\w+)``$", status.__doc__, re.MULTILINE)
+    event(dispatch_status=Status.EXHAUSTED)
+    page = person("view_deliveryevent").get(OVERVIEW, headers={"accept-language": "pt-br"})
+    (marks,) = re.findall(r"<strong>Loja Centro.*?</summary>", page.content.decode(), re.DOTALL)
+    assert "tentativas esgotadas" in marks
+    assert "exhausted" not in marks
+    # By which the runbook has it.
+    assert "(exhausted)" in text_of(page)
 
 
 def test_findings_lead_to_their_rows():

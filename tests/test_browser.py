@@ -58,8 +58,8 @@ def rows():
     for minutes, outcome in enumerate(("received", "read", "played")):
         status(outcome, "M", occurred_at=now + timedelta(minutes=minutes))
     event(zaap_id="G", message_id="G", phone="120363019502650977-group")
-    for participant in ("5511999999999", "5521988888888"):
-        status("read", "G", phone="120363019502650977-group", participant=participant)
+    for outcome, participant in (("received", "5511999999999"), ("played", "5521988888888")):
+        status(outcome, "G", phone="120363019502650977-group", participant=participant)
     event(zaap_id="FAILED", custom_id="order-7", outcome="failed", error="Phone number does not exist")
     event(zaap_id="A" * 255, custom_id="b" * 255, outcome="failed", error="c" * 500, payload={"long": "d" * 500})
     for dispatch_status in Status:
@@ -120,7 +120,7 @@ def findings(browser):
     found = []
     for width, theme in product((LAPTOP, PHONE), (LIGHT, DARK)):
         browser.look(width, theme)
-        wrong = [*browser.violations(), *browser.wider_than_the_window()]
+        wrong = [*browser.violations(), *browser.wider_than_its_box()]
         found += [(width, theme, text) for text in wrong]
     return found
 
@@ -128,7 +128,7 @@ def findings(browser):
 @pytest.mark.parametrize("language", ["en", "pt-br"])
 @pytest.mark.parametrize("page", PAGES)
 def test_everybody_can_use_it_at_any_width(browser, rows, page, language):
-    """axe-core finds nothing, and nothing is wider than the window, beside Django's open sidebar too."""
+    """axe-core finds nothing, and nothing is wider than its card or the window, beside Django's open sidebar too."""
     browser.speak(language)
     open_page(browser, page)
     assert browser.find("html").get_attribute("lang") == language

@@ -94,7 +94,7 @@ class Chart:
         return [start + timedelta(hours=n) for n in range(int((end - start) / timedelta(hours=1)))]
 
     def draw_axis(self) -> None:
-        day_format = "H:i" if self.by_hour else "MONTH_DAY_FORMAT"
+        day_format = "H:i" if self.by_hour else "SHORT_DATE_FORMAT"
         self.bars = [
             Bar(start, date_format(times.local(start), day_format), x=number * (BAR + GAP))
             for number, start in enumerate(self._starts())

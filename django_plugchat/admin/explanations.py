@@ -37,7 +37,7 @@ MEANINGS = {
     _Outcome.PLAYED: _("The contact played the audio or video."),
 }
 
-IN_GROUP = _("This is so for at least one participant of the group. Below is how far it has come for whom.")
+IN_GROUP = _("This is so for at least one participant of the group. Below is how far it has come for each of them.")
 
 #: What each kind of failure means, and what to do.
 FAILURES: dict[str, tuple[Any, Any]] = {

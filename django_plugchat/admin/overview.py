@@ -11,12 +11,30 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
 
 from django_plugchat.figures import describe
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.status import AccountStatus, Finding, statuses
 
 ACCOUNTS_ON_A_PAGE = 25
+
+#: Each rule of ``status``, in a few words.
+NAMES = {
+    "never_called": _("never called"),
+    "silent_since_registered": _("silent since it was registered"),
+    "silent": _("silent"),
+    "failures": _("many failures"),
+    "overdue": _("late dispatches"),
+    "waiting": _("the queue stands still"),
+    "exhausted": _("dispatches given up"),
+    "retrying": _("a receiver fails"),
+    "rejected": _("rejected callbacks"),
+    "rejected_full": _("no room for rejected callbacks"),
+    "retiring_secret": _("retiring secret in use"),
+    "unknown_secret": _("unknown secret in use"),
+    "no_receiver": _("no receiver was connected"),
+}
 
 #: Where the rows are that a finding is about: the model, and what its list is filtered by.
 ROWS = {
@@ -60,7 +78,12 @@ def page(model_admin: Any, request: HttpRequest) -> HttpResponse:
                 "status": account,
                 "lines": [*describe(account.figures), *map(str, account.other_secrets)],
                 "findings": [
-                    {"finding": finding, "rows": _rows(model_admin, request, account, finding)}
+                    {
+                        "finding": finding,
+                        "name": NAMES[finding.name],
+                        "words": finding.command.split(" "),
+                        "rows": _rows(model_admin, request, account, finding),
+                    }
                     for finding in account.findings
                 ],
             }

@@ -12,7 +12,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.utils.html import format_html_join
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
@@ -110,10 +110,11 @@ class RejectedCallbackAdmin(BoundedDeletion):
     def repeated(self, rejected: RejectedCallback) -> Any:
         if rejected.times_received == 1:
             return ""
-        return gettext("%(times)d times, last on %(when)s") % {
+        text = gettext("%(times)d times, last on %(when)s") % {
             "times": rejected.times_received,
             "when": times.shown(rejected.last_received_at),
         }
+        return format_html('<span class="plugchat-repeated">{}</span>', text)
 
     @admin.display(description=_("what to do"))
     def advice(self, rejected: RejectedCallback) -> Any:
