@@ -79,6 +79,15 @@ def test_pages_of_our_own_lead_back_like_those_of_django(admin_client, url, acti
     assert re.findall(r'aria-current="page">(.*?)<', breadcrumbs) == [response.context["title"]]
 
 
+def test_choosing_an_action_is_asked_for_in_words(admin_client):
+    event()
+    page = admin_client.get(EVENTS, headers={"accept-language": "pt-br"}).content.decode()
+    (choices,) = re.findall(r'<select name="action".*?</select>', page, re.DOTALL)
+    labels = re.findall(r"<option[^>]*>(.*?)</option>", choices)
+    assert labels[0] == "Escolha uma ação"
+    assert "Processar de novo" in labels
+
+
 # Read-only
 
 

@@ -134,7 +134,12 @@ class ReadOnlyAdmin(_ModelAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         # Django's own title asks to select a row, and there is nothing to change.
         title = capfirst(self.opts.verbose_name_plural)
-        return super().changelist_view(request, {"title": title, **(extra_context or {})})
+        response = super().changelist_view(request, {"title": title, **(extra_context or {})})
+        if form := (getattr(response, "context_data", None) or {}).get("action_form"):
+            # Django says dashes, and since 6.1 "Select an option", which is not translated into Portuguese.
+            field = form.fields["action"]
+            field.choices = [(name, label if name else _("Choose an action")) for name, label in field.choices]
+        return response
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         # On the row, since what a column shows depends on who reads it.
