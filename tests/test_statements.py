@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, OperationalError, connection, connections, transaction
+from django.db import IntegrityError, OperationalError, connection, connections, models, transaction
 from django.db.models.signals import pre_save
 from django.db.models.sql import InsertQuery
 from django.utils import timezone
+from django.utils.translation import gettext_lazy
 
 from django_plugchat import statements
 from django_plugchat.models import DeliveryEvent, RejectedCallback
@@ -76,6 +77,7 @@ def columns(pk: Any) -> dict[str, Any]:
         {"payload": [], "error": "", "custom_id": "", "times_received": 2**31 - 1, "dispatch_attempts": 32767},
         {"payload": {}, "received_at": datetime(2026, 2, 15, 2, 30, tzinfo=UTC)},
         {"payload": "text", "phone": "'; DROP TABLE django_plugchat_deliveryevent; --"},
+        {"outcome": DeliveryEvent.Outcome.FAILED, "account": gettext_lazy("Sent"), "error_code": 131026},
     ],
 )
 def test_each_column_is_as_saving_would_write_it(changes):
@@ -88,6 +90,18 @@ def test_each_column_is_as_saving_would_write_it(changes):
         assert columns(event.pk) == columns(saved.pk) | own
         assert DeliveryEvent.objects.get(pk=event.pk).payload == saved.payload
         assert (event._state.adding, event._state.db) == (False, "default")
+
+
+def test_a_field_of_another_class_prepares_its_values(monkeypatch):
+    class Capitals(models.CharField):
+        def get_prep_value(self, value: Any) -> Any:
+            return str(value).upper()
+
+    monkeypatch.setattr(DeliveryEvent._meta.get_field("account"), "__class__", Capitals)
+    monkeypatch.setattr(statements, "_compiled", {})
+    event = new_event(account="norte")
+    statements.insert(event, "default")
+    assert columns(event.pk)["account"] == "NORTE"
 
 
 def test_each_column_without_time_zones(settings):
