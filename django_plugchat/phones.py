@@ -126,6 +126,8 @@ def normalise(phone: str) -> str:
     A number is its international digits; a group or channel the digits of its id, which are more than a number has; an
     old group the number of who created it; a privacy id its digits with ``@lid``.
     """
+    if not phone:
+        return ""
     identity = identify(phone)
     suffix = "@lid" if identity.kind == "lid" else ""
     return identity.digits[: _MAX_STORED - len(suffix)] + suffix if identity.digits else ""
