@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import enum
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any, TypeGuard
 
@@ -76,15 +76,16 @@ def uses_default_dispatcher() -> bool:
     return app_settings.dispatcher == default
 
 
-def opening_state(now: datetime, *, claimed: bool) -> dict[str, Any]:
-    """The dispatch fields of an event about to be stored; ``claimed`` by the process that stores it, or pending."""
+def opening_state(is_claimed: Callable[[], bool]) -> dict[str, Any]:
+    """The dispatch fields of an event about to be stored: claimed by the process that stores it, or pending."""
     # Another dispatcher's workers may have receivers that this process does not import.
     if uses_default_dispatcher() and not has_receivers():
         return {"dispatch_status": _Status.NONE.value, "dispatch_attempts": 0, "dispatch_due_at": None}
+    claimed = is_claimed()
     return {
         "dispatch_status": (_Status.RUNNING if claimed else _Status.PENDING).value,
         "dispatch_attempts": int(claimed),
-        "dispatch_due_at": now + lease(),
+        "dispatch_due_at": timezone.now() + lease(),
     }
 
 

@@ -58,9 +58,7 @@ def record(callbacks: Iterable[Callback], receipt: Receipt) -> list[DeliveryEven
     callbacks = list(callbacks)
     # One event that is committed at once, and whose receivers would run here in any case: storing it is the claim. Of
     # several, the leases would run out before their turn.
-    state = dispatch.opening_state(
-        timezone.now(), claimed=is_outermost and len(callbacks) == 1 and tasks.would_run_at_once()
-    )
+    state = dispatch.opening_state(lambda: is_outermost and len(callbacks) == 1 and tasks.would_run_at_once())
     # In one order for all, so that two callbacks never wait for each other's rows.
     events = sorted((_event(callback, receipt, state) for callback in callbacks), key=lambda event: event.fingerprint)
     try:
