@@ -68,6 +68,10 @@ class KeyField(serializers.Field[Any, Any, Any, Any]):
         return self.default
 
 
+class ChoiceField(KeyField, serializers.ChoiceField):
+    """One of a few strings."""
+
+
 class TextOrIntegerField(KeyField):
     """An id or a number, kept to the letter. The provider documents strings; integers are taken as their digits."""
 
@@ -138,14 +142,33 @@ class MommentField(KeyField):
         return times.from_timestamp(seconds) if _EARLIEST <= seconds <= time.time() + _DAY else None
 
 
-class DeliveryCallbackSerializer(serializers.Serializer[Any]):
+class CallbackSerializer(serializers.Serializer[Any]):
+    """Keys and their fields, and no more: DRF's own loop also looks for methods and nested sources of each of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.keys = tuple((key, str(field.source), field.run_validation) for key, field in self.fields.items())
+
+    def to_internal_value(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        values, errors = {}, {}
+        for key, source, validated in self.keys:
+            try:
+                values[source] = validated(data.get(key, serializers.empty))
+            except serializers.ValidationError as error:
+                errors[key] = error.detail
+        if errors:
+            raise serializers.ValidationError(errors)
+        return values
+
+
+class DeliveryCallbackSerializer(CallbackSerializer):
     """Validates one ``DeliveryCallback``. Source of the fields: the provider's page "Ao enviar" (on-message-send)
     for the first four, live traffic for the rest. Unknown keys are left to the payload.
     """
 
     phone = TextOrIntegerField(max_length=64)
     zaapId = TextOrIntegerField(source="zaap_id", max_length=255)  # noqa: N815
-    type = serializers.ChoiceField(
+    type = ChoiceField(
         choices=[provider.DELIVERY_CALLBACK], error_messages={"invalid_choice": _("Not “DeliveryCallback”.")}
     )
     customId = TextOrIntegerField(source="custom_id", max_length=255, default="")  # noqa: N815
@@ -156,10 +179,10 @@ class DeliveryCallbackSerializer(serializers.Serializer[Any]):
     momment = MommentField(source="occurred_at", default=None)
 
 
-class MessageStatusCallbackSerializer(serializers.Serializer[Any]):
+class MessageStatusCallbackSerializer(CallbackSerializer):
     """Validates one ``MessageStatusCallback``. Source: Z-API's documentation; its old page names ``id`` for ``ids``."""
 
-    status = serializers.ChoiceField(
+    status = ChoiceField(
         choices=list(provider.OUTCOME_BY_STATUS),
         # DRF's own message would quote the value.
         error_messages={"invalid_choice": _("Not the name of a status.")},
