@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import zlib
 from contextlib import suppress
 from io import BytesIO
@@ -85,7 +84,7 @@ def coding_of(request: HttpRequest) -> str:
 
 def _declared_length(request: HttpRequest) -> int | None:
     declared = request.META.get("CONTENT_LENGTH") or ""
-    if not re.fullmatch(r"[0-9]+", declared):
+    if not (declared.isascii() and declared.isdecimal()):
         return None
     return int(declared[:20])  # more digits than any length, and fewer than Python converts
 

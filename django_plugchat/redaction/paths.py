@@ -13,7 +13,6 @@ CREDENTIAL = "HTTP_Z_API_TOKEN"
 _CREDENTIAL_HEADER = b"z-api-token"
 
 _CALLBACK_SEGMENT = re.compile(r"(?:\A|/)callback(?=/|\Z)")
-_PATH_KEYS = ("RAW_URI", "REQUEST_URI")
 
 
 def hidden_path(path: str) -> str:
@@ -32,13 +31,13 @@ def hide_secret(request: HttpRequest) -> None:
     request.path = hidden_path(request.path)
     request.path_info = hidden_path(request.path_info)
     meta = request.META
+    paths = {"PATH_INFO": request.path_info, "RAW_URI": request.path, "REQUEST_URI": request.path}
     for key, value in meta.items():
-        if key == "PATH_INFO":
-            meta[key] = request.path_info
-        elif key in _PATH_KEYS:
-            meta[key] = request.path
-        elif value.__class__ is str:
-            meta[key] = _hidden_header(value)
+        if key in paths:
+            meta[key] = paths[key]
+        elif value.__class__ is str and ("callback" in value or "%" in value):
+            # Proxies repeat the path in headers of their own.
+            meta[key] = redact(value)
     meta.pop(CREDENTIAL, None)
     # Read from META when somebody asks for them again.
     request.__dict__.pop("headers", None)
@@ -46,15 +45,13 @@ def hide_secret(request: HttpRequest) -> None:
     if scope is not None:
         scope["path"], scope["raw_path"] = request.path, request.path.encode()
         scope["headers"] = [
-            (name, _hidden_header(value.decode("latin-1")).encode("latin-1"))
+            (
+                name,
+                redact(value.decode("latin-1")).encode("latin-1") if b"callback" in value or b"%" in value else value,
+            )
             for name, value in scope["headers"]
             if name.lower() != _CREDENTIAL_HEADER
         ]
-
-
-def _hidden_header(value: str) -> str:
-    # Proxies repeat the path in headers of their own.
-    return redact(value) if "callback" in value or "%" in value else value
 
 
 def is_callback(request: HttpRequest) -> bool:
