@@ -138,9 +138,8 @@ def update(model: type[models.Model], alias: str, changes: dict[str, Any], where
     def assignments(values: dict[str, Any], separator: str) -> str:
         return separator.join(f"{_column(model, name, connection)} = %s" for name in values)
 
-    return _execute_update(
-        model, connection, assignments(changes, ", "), assignments(where, " AND "), [*changes.items(), *where.items()]
-    )
+    params = [_prepared(model, name, value, connection) for name, value in [*changes.items(), *where.items()]]
+    return _execute_update(model, connection, assignments(changes, ", "), assignments(where, " AND "), params)
 
 
 def count_again(
@@ -156,30 +155,32 @@ def count_again(
         f"{last} = CASE WHEN {last} < %s THEN %s ELSE {last} END",
         *(f"{_column(model, name, connection)} = %s" for name in changes),
     ]
+    moment = _prepared(model, "last_received_at", last_received_at, connection)
     params = [
-        ("times_received", times),
-        ("last_received_at", last_received_at),
-        ("last_received_at", last_received_at),
-        *changes.items(),
-        ("fingerprint", fingerprint),
+        _prepared(model, "times_received", times, connection),
+        moment,
+        moment,
+        *(_prepared(model, name, value, connection) for name, value in changes.items()),
+        _prepared(model, "fingerprint", fingerprint, connection),
     ]
     where = f"{_column(model, 'fingerprint', connection)} = %s"
     return _execute_update(model, connection, ", ".join(assignments), where, params)
 
 
-def _execute_update(
-    model: type[models.Model], connection: Any, assignments: str, where: str, params: list[tuple[str, Any]]
-) -> int:
+def _execute_update(model: type[models.Model], connection: Any, assignments: str, where: str, params: list[Any]) -> int:
     table = connection.ops.quote_name(model._meta.db_table)
-    prepared = [_field(model, name).get_db_prep_save(value, connection) for name, value in params]
     with connection.cursor() as cursor:
-        cursor.execute(f"UPDATE {table} SET {assignments} WHERE {where}", prepared)  # noqa: S608  # names, no values
+        cursor.execute(f"UPDATE {table} SET {assignments} WHERE {where}", params)  # noqa: S608  # names, no values
         updated: int = cursor.rowcount
     return updated
 
 
 def _field(model: type[models.Model], name: str) -> Any:
     return model._meta.pk if name == "pk" else model._meta.get_field(name)
+
+
+def _prepared(model: type[models.Model], name: str, value: Any, connection: Any) -> Any:
+    return _field(model, name).get_db_prep_save(value, connection)
 
 
 def _column(model: type[models.Model], name: str, connection: Any) -> str:
