@@ -38,6 +38,8 @@ class _Insert(NamedTuple):
     sql: str
     #: With the class of values that need no preparation.
     fields: tuple[tuple[models.Field[Any, Any], type | None], ...]
+    #: Of the parameters, where they are not told by their position.
+    names: tuple[str, ...]
     returns_key: bool
 
 
@@ -99,10 +101,12 @@ def _execute_insert(event: DeliveryEvent, connection: Any, on_conflict: OnConfli
     if compiled is None:
         compiled = _compiled[key] = _compile(event, connection, on_conflict)
     values = event.__dict__
-    params = [
+    params: Any = [
         value if (value := values[field.attname]).__class__ is as_it_is else field.get_db_prep_save(value, connection)
         for field, as_it_is in compiled.fields
     ]
+    if compiled.names:
+        params = dict(zip(compiled.names, params, strict=True))
     with connection.cursor() as cursor:
         cursor.execute(compiled.sql, params)
         if compiled.returns_key:
@@ -127,8 +131,13 @@ def _compile(event: DeliveryEvent, connection: BaseDatabaseWrapper, on_conflict:
     returns_key = connection.features.can_return_columns_from_insert
     compiler.returning_fields = [meta.pk] if returns_key else None
     ((sql, _params),) = compiler.as_sql()
+    names: tuple[str, ...] = ()
+    if connection.vendor == "sqlite":
+        # Django looks for each "%s" with a regular expression, every time; names it formats.
+        names = tuple(str(number) for number in range(len(fields)))
+        sql %= tuple(f"%({name})s" for name in names)
     # By the class itself: one derived from it may do more.
-    return _Insert(sql, tuple((field, _WRITTEN_AS_IT_IS.get(type(field))) for field in fields), returns_key)
+    return _Insert(sql, tuple((field, _WRITTEN_AS_IT_IS.get(type(field))) for field in fields), names, returns_key)
 
 
 def update(model: type[models.Model], alias: str, changes: dict[str, Any], where: dict[str, Any]) -> int:
