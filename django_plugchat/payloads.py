@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from codecs import BOM_UTF8
 from typing import Any
 
 from django.utils.translation import gettext_lazy as _
@@ -34,7 +35,7 @@ def parse(body: bytes, *, is_whole: bool = True) -> Any:
     if not is_whole:
         raise ParseError(_("The body is not what its Content-Encoding says."), code="encoding")
     try:
-        return _DECODER.decode(body.decode("utf-8-sig"))
+        return _DECODER.decode(body.removeprefix(BOM_UTF8).decode())
     except (ValueError, RecursionError):
         raise ParseError(_("The body is not JSON in UTF-8."), code="not_json") from None
 
