@@ -128,7 +128,8 @@ def _compile(event: DeliveryEvent, connection: BaseDatabaseWrapper, on_conflict:
     query = InsertQuery(DeliveryEvent, on_conflict=on_conflict)
     query.insert_values(fields, [event])
     compiler = query.get_compiler(connection=connection)
-    returns_key = connection.features.can_return_columns_from_insert
+    # The others tell it without a row to fetch, which takes a tenth of the INSERT's time on MariaDB.
+    returns_key = connection.vendor == "postgresql"
     compiler.returning_fields = [meta.pk] if returns_key else None
     ((sql, _params),) = compiler.as_sql()
     names: tuple[str, ...] = ()

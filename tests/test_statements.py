@@ -149,11 +149,7 @@ def test_what_a_column_refuses_is_never_changed(changes):
     assert not DeliveryEvent.objects.exists()
 
 
-@pytest.mark.skipif(connection.vendor == "postgresql", reason="always returns them")
-def test_a_database_that_returns_no_keys(monkeypatch):
-    """As SQLite before 3.35, and MySQL."""
-    monkeypatch.setattr(connection.features, "can_return_columns_from_insert", False)
-    monkeypatch.setattr(statements, "_compiled", {})
+def test_the_key_is_that_of_the_row():
     event, other = new_event(), new_event(fingerprint="b" * 64)
     assert statements.insert_unless_known(event, "default")
     assert event.pk == DeliveryEvent.objects.get().pk
