@@ -35,9 +35,8 @@ def hide_secret(request: HttpRequest) -> None:
     for key, value in meta.items():
         if key in paths:
             meta[key] = paths[key]
-        elif value.__class__ is str and ("callback" in value or "%" in value):
-            # Proxies repeat the path in headers of their own.
-            meta[key] = redact(value)
+        elif value.__class__ is str:
+            meta[key] = _hidden_header(value)
     meta.pop(CREDENTIAL, None)
     # Read from META when somebody asks for them again.
     request.__dict__.pop("headers", None)
@@ -45,13 +44,15 @@ def hide_secret(request: HttpRequest) -> None:
     if scope is not None:
         scope["path"], scope["raw_path"] = request.path, request.path.encode()
         scope["headers"] = [
-            (
-                name,
-                redact(value.decode("latin-1")).encode("latin-1") if b"callback" in value or b"%" in value else value,
-            )
+            (name, _hidden_header(value.decode("latin-1")).encode("latin-1"))
             for name, value in scope["headers"]
             if name.lower() != _CREDENTIAL_HEADER
         ]
+
+
+def _hidden_header(value: str) -> str:
+    # Proxies repeat the path in headers of their own.
+    return redact(value) if "callback" in value or "%" in value else value
 
 
 def is_callback(request: HttpRequest) -> bool:
