@@ -23,7 +23,8 @@ _OF_FIXED_LENGTH = re.compile(r"55[1-9]{2}[0-9]{8,9}|1[2-9][0-9]{9}", re.ASCII)
 _POSSIBLE = re.compile(r"1[2-9][0-9]{9}|7[0-9]{10}|55[1-9]{2}(?:9[0-9]{8}|[0-9]{8})|(?!1|7|55)[0-9]{8,13}", re.ASCII)
 # The same in groups, where a digit too many does not make it two.
 _POSSIBLE_IN_GROUPS = re.compile(r"1[2-9][0-9]{9}|(?!1)[0-9]{8,14}", re.ASCII)
-# How many digits a number has at most, with its country. Eleven may be one of Brazil without it, so none has fewer.
+# How many digits a number has at most, with its country. No entry is below 11, because so many digits may also be a
+# number of Brazil without its country.
 _LONGEST = 13
 _LONGEST_OF = {
     **dict.fromkeys(("1", "7", "33", "34", "51", "56", "591", "598"), 11),

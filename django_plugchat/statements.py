@@ -30,7 +30,8 @@ _MOST_DEADLOCKS = 4
 _READ_ONLY = {"25006", 1290, 1792, 1836}
 
 
-#: What these fields of Django write as it is. Most of a row is that, and asking each field costs more than validation.
+#: Values of exactly this class need no preparation by a field of exactly that class. Most values of a row are such, and
+#: asking each field would take longer than validating the callback.
 _WRITTEN_AS_IT_IS: dict[type, type] = {models.CharField: str, models.TextField: str, models.DateTimeField: NoneType}
 
 
@@ -38,7 +39,7 @@ class _Insert(NamedTuple):
     sql: str
     #: With the class of values that need no preparation.
     fields: tuple[tuple[models.Field[Any, Any], type | None], ...]
-    #: Of the parameters, where they are not told by their position.
+    #: Of the parameters, where the SQL has names for them; empty where it takes them by position.
     names: tuple[str, ...]
     returns_key: bool
 

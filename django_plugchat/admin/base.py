@@ -43,7 +43,8 @@ class AtLeast(int):
 class CappedPaginator(Paginator):  # type: ignore[type-arg]
     """Counts no further than ``MAX_COUNTED``: a COUNT of millions of rows takes longer than the page.
 
-    In the order of the page, and so along its index: without, PostgreSQL may begin at the table's other end.
+    In the page's order, and so along the same index. Without an order PostgreSQL may read the table from its beginning,
+    past millions of rows that don't match.
     """
 
     @cached_property

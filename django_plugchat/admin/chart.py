@@ -124,7 +124,7 @@ def chart(events: DeliveryEventQuerySet, *, since: date | None, until: date | No
 
 
 def _counts(events: DeliveryEventQuerySet, bars: list[Bar], ends: list[datetime]) -> Any:
-    """The events of each bar: one part for each, so that all are counted along an index, without the rows."""
+    """How many events each bar has. A query for each, in one union: so an index alone tells, without the rows."""
     counts = [
         events.filter(received_at__gte=bar.start, received_at__lt=end)
         .values(bar=Value(number))
@@ -135,7 +135,7 @@ def _counts(events: DeliveryEventQuerySet, bars: list[Bar], ends: list[datetime]
 
 
 def _add_failures(failed: DeliveryEventQuerySet, bars: list[Bar], ends: list[datetime]) -> list[tuple[str, str, int]]:
-    """Take what failed from what was sent; return the kinds."""
+    """Set how many failed, and take them from ``sent``, which counts both so far. Returns kind, label and count."""
     # Not Trunc: MariaDB needs time zone tables for it that are often not loaded.
     number = Case(
         *(When(received_at__lt=end, then=Value(n)) for n, end in enumerate(ends)), output_field=IntegerField()

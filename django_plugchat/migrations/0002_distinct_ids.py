@@ -2,9 +2,10 @@ from typing import Any
 
 from django.db import migrations
 
-# PostgreSQL estimates from a sample how many different values a column has. In millions of rows it finds thousands of
-# ids where there are millions, takes a query for one message for one of hundreds of rows, and compiles it for longer
-# than it runs. So it is told, as shares of the rows: statuses repeat the messageId, and have no zaapId or customId.
+# PostgreSQL estimates from a sample how many different values a column has. Of millions of rows a sample shows thousands
+# of ids where there are millions. So PostgreSQL expects hundreds of rows for one message, and spends far longer on
+# compiling such a query (JIT) than on running it. Here it is told how many different ids there are for each row. It is
+# less than one: statuses repeat the messageId, and have no zaapId or customId.
 SHARES = {"zaap_id": -0.25, "message_id": -0.25, "custom_id": -0.05}
 
 
