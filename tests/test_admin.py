@@ -295,7 +295,7 @@ def test_a_kind_of_failure_is_looked_for_among_the_newest_only(viewer, monkeypat
         event(zaap_id=f"{days}-DAYS-AGO", outcome="failed", error=error, received_at=now - timedelta(days=days))
     assert found(viewer, failure="number") == {"0-DAYS-AGO", "1-DAYS-AGO", "2-DAYS-AGO"}
     assert "For older ones" in text_of(viewer.get(EVENTS, {"failure": "number"}))
-    until = (now - timedelta(days=2)).date().isoformat()
+    until = timezone.localdate(now - timedelta(days=2)).isoformat()
     older = viewer.get(EVENTS, {"failure": "number", "received_to": until})
     assert {row.zaap_id for row in rows_of(older)} == {"2-DAYS-AGO", "3-DAYS-AGO"}
     assert "For older ones" not in text_of(older)
