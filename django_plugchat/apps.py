@@ -1,4 +1,4 @@
-from django.apps import AppConfig, apps
+from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
 
 
@@ -13,5 +13,3 @@ class DjangoPlugchatConfig(AppConfig):
 
         checks.register_checks()
         redaction.protect_django_logs()
-        if apps.is_installed("drf_spectacular"):
-            from django_plugchat import schema  # noqa: F401  # registers itself

@@ -17,10 +17,10 @@ from django.utils.functional import Promise
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 
-from django_plugchat import addresses
-from django_plugchat.addresses import GENERATOR, PRINTABLE, SECRET, URLCONF_LINE
 from django_plugchat.conf import DEFAULTS, app_settings
 from django_plugchat.redaction import redact
+from django_plugchat.registering import addresses
+from django_plugchat.registering.addresses import GENERATOR, PRINTABLE, SECRET, URLCONF_LINE
 
 SHORTEST_SECRET = 24
 LONGEST_ALIAS = 100

@@ -10,10 +10,14 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 from requests.auth import AuthBase
 
-from django_plugchat import provider
-from django_plugchat.addresses import PRINTABLE, split_base_url
 from django_plugchat.conf import DEFAULTS
-from django_plugchat.exchange import LONGEST_WAIT, Answer, BrokenAnswer, TooSlow, exchange, reason
+from django_plugchat.provider.calls import (
+    DELIVERY_WEBHOOK,
+    MESSAGE_STATUS_WEBHOOK,
+    UPDATE_WEBHOOKS,
+)
+from django_plugchat.registering.addresses import PRINTABLE, split_base_url
+from django_plugchat.registering.exchange import LONGEST_WAIT, Answer, BrokenAnswer, TooSlow, exchange, reason
 
 
 class PlugChatError(Exception):
@@ -68,26 +72,26 @@ class PlugChatClient:
 
     def url_of(self, call: str) -> str:
         """Where one of the calls of ``provider`` is."""
-        base = self.base_url.removesuffix("/whatsapp") if call == provider.UPDATE_WEBHOOKS else self.base_url
+        base = self.base_url.removesuffix("/whatsapp") if call == UPDATE_WEBHOOKS else self.base_url
         return f"{base}/{call}"
 
     @sensitive_variables("url")
     def update_delivery_webhook(self, url: str) -> None:
         """Have PlugChat call this URL about messages that it handed to WhatsApp. Raises PlugChatError."""
-        self._put(provider.DELIVERY_WEBHOOK, {"value": url})
+        self._put(DELIVERY_WEBHOOK, {"value": url})
 
     @sensitive_variables("url")
     def update_message_status_webhook(self, url: str) -> None:
         """Have PlugChat call this URL about what became of messages on WhatsApp. Raises PlugChatError."""
-        self._put(provider.MESSAGE_STATUS_WEBHOOK, {"value": url})
+        self._put(MESSAGE_STATUS_WEBHOOK, {"value": url})
 
     @sensitive_variables("urls")
     def update_webhooks(self, urls: Mapping[str, str]) -> None:
-        """Today's call: URLs by ``provider.UPDATE_WEBHOOKS_KEYS``. Raises PlugChatError.
+        """Today's call: URLs by ``UPDATE_WEBHOOKS_KEYS``. Raises PlugChatError.
 
         What PlugChat does with the keys that are left out is not known.
         """
-        self._put(provider.UPDATE_WEBHOOKS, dict(urls))
+        self._put(UPDATE_WEBHOOKS, dict(urls))
 
     @sensitive_variables()
     def _put(self, call: str, body: dict[str, str]) -> None:

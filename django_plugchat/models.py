@@ -4,9 +4,9 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from django_plugchat import failures
 from django_plugchat.payloads import PayloadEncoder
-from django_plugchat.phones import mask_id
+from django_plugchat.phones.numbers import mask_id
+from django_plugchat.provider.errors import Failure, kind_of
 from django_plugchat.querysets import DeliveryEventQuerySet, PlugChatQuerySet, RejectedCallbackQuerySet
 
 
@@ -103,15 +103,15 @@ class DeliveryEvent(models.Model):
 
     @property
     def failure(self) -> str:
-        """Why a failed one failed, a value of ``failures.Failure``; "" for all others."""
+        """Why a failed one failed, a value of ``Failure``; "" for all others."""
         if self.outcome != self.Outcome.FAILED:
             return ""
-        return failures.kind_of(self.error, self.error_code)
+        return kind_of(self.error, self.error_code)
 
     @property
     def is_temporary(self) -> bool:
         """Whether sending the message again may work. Look first whether it went out after all."""
-        return self.failure == failures.Failure.TEMPORARY
+        return self.failure == Failure.TEMPORARY
 
 
 class RejectedCallback(models.Model):

@@ -10,7 +10,8 @@ from django.db.models import Case, IntegerField, Max, OuterRef, Q, Value, When
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from django_plugchat import failures, provider
+from django_plugchat.provider.callbacks import DELIVERY_CALLBACK, MESSAGE_STATUS_CALLBACK
+from django_plugchat.provider.errors import PLAIN_ERROR, of_kind
 
 #: For ``progress``: read comes after received, whatever came first.
 _FURTHEST_LAST = ("sent", "failed", "received", "read", "played")
@@ -71,7 +72,7 @@ class DeliveryEventQuerySet(PlugChatQuerySet):
         # Not a subquery: beside an OR, PostgreSQL would read the whole table.
         delivered = self.order_by("-received_at", "-pk").filter(zaap_id__in=usable).exclude(message_id="")
         followed = Q(
-            type=provider.MESSAGE_STATUS_CALLBACK,
+            type=MESSAGE_STATUS_CALLBACK,
             message_id__in=set(delivered.values_list("message_id", flat=True)[:_MOST_FOLLOWED]),
         )
         return self.filter(Q(zaap_id__in=usable) | Q(message_id__in=usable) | followed)
@@ -105,10 +106,10 @@ class DeliveryEventQuerySet(PlugChatQuerySet):
 
     def deliveries(self) -> Self:
         """Delivery callbacks, of which each message has one that was sent or failed: what ratios count."""
-        return self.filter(type=provider.DELIVERY_CALLBACK)
+        return self.filter(type=DELIVERY_CALLBACK)
 
     def statuses(self) -> Self:
-        return self.filter(type=provider.MESSAGE_STATUS_CALLBACK)
+        return self.filter(type=MESSAGE_STATUS_CALLBACK)
 
     def sent(self) -> Self:
         return self.filter(outcome="sent")
@@ -123,8 +124,8 @@ class DeliveryEventQuerySet(PlugChatQuerySet):
         return self.filter(outcome="read")
 
     def failed_because(self, kind: str) -> Self:
-        """Failed ones of one kind of ``failures.Failure``."""
-        return self.failed().alias(**failures.PLAIN_ERROR).filter(failures.of_kind(kind))
+        """Failed ones of one kind of ``Failure``."""
+        return self.failed().alias(**PLAIN_ERROR).filter(of_kind(kind))
 
     def unfinished(self) -> Self:
         """Events that are to be dispatched, now or later."""

@@ -16,9 +16,10 @@ from django.utils.translation import gettext_lazy as _
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
-from django_plugchat import dispatch, payloads, phones, serializers, statements, tasks
+from django_plugchat import dispatch, payloads, serializers, statements, tasks
 from django_plugchat.conf import Caller, app_settings
 from django_plugchat.models import DeliveryEvent, RejectedCallback
+from django_plugchat.phones import numbers
 from django_plugchat.serializers import Callback
 
 _Status = DeliveryEvent.DispatchStatus
@@ -84,8 +85,8 @@ def _event(callback: Callback, receipt: Receipt, state: dict[str, Any]) -> Deliv
         message_id=callback.message_id,
         phone=callback.phone,
         participant=callback.participant,
-        phone_digits=phones.normalise(callback.phone),
-        participant_digits=phones.normalise(callback.participant),
+        phone_digits=numbers.normalise(callback.phone),
+        participant_digits=numbers.normalise(callback.participant),
         type=callback.type,
         instance_id=callback.instance_id,
         error=callback.error,
@@ -160,7 +161,7 @@ def _keep(rejected: RejectedCallback, alias: str) -> bool:
     if of_account.has_at_least(limit):
         return False
     # Only now: finding them takes longer than all else.
-    rejected.search_terms = phones.search_terms(bytes(rejected.body))
+    rejected.search_terms = numbers.search_terms(bytes(rejected.body))
     try:
         with statements.savepoint(alias):
             rejected.save(force_insert=True, using=alias)

@@ -14,8 +14,17 @@ from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 from rest_framework.exceptions import ParseError
 
-from django_plugchat import provider, times
+from django_plugchat import times
 from django_plugchat.payloads import UNSTORABLE_CHARACTERS, storable
+from django_plugchat.provider.callbacks import (
+    CONVERSATION_KEYS,
+    DELIVERY_CALLBACK,
+    INCOMING_STATUSES,
+    MAX_STATUS_IDS,
+    MESSAGE_STATUS_CALLBACK,
+    OTHER_CALLBACK_TYPES,
+    OUTCOME_BY_STATUS,
+)
 
 _EARLIEST = 1230768000  # 2009, WhatsApp's first year
 _DAY = 24 * 60 * 60
@@ -115,8 +124,8 @@ class MessageIdsField(KeyField):
             self.fail("not_a_list")
         if not data:
             self.fail("empty")
-        if len(data) > provider.MAX_STATUS_IDS:
-            self.fail("max_items", max_items=provider.MAX_STATUS_IDS)
+        if len(data) > MAX_STATUS_IDS:
+            self.fail("max_items", max_items=MAX_STATUS_IDS)
         return {self.item.to_internal_value(given): given for given in data}
 
 
@@ -168,9 +177,7 @@ class DeliveryCallbackSerializer(CallbackSerializer):
 
     phone = TextOrIntegerField(max_length=64)
     zaapId = TextOrIntegerField(source="zaap_id", max_length=255)  # noqa: N815
-    type = ChoiceField(
-        choices=[provider.DELIVERY_CALLBACK], error_messages={"invalid_choice": _("Not “DeliveryCallback”.")}
-    )
+    type = ChoiceField(choices=[DELIVERY_CALLBACK], error_messages={"invalid_choice": _("Not “DeliveryCallback”.")})
     customId = TextOrIntegerField(source="custom_id", max_length=255, default="")  # noqa: N815
     messageId = TextOrIntegerField(source="message_id", max_length=255, default="")  # noqa: N815
     instanceId = TextOrIntegerField(source="instance_id", max_length=255, default="")  # noqa: N815
@@ -183,7 +190,7 @@ class MessageStatusCallbackSerializer(CallbackSerializer):
     """Validates one ``MessageStatusCallback``. Source: Z-API's documentation; its old page names ``id`` for ``ids``."""
 
     status = ChoiceField(
-        choices=list(provider.OUTCOME_BY_STATUS),
+        choices=list(OUTCOME_BY_STATUS),
         # DRF's own message would quote the value.
         error_messages={"invalid_choice": _("Not the name of a status.")},
     )
@@ -207,16 +214,16 @@ def ignored(value: Any) -> Ignored | None:
     if not isinstance(value, dict):
         return None
     kind = value.get("type")
-    if kind is None and not provider.CONVERSATION_KEYS.isdisjoint(value):
+    if kind is None and not CONVERSATION_KEYS.isdisjoint(value):
         return Ignored("", is_known=True)
-    if not isinstance(kind, str) or not kind.strip() or kind == provider.DELIVERY_CALLBACK:
+    if not isinstance(kind, str) or not kind.strip() or kind == DELIVERY_CALLBACK:
         return None
-    if kind != provider.MESSAGE_STATUS_CALLBACK:
-        return Ignored(kind, is_known=kind in provider.OTHER_CALLBACK_TYPES)
+    if kind != MESSAGE_STATUS_CALLBACK:
+        return Ignored(kind, is_known=kind in OTHER_CALLBACK_TYPES)
     status = value.get("status")
-    if not isinstance(status, str) or not status.strip() or status in provider.OUTCOME_BY_STATUS:
+    if not isinstance(status, str) or not status.strip() or status in OUTCOME_BY_STATUS:
         return None
-    return Ignored(status, is_known=status in provider.INCOMING_STATUSES)
+    return Ignored(status, is_known=status in INCOMING_STATUSES)
 
 
 def read(value: Any) -> tuple[Callback, ...]:
@@ -228,7 +235,7 @@ def read(value: Any) -> tuple[Callback, ...]:
         raise ParseError(_("The body is not a JSON object."), code="not_object")
     payload = storable(value)
     given = {key: item for key, item in value.items() if item is not None}  # null is the same as absent
-    if given.get("type") == provider.MESSAGE_STATUS_CALLBACK:
+    if given.get("type") == MESSAGE_STATUS_CALLBACK:
         return _read_status(given, payload)
     return (_read_delivery(given, payload),)
 
@@ -253,8 +260,8 @@ def _read_status(given: dict[str, Any], payload: Any) -> tuple[Callback, ...]:
         given = given | {"ids": [given["id"]]}
     fields: dict[str, Any] = _STATUS.to_internal_value(given)
     ids = fields.pop("ids")
-    outcome = provider.OUTCOME_BY_STATUS[fields.pop("status")]
-    kind = provider.MESSAGE_STATUS_CALLBACK
+    outcome = OUTCOME_BY_STATUS[fields.pop("status")]
+    kind = MESSAGE_STATUS_CALLBACK
     # What was checked to be short: it is stored once for each message.
     named = {key: payload[key] for key in _STATUS_KEYS if key in payload and len(str(payload[key])) <= _LONGEST_NAMED}
     return tuple(

@@ -16,9 +16,10 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import router
 from django.test import Client, TestCase
 
-from django_plugchat import addresses, provider
 from django_plugchat.conf import app_settings
 from django_plugchat.models import DeliveryEvent
+from django_plugchat.provider.callbacks import DELIVERY_CALLBACK, MESSAGE_STATUS_CALLBACK, STATUS_EXAMPLE
+from django_plugchat.registering import addresses
 from django_plugchat.serializers import DeliveryCallbackSerializer, MessageStatusCallbackSerializer
 from django_plugchat.signals import delivery_recorded
 
@@ -30,7 +31,7 @@ _KEYS = {
     for key in (
         *DeliveryCallbackSerializer().fields,
         *MessageStatusCallbackSerializer().fields,
-        *provider.STATUS_EXAMPLE,
+        *STATUS_EXAMPLE,
         "id",
         "participantDevice",
     )
@@ -48,7 +49,7 @@ def delivery_callback(**overrides: Any) -> dict[str, Any]:
         "zaapId": _message_id(),
         "messageId": _message_id(),
         "instanceId": _INSTANCE,
-        "type": provider.DELIVERY_CALLBACK,
+        "type": DELIVERY_CALLBACK,
         "momment": _now(),
         **overrides,
     }
@@ -67,7 +68,7 @@ def message_status_callback(**overrides: Any) -> dict[str, Any]:
         "momment": _now(),
         "phoneDevice": 0,
         "phone": _phone(),
-        "type": provider.MESSAGE_STATUS_CALLBACK,
+        "type": MESSAGE_STATUS_CALLBACK,
         "isGroup": False,
         **overrides,
     }

@@ -3,7 +3,7 @@ from typing import Any
 from django.urls import path, re_path, register_converter
 
 from django_plugchat.conf import Caller, app_settings
-from django_plugchat.views import callback, unlisted_callback
+from django_plugchat.views import callback
 
 app_name = "plugchat"
 
@@ -28,7 +28,7 @@ register_converter(SecretConverter, "plugchat_secret")
 urlpatterns = [
     path("callback/<plugchat_secret:secret>/", callback, name="callback"),
     # A redirect to the slash would lose the POST.
-    path("callback/<plugchat_secret:secret>", unlisted_callback),
+    path("callback/<plugchat_secret:secret>", callback),
     # Nothing below callback/ is left to APPEND_SLASH, to a project's 404 page or to its log.
-    re_path(r"\Acallback(?:/[\s\S]*)?\Z", unlisted_callback),
+    re_path(r"\Acallback(?:/[\s\S]*)?\Z", callback),
 ]

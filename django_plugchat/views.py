@@ -19,7 +19,7 @@ from rest_framework.views import APIView, exception_handler
 from django_plugchat import bodies, payloads, recording, serializers
 from django_plugchat.conf import Caller
 from django_plugchat.models import RejectedCallback
-from django_plugchat.phones import mask_id
+from django_plugchat.phones.numbers import mask_id
 from django_plugchat.redaction import hide_secret, redact
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class Unavailable(APIException):
 
 
 class CallbackView(APIView):
-    """Takes the provider's callbacks. ``answers.ANSWERS`` has all answers, in the order in which they are decided."""
+    """Takes the provider's callbacks. ``docs/reference/answers.md`` has all answers, in the order in which they are decided."""
 
     # A project's DRF defaults must not leak in.
     authentication_classes = ()
@@ -125,5 +125,3 @@ def _never_atomic(view: Any) -> Any:
 
 
 callback = _never_atomic(CallbackView.as_view())
-# The same at its other URLs, which API descriptions do not list.
-unlisted_callback = _never_atomic(CallbackView.as_view(schema=None))

@@ -17,10 +17,11 @@ from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from django_plugchat import provider, simulation
-from django_plugchat.failures import Failure
+from django_plugchat.management import simulation
 from django_plugchat.models import DeliveryEvent, RejectedCallback
-from django_plugchat.phones import mask_phone
+from django_plugchat.phones.numbers import mask_phone
+from django_plugchat.provider.callbacks import DELIVERY_CALLBACK, EXAMPLE
+from django_plugchat.provider.errors import Failure
 from django_plugchat.signals import delivery_recorded
 from django_plugchat.testing import delivery_callback, message_status_callback
 from example_project.shop.models import Order
@@ -43,7 +44,7 @@ CUSTOMERS = (
 )
 GROUP = "120363019502650977-group"
 #: It lacks the zaapId.
-UNUSABLE = {"type": provider.DELIVERY_CALLBACK, "phone": "5544999999999", "customId": "124"}
+UNUSABLE = {"type": DELIVERY_CALLBACK, "phone": "5544999999999", "customId": "124"}
 INCOMING = {"type": "ReceivedCallback", "phone": "5544999999999", "text": {"message": "Obrigado!"}}
 
 
@@ -80,7 +81,7 @@ def has_known_password() -> bool:
 def place_orders() -> list[Order]:
     """The order of the provider's example, and new ones."""
     example, _created = Order.objects.get_or_create(
-        reference=provider.EXAMPLE["customId"], defaults={"customer": "Ana Souza", "phone": provider.EXAMPLE["phone"]}
+        reference=EXAMPLE["customId"], defaults={"customer": "Ana Souza", "phone": EXAMPLE["phone"]}
     )
     return [
         example,
@@ -105,7 +106,7 @@ def status(order: Order, status: str) -> dict[str, Any]:
 def story(order: Order) -> list[tuple[str, dict[str, Any]]]:
     """All that comes about a message until it is read."""
     statuses = ("SENT", "RECEIVED", "READ")
-    return [(provider.DELIVERY_CALLBACK, delivery(order)), *((said, status(order, said)) for said in statuses)]
+    return [(DELIVERY_CALLBACK, delivery(order)), *((said, status(order, said)) for said in statuses)]
 
 
 def others(orders: Sequence[Order]) -> list[dict[str, Any]]:
@@ -114,7 +115,7 @@ def others(orders: Sequence[Order]) -> list[dict[str, Any]]:
     for order in (received, *failed, again):
         tell_customer(order)
     callbacks = [
-        provider.EXAMPLE,
+        EXAMPLE,
         delivery(received),
         status(received, "RECEIVED"),
         *(delivery(order, **simulation.FAILURES[kind][-1]) for order, kind in zip(failed, Failure.values, strict=True)),

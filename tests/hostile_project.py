@@ -131,7 +131,7 @@ def what_became_of_events() -> dict[str, Any]:
 
     from django_plugchat import recording, sweeps
     from django_plugchat.models import DeliveryEvent, RejectedCallback
-    from django_plugchat.status import statuses
+    from django_plugchat.upkeep.findings import statuses
     from tests.databases import Interrupt, raising
     from tests.payloads import EXAMPLE, LIVE_SUCCESS, STATUS
     from tests.receivers import Receiver, connected

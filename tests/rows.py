@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from django_plugchat.conf import secret_id
 from django_plugchat.models import DeliveryEvent, RejectedCallback
-from django_plugchat.phones import normalise
+from django_plugchat.phones.numbers import normalise
 from tests.payloads import EXAMPLE, SECRET
 
 Status = DeliveryEvent.DispatchStatus

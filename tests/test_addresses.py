@@ -7,7 +7,8 @@ from django.test import override_settings
 from django.urls import include, path, set_script_prefix
 from django.views import defaults
 
-from django_plugchat.addresses import (
+from django_plugchat.conf import Account, app_settings, secret_id
+from django_plugchat.registering.addresses import (
     UnusableURLError,
     callback_path,
     callback_url,
@@ -20,7 +21,6 @@ from django_plugchat.addresses import (
     split_base_url,
     split_url,
 )
-from django_plugchat.conf import Account, app_settings, secret_id
 from tests.payloads import RETIRING_SECRET, SECRET
 
 

@@ -10,9 +10,10 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.utils import timezone
 
-from django_plugchat import provider, times
+from django_plugchat import times
 from django_plugchat.admin.chart import chart
 from django_plugchat.models import DeliveryEvent
+from django_plugchat.provider.errors import ERRORS_BY_KIND
 
 from .people import EVENTS, person, text_of
 from .rows import event, events, status
@@ -144,7 +145,7 @@ def test_a_range_in_the_future_is_empty(viewer):
 
 
 def test_failures_are_counted_by_kind_the_commonest_first(viewer):
-    for texts in provider.ERRORS_BY_KIND.values():
+    for texts in ERRORS_BY_KIND.values():
         event(outcome="failed", error=texts[0])
     events(2, outcome="failed", error="something else")
     events(3, outcome="failed", error="whatever", error_code="SHADOW_BAN")

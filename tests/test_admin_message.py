@@ -11,8 +11,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from django_plugchat import provider
 from django_plugchat.admin import message
+from django_plugchat.provider.errors import ERRORS_BY_KIND
 
 from .people import EVENTS, person, text_of
 from .rows import event, events, status
@@ -86,9 +86,9 @@ def test_what_was_sent_is_not_called_received(viewer):
     assert "Whether the contact received it, PlugChat has not said" in text_of(open_page(viewer, event()))
 
 
-@pytest.mark.parametrize("kind", [*provider.ERRORS_BY_KIND, "other"])
+@pytest.mark.parametrize("kind", [*ERRORS_BY_KIND, "other"])
 def test_every_kind_of_failure_says_what_it_means_and_what_to_do(viewer, kind):
-    error = provider.ERRORS_BY_KIND.get(kind, ("Never heard of",))[0]
+    error = ERRORS_BY_KIND.get(kind, ("Never heard of",))[0]
     response = open_page(viewer, event(outcome="failed", error=error))
     (line,) = response.context["lines"]
     label, meaning, advice = line.failure

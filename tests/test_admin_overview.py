@@ -8,10 +8,10 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from django_plugchat import status
 from django_plugchat.admin import overview
 from django_plugchat.conf import secret_id
 from django_plugchat.models import Registration
+from django_plugchat.upkeep import findings as status
 from tests.payloads import SECRET, SECRET_OF_NORTE
 from tests.people import OVERVIEW, REGISTRATIONS, person, text_of
 from tests.rows import Status, event, events, rejected

@@ -11,7 +11,6 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_plugchat import jobs
 from django_plugchat.admin import actions
 from django_plugchat.admin import rejected as rejected_admin
 from django_plugchat.models import DeliveryEvent, RejectedCallback
@@ -270,15 +269,6 @@ def test_much_that_is_pasted_is_no_error(refuse):
 # Replaying
 
 
-@pytest.fixture
-def elsewhere(monkeypatch):
-    """A task framework whose workers run elsewhere: what was given to them."""
-    given = []
-    monkeypatch.setattr(jobs, "can_replay_elsewhere", lambda: True)
-    monkeypatch.setattr(jobs, "replay_elsewhere", given.append)
-    return given
-
-
 def many(number, body=b"no JSON"):
     return [rejected(body) for _ in range(number)]
 
@@ -315,12 +305,6 @@ def test_one_is_replayed_from_its_page():
     assert DeliveryEvent.objects.exists()
 
 
-def test_what_is_gone_meanwhile_counts_as_neither():
-    row = rejected(BODY)
-    row.delete()
-    assert jobs.replay([row.pk]) == (0, 0)
-
-
 def test_without_workers_many_are_replayed_in_bounded_steps(monkeypatch):
     monkeypatch.setattr(actions, "MOST_ROWS", 100)
     many(150)
@@ -335,34 +319,3 @@ def test_without_workers_many_are_replayed_in_bounded_steps(monkeypatch):
     text = text_of(submit(client, page, REJECTED))
     assert "50 callbacks are still refused" in text
     assert "1 callback is now an event" in text
-
-
-def test_workers_replay_many(elsewhere, caplog):
-    caplog.set_level(logging.INFO)
-    row, *_others = many(rejected_admin.MOST_IN_REQUEST + 1)
-    client = person(*REPLAY)
-    page = select(client, REJECTED, "replay", row, select_across="1")
-    assert elsewhere == []
-    text = text_of(submit(client, page, REJECTED))
-    assert "201 callbacks are replayed in the background" in text
-    assert sorted(pk for pks in elsewhere for pk in pks) == sorted(
-        RejectedCallback.objects.values_list("pk", flat=True)
-    )
-    assert "person-0: replay of 201 rejectedcallback." in caplog.messages
-
-
-def test_a_few_are_replayed_at_once_though_there_are_workers(elsewhere):
-    row = rejected(BODY)
-    client = person(*REPLAY)
-    submit(client, select(client, REJECTED, "replay", row), REJECTED)
-    assert elsewhere == []
-    assert DeliveryEvent.objects.exists()
-
-
-def test_what_a_worker_does(caplog):
-    caplog.set_level(logging.INFO)
-    rows = [rejected(BODY), rejected(b"no JSON")]
-    assert not jobs.can_replay_elsewhere()
-    jobs.replay_elsewhere([row.pk for row in rows])
-    assert DeliveryEvent.objects.count() == 1
-    assert "1 recorded, 1 still refused" in caplog.text

@@ -14,9 +14,9 @@ import pytest
 from django.db import OperationalError, connection
 from django.test import Client
 
-from django_plugchat.answers import ANSWERS
 from django_plugchat.models import DeliveryEvent, RejectedCallback
 
+from .answers import ANSWERS
 from .databases import Interrupt, raising
 from .payloads import EXAMPLE, URL, url_of
 

@@ -15,7 +15,6 @@ import requests
 from django.utils.http import http_date
 
 import django_plugchat
-from django_plugchat import provider
 from django_plugchat.client import (
     PlugChatAuthError,
     PlugChatClient,
@@ -24,6 +23,7 @@ from django_plugchat.client import (
     PlugChatUnavailable,
 )
 from django_plugchat.conf import DEFAULTS
+from django_plugchat.provider.calls import DELIVERY_WEBHOOK, UPDATE_WEBHOOKS
 from tests.provider import (
     TAKEN,
     Authority,
@@ -111,13 +111,13 @@ def test_the_requests_are_the_documented_ones(serve, waits, register, path, sent
 def test_the_provider_is_where_its_pages_say():
     client = PlugChatClient(token=TOKEN)
     base = "https://www.plugchat.com.br/api"
-    assert client.url_of(provider.DELIVERY_WEBHOOK) == f"{base}/whatsapp/update-webhook-delivery"
-    assert client.url_of(provider.UPDATE_WEBHOOKS) == f"{base}/integrations/update-webhooks"
+    assert client.url_of(DELIVERY_WEBHOOK) == f"{base}/whatsapp/update-webhook-delivery"
+    assert client.url_of(UPDATE_WEBHOOKS) == f"{base}/integrations/update-webhooks"
 
 
 def test_todays_call_below_a_base_of_another_shape():
     client = PlugChatClient(token=TOKEN, base_url="http://localhost:8000/")
-    assert client.url_of(provider.UPDATE_WEBHOOKS) == "http://localhost:8000/integrations/update-webhooks"
+    assert client.url_of(UPDATE_WEBHOOKS) == "http://localhost:8000/integrations/update-webhooks"
 
 
 def test_a_slash_after_the_base_url_is_not_doubled(serve):

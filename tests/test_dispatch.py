@@ -14,10 +14,11 @@ import requests
 from django.db import OperationalError, connection, connections, transaction
 from django.utils import timezone
 
-from django_plugchat import dispatch, sweeps
+from django_plugchat import dispatch
 from django_plugchat.dispatch import Attempt
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.signals import delivery_recorded
+from django_plugchat.upkeep import sweeps
 
 from .databases import Interrupt, in_threads, kill_connection, raising
 from .dispatchers import queue

@@ -8,9 +8,10 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
-from django_plugchat import dispatch, sweeps
+from django_plugchat import dispatch
 from django_plugchat.dispatch import Attempt
 from django_plugchat.models import DeliveryEvent
+from django_plugchat.upkeep import sweeps
 
 from .dispatchers import queue
 from .receivers import Receiver, connected, failing

@@ -20,13 +20,14 @@ import pytest
 from django.apps import apps
 from django.core.management import BaseCommand, CommandError, call_command, get_commands, load_command_class
 
-from django_plugchat import conf, status
-from django_plugchat.answers import ANSWERS
-from django_plugchat.failures import Failure
+from django_plugchat import conf
 from django_plugchat.models import DeliveryEvent, Registration, RejectedCallback
+from django_plugchat.provider.errors import Failure
 from django_plugchat.signals import delivery_recorded
 from django_plugchat.testing import post_callback
+from django_plugchat.upkeep import findings as status
 
+from .answers import ANSWERS
 from .payloads import EXAMPLE, SECRET
 from .projects import WORKERS
 

@@ -17,7 +17,7 @@ import pytest
 import requests
 from django.core.exceptions import ImproperlyConfigured
 
-from django_plugchat.failures import Failure
+from django_plugchat.provider.errors import Failure
 
 ROOT = Path(__file__).resolve().parent.parent
 PRODUCTION = {

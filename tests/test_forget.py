@@ -13,9 +13,9 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.management import CommandError, call_command
 from django.db.models.signals import post_delete
 
-from django_plugchat import retention
 from django_plugchat.models import DeliveryEvent, RejectedCallback
-from django_plugchat.phones import mask_id, mask_phone, normalise, searched
+from django_plugchat.phones.numbers import mask_id, mask_phone, normalise, searched
+from django_plugchat.upkeep import deletion
 
 from .notations import (
     BESIDE,
@@ -347,7 +347,7 @@ def test_dry_run_erases_nothing():
 
 
 def test_many_batches(monkeypatch):
-    monkeypatch.setattr(retention, "_SCAN_BATCH", 2)
+    monkeypatch.setattr(deletion, "_SCAN_BATCH", 2)
     keep = {row.pk for row in events(3, phone=SOMEBODY_ELSE)}
     events(5, phone=NUMBER)
     keep |= {row.pk for row in events(2, phone=SOMEBODY_ELSE)}
@@ -370,7 +370,7 @@ def test_says_what_it_can_not_reach_and_never_the_number():
 
 @pytest.mark.django_db(transaction=True)
 def test_an_interrupted_run_says_what_it_did_and_can_be_run_again(monkeypatch):
-    monkeypatch.setattr(retention, "_SCAN_BATCH", 2)
+    monkeypatch.setattr(deletion, "_SCAN_BATCH", 2)
     events(5, phone=NUMBER)
     erased = []
 

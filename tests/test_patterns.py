@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 import django_plugchat
-from django_plugchat.mentions import Wanted
-from django_plugchat.phones import format_phone, mask_id, mask_phone, normalise, search_terms, searched
+from django_plugchat.phones.mentions import Wanted
+from django_plugchat.phones.numbers import format_phone, mask_id, mask_phone, normalise, search_terms, searched
 from django_plugchat.redaction import RedactingFilter, before_send, mask_url, redact
 
 from .hostile_texts import grows_too_fast, slow_text

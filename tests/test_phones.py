@@ -7,9 +7,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from django_plugchat import digits, phones, recording
-from django_plugchat.mentions import Found, Wanted
-from django_plugchat.phones import (
+from django_plugchat import recording
+from django_plugchat.phones import digits
+from django_plugchat.phones import numbers as phones
+from django_plugchat.phones.mentions import Found, Wanted
+from django_plugchat.phones.numbers import (
     MASK,
     both_forms,
     format_phone,

@@ -15,7 +15,7 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 import pytest
 from django.core.wsgi import get_wsgi_application
 
-from django_plugchat.probe import HARMLESS, Obstacle, ProbeError, probe
+from django_plugchat.registering.probe import HARMLESS, Obstacle, ProbeError, probe
 from tests.payloads import SECRET, URL
 from tests.provider import (
     Authority,

@@ -11,8 +11,8 @@ from django.db.models.signals import post_delete
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from django_plugchat import retention
 from django_plugchat.models import DeliveryEvent, RejectedCallback
+from django_plugchat.upkeep import deletion
 
 from .rows import Status, event, events, rejected
 
@@ -40,7 +40,7 @@ def left():
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="the others know how many are due")
 def test_the_walk_does_not_sort_all_that_is_not_due():
-    assert "plugchat_event_due" not in retention.old_events(days_ago(1)).order_by("received_at", "pk").explain()
+    assert "plugchat_event_due" not in deletion.old_events(days_ago(1)).order_by("received_at", "pk").explain()
 
 
 def test_deletes_what_is_older_than_the_retention(plugchat):

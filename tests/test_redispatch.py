@@ -10,10 +10,11 @@ import pytest
 from django.db.models import Count
 from django.utils import timezone
 
-from django_plugchat import dispatch, sweeps, tasks
+from django_plugchat import dispatch, tasks
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.signals import TellAgain
-from django_plugchat.sweeps import Sweep
+from django_plugchat.upkeep import sweeps
+from django_plugchat.upkeep.sweeps import Sweep
 
 from . import dispatchers
 from .databases import in_threads

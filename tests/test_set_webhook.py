@@ -17,10 +17,10 @@ from django.test import override_settings
 from django.urls import set_script_prefix
 from django.utils import timezone
 
-from django_plugchat import registration
 from django_plugchat.client import PlugChatClient
 from django_plugchat.conf import app_settings, secret_id
 from django_plugchat.models import DeliveryEvent, Registration
+from django_plugchat.registering import registration
 from tests import rows
 from tests.payloads import RETIRING_SECRET, SECRET, SECRET_OF_NORTE
 from tests.provider import TAKEN, Authority, Provider, forget_environment, resolve_here, serving

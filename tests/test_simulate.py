@@ -12,10 +12,11 @@ import pytest
 import requests
 from django.core.management import CommandError, call_command
 
-from django_plugchat import provider, simulation
-from django_plugchat.failures import Failure, kind_of
+from django_plugchat.management import simulation
 from django_plugchat.management.commands.plugchat_simulate import Command
 from django_plugchat.models import DeliveryEvent
+from django_plugchat.provider.callbacks import INCOMING_STATUSES
+from django_plugchat.provider.errors import Failure, kind_of
 
 from .payloads import SECRET
 
@@ -148,7 +149,7 @@ def test_statuses_follow_the_messages_that_were_sent():
         if callback["type"] == "DeliveryCallback":
             if "error" not in callback:
                 sent[callback["messageId"]] = callback["phone"]
-        elif callback["status"] not in provider.INCOMING_STATUSES:
+        elif callback["status"] not in INCOMING_STATUSES:
             assert {sent[message_id] for message_id in callback["ids"]} == {callback["phone"]}
             assert callback["isGroup"] is callback["phone"].endswith("-group")
             said[callback["status"], len(callback["ids"]) > 1, "participant" in callback] += 1

@@ -13,11 +13,12 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django.utils.translation import override
 
-from django_plugchat import figures, status
 from django_plugchat.conf import secret_id
 from django_plugchat.models import Registration
 from django_plugchat.signals import delivery_recorded
-from django_plugchat.status import statuses
+from django_plugchat.upkeep import figures
+from django_plugchat.upkeep import findings as status
+from django_plugchat.upkeep.findings import statuses
 from tests.payloads import EXAMPLE, SECRET
 from tests.rows import Status, event, events, rejected
 

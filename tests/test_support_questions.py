@@ -11,8 +11,8 @@ from django.utils.text import capfirst
 from selenium.webdriver.common.by import By
 
 from django_plugchat import testing
-from django_plugchat.failures import Failure
 from django_plugchat.models import DeliveryEvent, RejectedCallback
+from django_plugchat.provider.errors import Failure
 
 from . import browser as browsers
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db.models import QuerySet
 
-from django_plugchat import dispatch, recording, sweeps
+from django_plugchat import dispatch, recording
 from django_plugchat.client import (
     PlugChatAuthError,
     PlugChatClient,
@@ -16,10 +16,11 @@ from django_plugchat.client import (
     PlugChatRequestError,
     PlugChatUnavailable,
 )
-from django_plugchat.failures import Failure
 from django_plugchat.models import DeliveryEvent, RejectedCallback
+from django_plugchat.provider.errors import Failure
 from django_plugchat.signals import TellAgain, delivery_recorded
 from django_plugchat.testing import delivery_callback, message_status_callback, post_callback
+from django_plugchat.upkeep import sweeps
 
 #: What the project has sent, by messageId.
 messages: dict[str, str] = {}

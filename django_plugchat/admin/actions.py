@@ -25,10 +25,11 @@ from django.utils import timezone
 from django.utils.translation import gettext, ngettext, pgettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
-from django_plugchat import dispatch, retention, sweeps, tasks, times
+from django_plugchat import dispatch, tasks, times
 from django_plugchat.admin.base import ReadOnlyAdmin
 from django_plugchat.conf import app_settings
 from django_plugchat.models import DeliveryEvent
+from django_plugchat.upkeep import deletion, sweeps
 
 logger = logging.getLogger(__name__)
 
@@ -192,8 +193,8 @@ class BoundedDeletion(ReadOnlyAdmin):
         if forbidden:
             raise PermissionDenied
         rows = self.model._default_manager.for_writing()
-        deletion = retention.delete(rows, [row.pk for row in batch])
-        return Counter(deleted=deletion.deleted, protected=len(deletion.needed))
+        done = deletion.delete(rows, [row.pk for row in batch])
+        return Counter(deleted=done.deleted, protected=len(done.needed))
 
 
 def _deleted(name: str, count: int) -> str:

@@ -23,7 +23,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_plugchat import times
 from django_plugchat.conf import app_settings
-from django_plugchat.phones import format_phone, mask_id, mask_phone
+from django_plugchat.phones.numbers import format_phone, mask_id, mask_phone
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]

@@ -19,7 +19,7 @@ from django.utils.translation import gettext
 from django_plugchat import times
 from django_plugchat.admin.base import ReadOnlyAdmin
 from django_plugchat.admin.filters import ReceivedFilter
-from django_plugchat.failures import PLAIN_ERROR, Failure, of_kind
+from django_plugchat.provider.errors import PLAIN_ERROR, Failure, of_kind
 from django_plugchat.querysets import DeliveryEventQuerySet
 
 MAX_DAYS = 30

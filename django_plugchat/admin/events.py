@@ -13,7 +13,6 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from django_plugchat import failures, provider
 from django_plugchat.admin import progress
 from django_plugchat.admin.actions import DispatchAgain, why_waiting
 from django_plugchat.admin.base import NewestFirst, pill, shortened, shown_id, shown_phone, time_tag
@@ -31,6 +30,8 @@ from django_plugchat.admin.message import MessagePage
 from django_plugchat.admin.search import found_by
 from django_plugchat.conf import app_settings
 from django_plugchat.models import DeliveryEvent
+from django_plugchat.provider.callbacks import DELIVERY_CALLBACK
+from django_plugchat.provider.errors import Failure
 
 _DISPATCH_SYMBOLS = {
     DeliveryEvent.DispatchStatus.NONE: "",
@@ -46,7 +47,7 @@ class MessageList(NewestFirst):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         self.result_list: Any = list(self.result_list)
-        come_to = progress.of_page(event for event in self.result_list if event.type == provider.DELIVERY_CALLBACK)
+        come_to = progress.of_page(event for event in self.result_list if event.type == DELIVERY_CALLBACK)
         for event in self.result_list:
             event.progress = come_to.get(event.pk, event.outcome)
 
@@ -100,11 +101,11 @@ class DeliveryEventAdmin(MessagePage, ChartPage, ExportCsv, DispatchAgain):
     @admin.display(description=_("outcome"))
     def came_to(self, event: Any) -> SafeString:
         lines: list[Any] = []
-        if event.type != provider.DELIVERY_CALLBACK:
+        if event.type != DELIVERY_CALLBACK:
             lines.append(_("Status"))
         if event.failure:
             text = provider_text(event)
-            kind = failures.Failure(event.failure).label
+            kind = Failure(event.failure).label
             lines.append(format_html('<span title="{}">{}</span>', text, kind))
             lines.append(text)
         return format_html("{}{}", outcome_pill(event.progress), _small(lines))

@@ -9,8 +9,8 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 
 from django_plugchat.admin.base import pill
-from django_plugchat.failures import Failure, known_code, known_text
 from django_plugchat.models import DeliveryEvent
+from django_plugchat.provider.errors import Failure, known_code, known_text
 
 _Outcome = DeliveryEvent.Outcome
 

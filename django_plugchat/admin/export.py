@@ -24,11 +24,12 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from django_plugchat import failures, times
+from django_plugchat import times
 from django_plugchat.admin.base import ReadOnlyAdmin, sees_phones, shown_id
 from django_plugchat.conf import app_settings
 from django_plugchat.models import DeliveryEvent
-from django_plugchat.phones import mask_phone
+from django_plugchat.phones.numbers import mask_phone
+from django_plugchat.provider.errors import Failure, known_code, known_text
 from django_plugchat.querysets import DeliveryEventQuerySet
 
 logger = logging.getLogger("django_plugchat.admin")
@@ -70,7 +71,7 @@ class CsvExport:
         self.whole_phones = whole_phones
         self.zone = timezone.get_current_timezone()
         self.outcomes = {value: str(label) for value, label in DeliveryEvent.Outcome.choices}
-        self.failures = {"": "", **{value: str(label) for value, label in failures.Failure.choices}}
+        self.failures = {"": "", **{value: str(label) for value, label in Failure.choices}}
         self.statuses = {value: str(label) for value, label in DeliveryEvent.DispatchStatus.choices}
         self.header = [
             *(
@@ -95,7 +96,7 @@ class CsvExport:
     def _texts(self, event: DeliveryEvent) -> tuple[str, str]:
         if self.whole_phones:
             return event.error, event.error_code
-        return failures.known_text(event.error), failures.known_code(event.error_code)
+        return known_text(event.error), known_code(event.error_code)
 
     def cells(self, event: Any) -> list[Any]:
         event.whole_phones = self.whole_phones

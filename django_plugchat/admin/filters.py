@@ -16,8 +16,8 @@ from django.utils.translation import gettext_lazy as _
 
 from django_plugchat import times
 from django_plugchat.conf import app_settings
-from django_plugchat.failures import Failure
 from django_plugchat.models import DeliveryEvent
+from django_plugchat.provider.errors import Failure
 
 MAX_ACCOUNTS_LISTED = 20
 #: No index has the kind of a failure: of so many of the newest ones it is looked for.

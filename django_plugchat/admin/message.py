@@ -17,15 +17,16 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from django_plugchat import provider, times
+from django_plugchat import times
 from django_plugchat.admin import progress
 from django_plugchat.admin.actions import why_waiting
 from django_plugchat.admin.base import ReadOnlyAdmin, pre, shown_id, shown_phone, time_tag
 from django_plugchat.admin.explanations import FAILURES, IN_GROUP, MEANINGS, outcome_pill, provider_text
 from django_plugchat.conf import app_settings
-from django_plugchat.failures import Failure
 from django_plugchat.models import DeliveryEvent
-from django_plugchat.phones import mask_phone
+from django_plugchat.phones.numbers import mask_phone
+from django_plugchat.provider.callbacks import DELIVERY_CALLBACK
+from django_plugchat.provider.errors import Failure
 
 #: Of the events of one message. A group of 1,000 has up to 3,000.
 MAX_STORY = 4_000
@@ -237,7 +238,7 @@ def _participants(story: Iterable[Any], current: DeliveryEvent) -> list[tuple[st
 
 def _ids(event: Any, story: list[Any]) -> list[dict[str, Any]]:
     """What the message is found by: of a status also what its delivery callback says."""
-    told = [event, *(other for other in story if other.type == provider.DELIVERY_CALLBACK)]
+    told = [event, *(other for other in story if other.type == DELIVERY_CALLBACK)]
     names = {"zaap_id": "zaapId", "message_id": "messageId", "custom_id": "customId", "instance_id": "instanceId"}
     rows = []
     for name, label in names.items():

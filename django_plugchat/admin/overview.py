@@ -13,9 +13,9 @@ from django.urls import reverse
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from django_plugchat.figures import describe
 from django_plugchat.models import DeliveryEvent
-from django_plugchat.status import AccountStatus, Finding, statuses
+from django_plugchat.upkeep.figures import describe
+from django_plugchat.upkeep.findings import AccountStatus, Finding, statuses
 
 ACCOUNTS_ON_A_PAGE = 25
 

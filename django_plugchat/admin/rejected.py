@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -18,17 +18,14 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from rest_framework.exceptions import ParseError
 
-from django_plugchat import jobs, payloads, times
-from django_plugchat.admin.actions import BoundedDeletion, BulkAction, log_action, run
+from django_plugchat import payloads, recording, times
+from django_plugchat.admin.actions import BoundedDeletion, BulkAction, run
 from django_plugchat.admin.base import field_names, pill, pre, sees_phones, time_tag
 from django_plugchat.admin.filters import AccountFilter, ReceivedFilter
 from django_plugchat.admin.search import terms
 from django_plugchat.models import RejectedCallback
-from django_plugchat.phones import searched
+from django_plugchat.phones.numbers import searched
 
-#: More than this are replayed by a worker, where there is one.
-MOST_IN_REQUEST = 200
-_A_JOB = 500
 # Each is compared with every row, in several forms.
 _MOST_TERMS = 10
 _LONGEST_TERM = 255
@@ -153,33 +150,15 @@ class RejectedCallbackAdmin(BoundedDeletion):
 
     @admin.action(permissions=["replay"], description=_("Replay"))
     def replay(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
-        if "post" in request.POST and jobs.can_replay_elsewhere():
-            rows = queryset.for_writing()
-            if rows.has_at_least(MOST_IN_REQUEST + 1):
-                self._replay_elsewhere(request, rows)
-                return None
         bulk = BulkAction(
             name="replay",
             title=gettext("Replay"),
             batch_size=20,
-            act=lambda batch: Counter(jobs.replay([rejected.pk for rejected in batch])._asdict()),
+            act=_replay,
             question=_replay_question,
             outcome=_replay_outcome,
         )
         return run(self, request, queryset, bulk)
-
-    def _replay_elsewhere(self, request: HttpRequest, rows: Any) -> None:
-        count = 0
-        for batch in rows.in_batches(_A_JOB, by="-received_at"):
-            jobs.replay_elsewhere([rejected.pk for rejected in batch])
-            count += len(batch)
-        log_action(self, request, "replay", gettext("Replay"), count)
-        text = ngettext(
-            "%(count)d callback is replayed in the background. If it is accepted, it leaves this list.",
-            "%(count)d callbacks are replayed in the background. Those that are accepted leave this list.",
-            count,
-        )
-        self.message_user(request, text % {"count": count}, messages.SUCCESS)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -240,6 +219,13 @@ def searched_terms(typed: str) -> list[str]:
     """What a body may be found by that somebody means who typed or pasted this."""
     wanted = [term for term in terms(typed) if len(term) <= _LONGEST_TERM][:_MOST_TERMS]
     return list(dict.fromkeys(form for term in wanted for form in (term, term.upper(), *searched(term))))
+
+
+def _replay(batch: list[RejectedCallback]) -> Counter[str]:
+    tally: Counter[str] = Counter()
+    for rejected in batch:
+        tally["still_refused" if recording.replay(rejected) is None else "recorded"] += 1
+    return tally
 
 
 def _replay_question(count: int) -> str:

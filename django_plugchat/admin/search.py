@@ -10,7 +10,7 @@ from django.db.models import Q
 from django.http import HttpRequest
 
 from django_plugchat.admin.base import sees_phones
-from django_plugchat.phones import searched
+from django_plugchat.phones.numbers import searched
 
 logger = logging.getLogger("django_plugchat.admin")
 

@@ -1,0 +1,1 @@
+"""What can be run from a shell? Arguments, output and exit codes."""

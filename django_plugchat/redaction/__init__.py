@@ -1,6 +1,6 @@
 """The one way secrets, tokens, and the numbers in this app's own URLs leave a text, a URL, a request, a log record."""
 
-from django_plugchat.phones import MASK
+from django_plugchat.phones.numbers import MASK
 from django_plugchat.redaction.paths import hide_secret
 from django_plugchat.redaction.records import RedactingFilter, protect_django_logs
 from django_plugchat.redaction.sentry import before_send

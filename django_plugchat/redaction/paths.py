@@ -5,7 +5,7 @@ import re
 from django.http import HttpRequest
 from django.urls import Resolver404, resolve
 
-from django_plugchat.phones import MASK
+from django_plugchat.phones.numbers import MASK
 from django_plugchat.redaction.texts import redact
 
 #: The provider sends it with each callback: a credential that can send messages.

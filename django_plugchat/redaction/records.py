@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.functional import LazyObject, empty
 
-from django_plugchat.phones import MASK
+from django_plugchat.phones.numbers import MASK
 from django_plugchat.redaction.paths import CREDENTIAL, hidden_path, hide_secret, is_callback
 from django_plugchat.redaction.texts import redact, redact_configured
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from django_plugchat.phones import MASK, SHORTEST_HIDDEN, mask_id
+from django_plugchat.phones.numbers import MASK, SHORTEST_HIDDEN, mask_id
 from django_plugchat.redaction.texts import redact
 
 _APP = "django_plugchat"

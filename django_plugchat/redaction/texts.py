@@ -7,7 +7,7 @@ from urllib.parse import unquote
 from django.core.exceptions import ImproperlyConfigured
 
 from django_plugchat.conf import AccountIndex, app_settings
-from django_plugchat.phones import MASK
+from django_plugchat.phones.numbers import MASK
 
 # What follows it is a secret, or was meant to be one.
 _CALLBACK = re.compile(r"callback/+[^/?#]", re.IGNORECASE)

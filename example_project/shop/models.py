@@ -5,8 +5,8 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from django_plugchat.failures import Failure
 from django_plugchat.models import DeliveryEvent
+from django_plugchat.provider.errors import Failure
 
 #: A send request is answered sooner, or never.
 LONGEST_SEND = timedelta(minutes=1)

@@ -8,9 +8,9 @@ from django.test import TestCase
 from django.urls import reverse
 from django.utils import timezone
 
-from django_plugchat import sweeps
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.testing import delivery_callback, message_status_callback, post_callback
+from django_plugchat.upkeep import sweeps
 from example_project.shop import sending
 from example_project.shop.models import LONGEST_SEND, Order
 from example_project.shop.receivers import mark_order

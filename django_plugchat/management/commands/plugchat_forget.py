@@ -7,9 +7,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop, ngettext
 
-from django_plugchat import retention
 from django_plugchat.management.progress import progress
 from django_plugchat.models import DeliveryEvent, RejectedCallback
+from django_plugchat.upkeep import deletion
 
 _MOST_NAMED = 20
 
@@ -46,15 +46,15 @@ class Command(BaseCommand):
 
     def handle(self, *, phone: list[str], national: bool, dry_run: bool, **options: Any) -> None:
         try:
-            number = retention.full_number(sys.stdin.readline() if phone == ["-"] else " ".join(phone))
+            number = deletion.full_number(sys.stdin.readline() if phone == ["-"] else " ".join(phone))
         except ValueError as error:
             raise CommandError(str(error)) from None
         self.erased: dict[Any, int] = {}
         self.left: dict[Any, list[Any]] = {}
         self.needed: dict[Any, dict[Any, set[str]]] = {}
         try:
-            with progress(retention.size()) as step:
-                for found in retention.search(number):
+            with progress(deletion.size()) as step:
+                for found in deletion.search(number):
                     self.take(found, national=national, dry_run=dry_run)
                     step(found.looked_at)
         except KeyboardInterrupt:
@@ -70,9 +70,9 @@ class Command(BaseCommand):
         if self.needed:
             raise CommandError(self.why_needed())
 
-    def take(self, found: retention.Found, *, national: bool, dry_run: bool) -> None:
+    def take(self, found: deletion.Found, *, national: bool, dry_run: bool) -> None:
         keys = found.international + (found.national if national else [])
-        done = retention.erase(found.model, keys, dry_run=dry_run)
+        done = deletion.erase(found.model, keys, dry_run=dry_run)
         self.erased[found.model] = self.erased.get(found.model, 0) + done.deleted
         if done.needed:
             self.needed.setdefault(found.model, {}).update(done.needed)

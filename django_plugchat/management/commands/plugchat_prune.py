@@ -9,10 +9,10 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop, ngettext
 
-from django_plugchat import retention
 from django_plugchat.conf import app_settings
 from django_plugchat.management.progress import progress
 from django_plugchat.models import DeliveryEvent, RejectedCallback
+from django_plugchat.upkeep import deletion
 
 # One parameter each, of which SQLite takes 32,766.
 _LARGEST_BATCH = 10_000
@@ -41,7 +41,7 @@ class Command(BaseCommand):
         if not 1 <= batch_size <= _LARGEST_BATCH:
             raise CommandError(_("--batch-size goes from 1 to %(largest)d.") % {"largest": _LARGEST_BATCH})
         if not dry_run:
-            retention.tell_sqlite()
+            deletion.tell_sqlite()
         if days is None:
             days = app_settings.retention_days
         if days is None:
@@ -53,11 +53,11 @@ class Command(BaseCommand):
             before = None
         if before is None or days < 0:
             raise CommandError(_("%(days)d days ago is no date to delete by.") % {"days": days})
-        events = retention.old_events(before, include_pending=include_pending)
-        rejected = retention.old_rejected(before)
+        events = deletion.old_events(before, include_pending=include_pending)
+        rejected = deletion.old_rejected(before)
         counts = {DeliveryEvent: 0, RejectedCallback: 0}
         needed, needed_by = 0, set[str]()
-        in_batches = partial(retention.delete_in_batches, batch_size=batch_size, dry_run=dry_run)
+        in_batches = partial(deletion.delete_in_batches, batch_size=batch_size, dry_run=dry_run)
         deletions = {
             DeliveryEvent: in_batches(events, by="received_at"),
             RejectedCallback: in_batches(rejected, by="pk"),
@@ -65,11 +65,11 @@ class Command(BaseCommand):
         try:
             with progress(events.count() + rejected.count()) as step:
                 for model, of_model in deletions.items():
-                    for deletion in of_model:
-                        counts[model] += deletion.deleted
-                        needed += len(deletion.needed)
-                        needed_by = needed_by.union(*deletion.needed.values())
-                        step(deletion.deleted + len(deletion.needed))
+                    for done in of_model:
+                        counts[model] += done.deleted
+                        needed += len(done.needed)
+                        needed_by = needed_by.union(*done.needed.values())
+                        step(done.deleted + len(done.needed))
         except KeyboardInterrupt:
             self._print(*counts.values(), dry_run=dry_run)
             raise CommandError(_("Interrupted. Run it again for the rest."), returncode=130) from None
@@ -83,7 +83,7 @@ class Command(BaseCommand):
                 )
                 % {"count": needed, "needed_by": ", ".join(sorted(needed_by))}
             )
-        kept = 0 if include_pending else retention.old_but_pending_events(before).count()
+        kept = 0 if include_pending else deletion.old_but_pending_events(before).count()
         if kept:
             self.stdout.write(
                 ngettext(

@@ -9,7 +9,8 @@ from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop, ngettext
 
-from django_plugchat import dispatch, sweeps, times
+from django_plugchat import dispatch, times
+from django_plugchat.upkeep import sweeps
 
 
 class Command(BaseCommand):

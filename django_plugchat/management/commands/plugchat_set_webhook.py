@@ -12,11 +12,12 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from django_plugchat import addresses, provider, registration
 from django_plugchat.client import PlugChatAuthError, PlugChatClient, PlugChatError
 from django_plugchat.conf import Account, app_settings
-from django_plugchat.probe import ProbeError, probe
+from django_plugchat.provider.calls import UPDATE_WEBHOOKS, UPDATE_WEBHOOKS_KEYS
 from django_plugchat.redaction import mask_url
+from django_plugchat.registering import addresses, registration
+from django_plugchat.registering.probe import ProbeError, probe
 
 
 class Command(BaseCommand):
@@ -57,7 +58,7 @@ class Command(BaseCommand):
                 "With --api update-webhooks: another webhook's URL, which the call may clear if it is left out. "
                 "KEY is one of %(keys)s."
             )
-            % {"keys": ", ".join(provider.UPDATE_WEBHOOKS_KEYS)},
+            % {"keys": ", ".join(UPDATE_WEBHOOKS_KEYS)},
         )
         parser.add_argument(
             "--no-input",
@@ -125,7 +126,7 @@ class Command(BaseCommand):
                 if with_probe:
                     self._probe(chosen, target)
                 if api:
-                    calls = [registration.Call(provider.UPDATE_WEBHOOKS, dict.fromkeys(keys, target) | other_urls)]
+                    calls = [registration.Call(UPDATE_WEBHOOKS, dict.fromkeys(keys, target) | other_urls)]
                 else:
                     calls = registration.classic_calls(target, with_status=with_status)
                 for call in calls:
@@ -158,7 +159,7 @@ class Command(BaseCommand):
         return target
 
     def _confirm_omissions(self, present: set[str], *, ask: bool) -> None:
-        omitted = [key for key in provider.UPDATE_WEBHOOKS_KEYS if key not in present]
+        omitted = [key for key in UPDATE_WEBHOOKS_KEYS if key not in present]
         if not omitted:
             return
         text = _(
@@ -258,7 +259,7 @@ def _other_urls(texts: list[str], own_keys: tuple[str, ...]) -> dict[str, str]:
     urls: dict[str, str] = {}
     for text in texts:
         key, _equals, url = text.partition("=")
-        free = [known for known in provider.UPDATE_WEBHOOKS_KEYS if known not in {*own_keys, *urls}]
+        free = [known for known in UPDATE_WEBHOOKS_KEYS if known not in {*own_keys, *urls}]
         if key not in free:
             # What was typed is not quoted: it may hold a secret.
             raise CommandError(

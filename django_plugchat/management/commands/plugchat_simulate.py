@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop, ngettext
 
-from django_plugchat import simulation
+from django_plugchat.management import simulation
 
 
 class Command(BaseCommand):

@@ -11,9 +11,9 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop, ngettext
 
-from django_plugchat.figures import describe
 from django_plugchat.models import DeliveryEvent
-from django_plugchat.status import AccountStatus, statuses
+from django_plugchat.upkeep.figures import describe
+from django_plugchat.upkeep.findings import AccountStatus, statuses
 
 _Dispatch = DeliveryEvent.DispatchStatus
 

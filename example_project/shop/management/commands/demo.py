@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from django_plugchat import simulation
+from django_plugchat.management import simulation
 from django_plugchat.testing import delivery_callback
 from example_project import demo
 from example_project.shop.models import Order

@@ -13,9 +13,9 @@ import requests
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
-from django_plugchat.addresses import is_allowed_host
-from django_plugchat.exchange import Answer, BrokenAnswer, TooSlow, causes, exchange, reason
 from django_plugchat.redaction import mask_url, redact
+from django_plugchat.registering.addresses import is_allowed_host
+from django_plugchat.registering.exchange import Answer, BrokenAnswer, TooSlow, causes, exchange, reason
 
 #: Of a type that the app ignores and stores nothing of, without a number in it.
 HARMLESS = {"type": "PresenceChatCallback", "status": "UNAVAILABLE"}

@@ -23,7 +23,7 @@ LONGEST_ANSWER = 65536
 #: Seconds that a Retry-After may ask for.
 LONGEST_WAIT = 30
 
-_THREAD_NAME = "django_plugchat.exchange"
+_THREAD_NAME = "django_plugchat.registering.exchange"
 
 
 class TooSlow(Exception):  # noqa: N818

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from enum import IntEnum
 from urllib.parse import unquote
 
-from django_plugchat.digits import Group, are_linked, is_after_plus, only_digits, read, runs
-from django_plugchat.phones import (
+from django_plugchat.phones.digits import Group, are_linked, is_after_plus, only_digits, read, runs
+from django_plugchat.phones.numbers import (
     LONGEST_WRITTEN,
     SHORTEST_HIDDEN,
     both_forms,

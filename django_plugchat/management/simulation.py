@@ -15,14 +15,12 @@ from urllib.parse import urlsplit, urlunsplit
 import requests
 from django.utils.translation import gettext as _
 
-from django_plugchat import provider
-from django_plugchat.answers import ANSWERS
-from django_plugchat.failures import Failure
+from django_plugchat.provider.callbacks import INCOMING_STATUSES
+from django_plugchat.provider.errors import ERROR_BEGINNINGS, ERROR_CODES, ERRORS_BY_KIND, Failure
 from django_plugchat.testing import callback_path, delivery_callback, message_status_callback
 
-RECORDED, DUPLICATE, IGNORED = "recorded", "duplicate", "ignored"
 #: What the view says of a callback that it takes.
-TAKEN = frozenset(answer.body for answer in ANSWERS if answer.body)
+TAKEN = RECORDED, DUPLICATE, IGNORED, KEPT = "recorded", "duplicate", "ignored", "kept"
 TIMEOUT = 30  # seconds
 
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
@@ -30,10 +28,10 @@ _REMEMBERED = 1000
 
 
 def _failures() -> dict[str, list[dict[str, str]]]:
-    by_kind = {kind: [{"error": text} for text in texts] for kind, texts in provider.ERRORS_BY_KIND.items()}
-    for code, kind in provider.ERROR_CODES.items():
-        by_kind[kind].append({"error": provider.ERRORS_BY_KIND[kind][0], "errorCode": code})
-    for beginning, kind in provider.ERROR_BEGINNINGS.items():
+    by_kind = {kind: [{"error": text} for text in texts] for kind, texts in ERRORS_BY_KIND.items()}
+    for code, kind in ERROR_CODES.items():
+        by_kind[kind].append({"error": ERRORS_BY_KIND[kind][0], "errorCode": code})
+    for beginning, kind in ERROR_BEGINNINGS.items():
         by_kind[kind].append({"error": f"{beginning}image/bmp"})
     # The provider adds texts without notice; this one is made up.
     by_kind[Failure.OTHER.value] = [{"error": "Message has not been sent because of an unexpected condition"}]
@@ -85,7 +83,7 @@ def callbacks(
         else:
             callback = _delivery(chats, failed=_is_one_of(deliveries, failures))
             deliveries += 1
-        if callback.get("status") not in provider.INCOMING_STATUSES:
+        if callback.get("status") not in INCOMING_STATUSES:
             earlier.append(callback)
         yield callback
 

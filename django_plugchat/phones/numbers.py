@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from django_plugchat.digits import Group, are_linked, is_after_plus, read, readings, runs
 from django_plugchat.payloads import UNSTORABLE_CHARACTERS
+from django_plugchat.phones.digits import Group, are_linked, is_after_plus, read, readings, runs
 
 MASK = "****"
 

@@ -16,9 +16,11 @@ from django.db.models import Count, Max, Min, Q
 from django.utils.timesince import timesince
 from django.utils.translation import gettext, ngettext
 
-from django_plugchat import failures, provider, times
+from django_plugchat import times
 from django_plugchat.conf import app_settings
 from django_plugchat.models import DeliveryEvent, Registration, RejectedCallback
+from django_plugchat.provider.callbacks import DELIVERY_CALLBACK
+from django_plugchat.provider.errors import PLAIN_ERROR, Failure, of_kind
 
 DAY = timedelta(days=1)
 #: How long ago an account's newest event may be for its secret to count as one in use.
@@ -112,7 +114,7 @@ def _add_events_of_a_day(found: dict[str, Figures], now: datetime) -> None:
     ):
         figures = found[row["account"]]
         figures.outcomes[row["outcome"]] += row["events"]
-        if row["type"] == provider.DELIVERY_CALLBACK:
+        if row["type"] == DELIVERY_CALLBACK:
             figures.deliveries += row["events"]
         figures.none_lately += row["none"]
         figures.first_none = min(filter(None, (figures.first_none, row["first_none"])), default=None)
@@ -121,10 +123,10 @@ def _add_events_of_a_day(found: dict[str, Figures], now: datetime) -> None:
 
 
 def _add_failures(found: dict[str, Figures], now: datetime) -> None:
-    failed = _events().failed().deliveries().filter(received_at__gt=now - DAY).alias(**failures.PLAIN_ERROR)
-    kinds = {f"failed_{kind}": Count("pk", filter=failures.of_kind(kind)) for kind in failures.Failure.values}
+    failed = _events().failed().deliveries().filter(received_at__gt=now - DAY).alias(**PLAIN_ERROR)
+    kinds = {f"failed_{kind}": Count("pk", filter=of_kind(kind)) for kind in Failure.values}
     for row in failed.values("account").annotate(**kinds):
-        found[row["account"]].failures += Counter({kind: row[f"failed_{kind}"] for kind in failures.Failure.values})
+        found[row["account"]].failures += Counter({kind: row[f"failed_{kind}"] for kind in Failure.values})
 
 
 def _add_dispatches(found: dict[str, Figures], now: datetime) -> None:
@@ -269,4 +271,4 @@ def commonest_failure(found: Figures) -> str:
     (kind, count), failed = found.failures.most_common(1)[0], found.failures.total()
     return ngettext(
         "%(count)d of %(failed)d failure: %(kind)s.", "%(count)d of %(failed)d failures: %(kind)s.", failed
-    ) % {"count": count, "failed": failed, "kind": failures.Failure(kind).label}
+    ) % {"count": count, "failed": failed, "kind": Failure(kind).label}

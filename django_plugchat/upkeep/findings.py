@@ -47,10 +47,12 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.translation import gettext, ngettext
 
-from django_plugchat import dispatch, figures, provider, times
+from django_plugchat import dispatch, times
 from django_plugchat.conf import Account, app_settings, secret_id
-from django_plugchat.figures import DAY, USUAL_DAYS, Figures
 from django_plugchat.models import DeliveryEvent
+from django_plugchat.provider.calls import MESSAGE_STATUS_WEBHOOK, UPDATE_WEBHOOKS_KEYS
+from django_plugchat.upkeep import figures
+from django_plugchat.upkeep.figures import DAY, USUAL_DAYS, Figures
 
 _SHORTEST_SILENCE = timedelta(hours=36)
 #: Twice the longest pause that the usual days can have: whoever is silent for longer is, whatever was usual.
@@ -149,9 +151,9 @@ def _command(name: str, *options: str) -> str:
 def _registering(account: AccountStatus, *options: str) -> str:
     """The command that registers the account's URL again, for those webhooks that were registered last."""
     webhooks = [registration.webhook for registration in account.figures.registrations]
-    if {provider.MESSAGE_STATUS_WEBHOOK, "messageStatus"}.intersection(webhooks):
+    if {MESSAGE_STATUS_WEBHOOK, "messageStatus"}.intersection(webhooks):
         options = ("--with-status", *options)
-    if webhooks and webhooks[-1] in provider.UPDATE_WEBHOOKS_KEYS:
+    if webhooks and webhooks[-1] in UPDATE_WEBHOOKS_KEYS:
         options = ("--api", "update-webhooks", *options)
     return _command("plugchat_set_webhook", "--account", account.alias, *options)
 

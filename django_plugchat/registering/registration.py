@@ -11,11 +11,12 @@ from typing import NamedTuple
 from django.utils import timezone
 from django.utils.translation import gettext
 
-from django_plugchat import addresses, provider
 from django_plugchat.client import PlugChatClient
 from django_plugchat.conf import Account
 from django_plugchat.models import DeliveryEvent, Registration, RejectedCallback
+from django_plugchat.provider.calls import DELIVERY_WEBHOOK, MESSAGE_STATUS_WEBHOOK, UPDATE_WEBHOOKS
 from django_plugchat.redaction import mask_url
+from django_plugchat.registering import addresses
 
 #: PlugChat repeats a callback soon, if it does. Without a bound, each look would read the whole table: by
 #: ``last_received_at`` there is no index.
@@ -45,7 +46,7 @@ class Expected(NamedTuple):
 
 def classic_calls(url: str, *, with_status: bool) -> list[Call]:
     """Of the pages of 2022: one call for each webhook."""
-    names = [provider.DELIVERY_WEBHOOK, *([provider.MESSAGE_STATUS_WEBHOOK] if with_status else [])]
+    names = [DELIVERY_WEBHOOK, *([MESSAGE_STATUS_WEBHOOK] if with_status else [])]
     return [Call(name, {name: url}) for name in names]
 
 
@@ -68,9 +69,9 @@ def describe(call: Call, account: Account) -> str:
 
 def make(call: Call, client: PlugChatClient) -> None:
     """Raises PlugChatError."""
-    if call.name == provider.UPDATE_WEBHOOKS:
+    if call.name == UPDATE_WEBHOOKS:
         client.update_webhooks(call.urls)
-    elif call.name == provider.MESSAGE_STATUS_WEBHOOK:
+    elif call.name == MESSAGE_STATUS_WEBHOOK:
         client.update_message_status_webhook(call.urls[call.name])
     else:
         client.update_delivery_webhook(call.urls[call.name])

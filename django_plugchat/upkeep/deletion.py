@@ -18,10 +18,10 @@ from django.db.models.deletion import Collector
 from django.utils.translation import gettext as _
 from rest_framework.exceptions import ParseError
 
-from django_plugchat import mentions, phones
-from django_plugchat.digits import only_digits, read, readings
 from django_plugchat.models import DeliveryEvent, RejectedCallback
 from django_plugchat.payloads import parse
+from django_plugchat.phones import mentions, numbers
+from django_plugchat.phones.digits import only_digits, read, readings
 from django_plugchat.querysets import DeliveryEventQuerySet, PlugChatQuerySet, RejectedCallbackQuerySet
 
 # Payloads and bodies may be MAX_BODY_BYTES long.
@@ -145,13 +145,13 @@ def full_number(text: str) -> str:
 
     Raises ValueError, whose text does not repeat the number.
     """
-    number, kind, is_international = phones.identify(text)
-    if not number or kind in {"group", "lid"} or len(only_digits(read(text)[0])) > phones.LONGEST_WRITTEN:
+    number, kind, is_international = numbers.identify(text)
+    if not number or kind in {"group", "lid"} or len(only_digits(read(text)[0])) > numbers.LONGEST_WRITTEN:
         raise ValueError(_("That is not one phone number."))
     if (
         kind == "national"
         or len(number) < (_SHORTEST_WITH_PLUS if is_international else _SHORTEST)
-        or (not is_international and phones.is_national(number))
+        or (not is_international and numbers.is_national(number))
     ):
         raise ValueError(
             _(
@@ -209,8 +209,8 @@ def erase(model: type[models.Model], keys: list[Any], *, dry_run: bool = False) 
     if model in (DeliveryEvent, RejectedCallback):
         return delete(rows, keys, dry_run=dry_run)
     for entry in () if dry_run else rows.filter(pk__in=keys):
-        entry.object_repr = phones.mask_id(entry.object_repr)
-        entry.change_message = phones.mask_id(entry.change_message)
+        entry.object_repr = numbers.mask_id(entry.object_repr)
+        entry.change_message = numbers.mask_id(entry.change_message)
         entry.save(update_fields=["object_repr", "change_message"])
     return Deletion(len(keys), {})
 
@@ -229,7 +229,7 @@ def _found_in(row: Any, wanted: mentions.Wanted) -> mentions.Found:
 
 def _is_stored(wanted: mentions.Wanted, digits: str, written: str) -> bool:
     # A number without its country may have the digits of another country's.
-    return digits in wanted.international and phones.identify(written).kind != "national"
+    return digits in wanted.international and numbers.identify(written).kind != "national"
 
 
 def _parsed(body: bytes) -> Iterable[str]:

@@ -1,0 +1,58 @@
+"""What PlugChat's callbacks look like.
+
+Sources: the provider's page "Ao enviar" (on-message-send) for the delivery callback and its example, the documentation
+of Z-API, whose engine PlugChat resells, for statuses, and captured requests for the rest.
+"""
+
+from __future__ import annotations
+
+DELIVERY_CALLBACK = "DeliveryCallback"
+MESSAGE_STATUS_CALLBACK = "MessageStatusCallback"
+
+#: Types that are known and not stored. An operator who points every webhook at one URL gets them here.
+OTHER_CALLBACK_TYPES = frozenset(
+    {
+        "ReceivedCallback",
+        "PresenceChatCallback",
+        "ConnectedCallback",
+        "DisconnectedCallback",
+        "ProxyCallback",
+    }
+)
+
+#: What the JSON of a conversation holds that has no ``type``: an attendance that began or ended, with its chat.
+CONVERSATION_KEYS = frozenset({"attendance", "chat"})
+
+#: The statuses of a message that this account sent, each with the outcome it is stored as. ``MESSAGE_RECEIVED`` is the
+#: spelling of old pages.
+OUTCOME_BY_STATUS = {
+    "SENT": "sent",
+    "RECEIVED": "received",
+    "MESSAGE_RECEIVED": "received",
+    "READ": "read",
+    "PLAYED": "played",
+}
+#: The statuses of a message that this account got: its own reading of it.
+INCOMING_STATUSES = frozenset({"READ_BY_ME", "READ-SELF"})
+
+#: How many ids one status callback may hold. The provider names no limit; this one bounds a transaction.
+MAX_STATUS_IDS = 1000
+
+#: The example of the provider's page.
+EXAMPLE = {
+    "phone": "554499999999",
+    "customId": "123",
+    "zaapId": "A20DA9C0183A2D35A260F53F5D2B9244",
+    "messageId": "A20DA9C0183A2D35A260F53F5D2B9244",
+    "type": DELIVERY_CALLBACK,
+}
+STATUS_EXAMPLE = {
+    "instanceId": "instance.id",
+    "status": "READ",
+    "ids": ["3EB0EE5C811ACA0277C307"],
+    "momment": 1632234645000,
+    "phoneDevice": 0,
+    "phone": "5544999999999",
+    "type": MESSAGE_STATUS_CALLBACK,
+    "isGroup": False,
+}

@@ -1,0 +1,135 @@
+"""Why a message was not sent: the provider's error texts, read as one of six kinds."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Lower
+from django.utils.translation import gettext_lazy as _
+
+
+class Failure(models.TextChoices):
+    """The kinds, by what can be done about them."""
+
+    NUMBER = "number", _("The number can't be reached")
+    RESTRICTED = "restricted", _("WhatsApp restricts the sender")
+    TEMPORARY = "temporary", _("Temporary failure")
+    MEDIA = "media", _("File or link not accepted")
+    REQUEST = "request", _("Invalid request")
+    OTHER = "other", _("Unknown error")
+
+
+#: The texts of ``error``, by what can be done about them (Z-API's documentation, 2026-07).
+ERRORS_BY_KIND: dict[str, tuple[str, ...]] = {
+    "number": (
+        "Phone number does not exist",
+        "Message has not been sent because it got invalid phone number",
+    ),
+    "restricted": (
+        "The message was not sent due to a likely shadow ban",
+        "Whatsapp rejected sending this message",
+        "Whatsapp did not allow sending this message",
+        "Did not have permission to send this message.",
+        "Does not have permission to send the message",
+        "You can't message this group as you don't have permission",
+    ),
+    "temporary": (
+        "Timeout on send message",
+        "Error on send message",
+        "It was not possible to send message to queue due to request error.",
+    ),
+    "media": (
+        "Message not send caused by invalid media url",
+        "Got a 404 error while trying to send message",
+        "The url informed is not a valid url in the media format, apparently it can be an html",
+        "Message has not been sent because an error occurred in the conversion",
+    ),
+    "request": (
+        "Message has not been sent because it got invalid request params.",
+        "This type of message can only be sent in groups",
+        "You must accept buttons message terms in panel to send this message.",
+        "Message has not been edited because it has been more than 7 days",
+        "Comment message has not been sent because it has more than 7 days",
+        "Message does not forward because it was not found",
+        "Status reply has not been sent because the status message was not found",
+        "Product message has not been sent because provided product id was not found.",
+        "Product message has not been sent because provided catalog phone must not be a lid.",
+        "Catalog message has not been sent because the catalog was not found.",
+        "Order has not been sent because it received invalid currency code",
+        "Update order has not been sent because it received invalid request data.",
+        "Newsletter poll vote was not sent because of missing identifier.",
+        "Event edit message was not sent because the phone is not from a group.",
+        "Event edit message was not sent because receive invalid date time.",
+    ),
+}
+#: Texts that go on with something of the message: a content type, a kind of message.
+ERROR_BEGINNINGS = {"Unsupported sticker format: ": "media"}
+ERROR_ENDINGS = {" not available to channels": "request"}
+#: The values of ``errorCode``, of which one is known.
+ERROR_CODES = {"SHADOW_BAN": "restricted"}
+
+
+def _plain(text: str) -> str:
+    # The live wording may differ in case and a full stop.
+    return text.lower().removesuffix(".")
+
+
+_KNOWN = {_plain(text): (kind, text) for kind, texts in ERRORS_BY_KIND.items() for text in texts}
+_BEGINNINGS = {text.lower(): kind for text, kind in ERROR_BEGINNINGS.items()}
+_ENDINGS = ERROR_ENDINGS
+_CODES = {code.lower(): kind for code, kind in ERROR_CODES.items()}
+
+
+def kind_of(error: str, error_code: str = "") -> str:
+    """The ``Failure`` value of an error that the provider gave; its code counts before its text."""
+    if kind := _CODES.get(_plain(error_code)):
+        return kind
+    text = _plain(error)
+    if text in _KNOWN:
+        return _KNOWN[text][0]
+    for beginning, kind in _BEGINNINGS.items():
+        if text.startswith(beginning):
+            return kind
+    for ending, kind in _ENDINGS.items():
+        if text.endswith(ending):
+            return kind
+    return Failure.OTHER.value
+
+
+def known_text(error: str) -> str:
+    """The error as the provider's documentation spells it; "" for any other, which may hold anything."""
+    return _KNOWN.get(_plain(error), ("", ""))[1]
+
+
+def known_code(error_code: str) -> str:
+    """The same for ``errorCode``."""
+    code = error_code.upper().removesuffix(".")
+    return code if code in ERROR_CODES else ""
+
+
+def of_kind(kind: str) -> Q:
+    """Failed rows of a kind, of a queryset that ``with_plain_error`` has prepared."""
+    by_kind = {value: _of_known_kind(value) for value in Failure.values if value != Failure.OTHER}
+    if kind != Failure.OTHER:
+        return by_kind[kind]
+    any_known = Q()
+    for condition in by_kind.values():
+        any_known |= condition
+    return ~any_known
+
+
+def _of_known_kind(kind: str) -> Q:
+    codes = [code for code, of in _CODES.items() if of == kind]
+    texts = [text for text, (of, _spelled) in _KNOWN.items() if of == kind]
+    by_text = Q(plain_error__in=[*texts, *(f"{text}." for text in texts)])
+    for beginning, of in _BEGINNINGS.items():
+        if of == kind:
+            by_text |= Q(plain_error__startswith=beginning)
+    for ending, of in _ENDINGS.items():
+        if of == kind:
+            by_text |= Q(plain_error__endswith=ending) | Q(plain_error__endswith=f"{ending}.")
+    return Q(plain_code__in=codes) | (by_text & ~Q(plain_code__in=list(_CODES)))
+
+
+#: What ``of_kind`` compares with.
+PLAIN_ERROR = {"plain_error": Lower("error"), "plain_code": Lower("error_code")}

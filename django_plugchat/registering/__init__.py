@@ -1,0 +1,1 @@
+"""Where is PlugChat told to call, does it get there, and what was it told last?"""

@@ -1,0 +1,1 @@
+"""What is due, what is old, what is about one person, and what needs somebody?"""
