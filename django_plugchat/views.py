@@ -35,7 +35,7 @@ class Unavailable(APIException):
 
 
 class CallbackView(APIView):
-    """Takes the provider's callbacks. ``docs/reference/answers.md`` has all answers, in the order in which they are decided."""
+    """Takes the provider's callbacks. Its answers, in order: ``docs/reference/answers.md``."""
 
     # A project's DRF defaults must not leak in.
     authentication_classes = ()
