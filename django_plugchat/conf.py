@@ -1,64 +1,84 @@
 """The ``PLUGCHAT`` setting, read live so that tests can override it. ``checks`` says what is wrong with it.
 
-Override it as a whole: accounts that are changed in place are not noticed, since for that every callback would have to
-look at all of them. Another dictionary is, also ``{**settings.PLUGCHAT}``.
+Changing PLUGCHAT in place has no effect; assign a new dict. Else every callback would have to look at all accounts.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.conf import settings
+from django.utils.module_loading import import_string
 
 DEFAULTS: dict[str, Any] = {
     "ACCOUNTS": {},
     "PUBLIC_URL": "",
     "API_URL": "https://www.plugchat.com.br/api/whatsapp",
     "API_TIMEOUT": 10,
+    "TOKEN_SOURCE": None,
     "MAX_BODY_BYTES": 65536,
     "MAX_REJECTED": 10000,
     "RETENTION_DAYS": 180,
+    "SILENT_AFTER_HOURS": 36,
     "DISPATCHER": "django_plugchat.tasks.enqueue",
     "DISPATCH_LEASE": 300,
     "DISPATCH_MAX_ATTEMPTS": 5,
+    "SPOOL_DIR": None,
+    "ADMIN_ACCOUNTS": None,
 }
 
+PLUGCHAT, Z_API = "plugchat", "z-api"
+PROVIDERS = (PLUGCHAT, Z_API)
 
-def _digest(secret: str) -> str:
+
+def digest_of(secret: str) -> str:
+    """What a secret is known by: its SHA-256 in hex."""
     return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
 
 
 def secret_id(secret: str) -> str:
     """Name a secret without telling it: the first 8 hex digits of its SHA-256."""
-    return _digest(secret)[:8]
+    return digest_of(secret)[:8]
 
 
 @dataclass(frozen=True)
 class Account:
-    """One entry of ``ACCOUNTS``. The first of ``webhook_secrets`` is registered, every one is accepted."""
+    """An account of ``ACCOUNTS`` or of the database; no secret and no token of the latter is known."""
 
     alias: str
     label: str
-    token: str = field(repr=False)
-    webhook_secrets: tuple[str, ...] = field(repr=False)
+    provider: str = PLUGCHAT
+    instance: str = ""
+    #: "" for the default of the provider.
+    api_url: str = ""
+    token: str = field(default="", repr=False)
+    client_token: str = field(default="", repr=False)
+    #: The first is registered, every one is accepted.
+    webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
 
     @classmethod
     def from_setting(cls, alias: str, value: Any) -> Account:
-        # A string where a list belongs would make each of its letters a secret: what the checks refuse opens nothing.
         options = value if isinstance(value, dict) else {}
-        token, secrets = options.get("TOKEN"), options.get("WEBHOOK_SECRETS")
+        secrets = options.get("WEBHOOK_SECRETS")
         return cls(
             alias=alias,
-            label=options.get("LABEL") or alias,
-            token=token if isinstance(token, str) else "",
-            webhook_secrets=tuple(
-                secret
-                for secret in (secrets if isinstance(secrets, list | tuple) else ())
-                if secret and isinstance(secret, str)
-            ),
+            # May be lazy: whoever stores or compares it needs a string.
+            label=str(options.get("LABEL") or alias),
+            provider=_text(options.get("PROVIDER")) or PLUGCHAT,
+            instance=_text(options.get("INSTANCE")),
+            api_url=_text(options.get("API_URL")),
+            token=_text(options.get("TOKEN")),
+            client_token=_text(options.get("CLIENT_TOKEN")),
+            # Of a string where a list belongs, each letter would be a secret.
+            webhook_secrets=tuple(filter(None, map(_text, secrets if isinstance(secrets, list | tuple) else ()))),
         )
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
 @dataclass(frozen=True)
@@ -70,7 +90,7 @@ class Caller:
 
 
 class AccountIndex:
-    """All accounts, and which one a secret belongs to. Built once for each value of the setting."""
+    """The accounts of the setting, and which one a secret belongs to. Built once for each value of the setting."""
 
     def __init__(self, configured: Any) -> None:
         accounts = configured.get("ACCOUNTS") if isinstance(configured, dict) else None
@@ -79,19 +99,21 @@ class AccountIndex:
             for alias, value in (accounts.items() if isinstance(accounts, dict) else ())
             if isinstance(alias, str)
         }
-        self._callers = {
-            (digest := _digest(secret)): Caller(account.alias, digest[:8])
+        self.callers = {
+            (digest := digest_of(secret)): Caller(account.alias, digest[:8])
             for account in self.accounts.values()
             for secret in account.webhook_secrets
         }
         #: Every secret and token: what no log may show.
         self.confidential = frozenset(
-            text for account in self.accounts.values() for text in (*account.webhook_secrets, account.token) if text
+            text
+            for account in self.accounts.values()
+            for text in (*account.webhook_secrets, account.token, account.client_token)
+            if text
         )
 
-    def caller(self, secret: str) -> Caller | None:
-        # By the digest, so that the time taken tells nothing of a secret and does not grow with their number.
-        return self._callers.get(_digest(secret))
+    def __repr__(self) -> str:
+        return f"<AccountIndex of {len(self.accounts)} accounts>"
 
 
 class AppSettings:
@@ -107,6 +129,11 @@ class AppSettings:
         configured = self.configured
         return configured.get(name, DEFAULTS[name]) if isinstance(configured, dict) else DEFAULTS[name]
 
+    def _function(self, name: str) -> Callable[[Any], Any] | None:
+        path = self._get(name)
+        function: Callable[[Any], Any] | None = import_string(path) if path else None
+        return function
+
     @property
     def index(self) -> AccountIndex:
         configured, indexed = self.configured, self._indexed
@@ -116,6 +143,7 @@ class AppSettings:
 
     @property
     def accounts(self) -> dict[str, Account]:
+        """Those of the setting. ``django_plugchat.accounts`` knows those of the database as well."""
         return self.index.accounts
 
     @property
@@ -130,9 +158,14 @@ class AppSettings:
 
     @property
     def api_timeout(self) -> float:
-        """Seconds for one attempt, from connecting to the last byte."""
+        """Seconds for one attempt, connecting and reading."""
         timeout: float = self._get("API_TIMEOUT")
         return timeout
+
+    @property
+    def token_source(self) -> Callable[[str], Any] | None:
+        """Alias to token, or to a dict with TOKEN and CLIENT_TOKEN, for accounts of the database."""
+        return self._function("TOKEN_SOURCE")
 
     @property
     def max_body_bytes(self) -> int:
@@ -153,6 +186,12 @@ class AppSettings:
         return days
 
     @property
+    def silent_after_hours(self) -> float:
+        """Without a callback for so long an account is silent."""
+        hours: float = self._get("SILENT_AFTER_HOURS")
+        return hours
+
+    @property
     def dispatcher(self) -> str:
         """Dotted path of what is called with the primary key of an event to dispatch."""
         path: str = self._get("DISPATCHER")
@@ -169,8 +208,19 @@ class AppSettings:
         attempts: int = self._get("DISPATCH_MAX_ATTEMPTS")
         return attempts
 
+    @property
+    def spool_dir(self) -> str | None:
+        """A folder that keeps callbacks while the database is away; None for no spool."""
+        folder = self._get("SPOOL_DIR")
+        return str(folder) if folder else None
+
+    @property
+    def admin_accounts(self) -> Callable[[Any], Any] | None:
+        """User to the aliases that this user sees, or None for all."""
+        return self._function("ADMIN_ACCOUNTS")
+
     def label(self, alias: str) -> str:
-        """What people read of an account, also of one that is no longer configured."""
+        """What people read of an account, also of one that is not in the setting."""
         account = self.accounts.get(alias)
         return account.label if account else alias
 

@@ -1,13 +1,25 @@
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from django_plugchat.payloads import PayloadEncoder
+from django_plugchat.conf import PLUGCHAT, Z_API
 from django_plugchat.phones.numbers import mask_id
-from django_plugchat.provider.errors import Failure, kind_of
+from django_plugchat.provider.errors import Failure
 from django_plugchat.querysets import DeliveryEventQuerySet, PlugChatQuerySet, RejectedCallbackQuerySet
+
+
+class IdField(models.CharField):  # type: ignore[type-arg]
+    """An id, compared as it is on every engine: MariaDB's usual collations ignore case and spaces at the end."""
+
+    def db_parameters(self, connection: Any) -> Any:
+        parameters = super().db_parameters(connection)
+        if connection.vendor == "mysql":
+            parameters["collation"] = "utf8mb4_nopad_bin" if connection.mysql_is_mariadb else "utf8mb4_0900_bin"
+        return parameters
 
 
 class DeliveryEvent(models.Model):
@@ -31,10 +43,10 @@ class DeliveryEvent(models.Model):
         DONE = "done", _("Done")
         EXHAUSTED = "exhausted", _("Given up")
 
-    account = models.CharField(_("account"), max_length=100)
-    zaap_id = models.CharField("zaapId", max_length=255, blank=True)
-    custom_id = models.CharField("customId", max_length=255, blank=True)
-    message_id = models.CharField("messageId", max_length=255, blank=True)
+    account = IdField(_("account"), max_length=100)
+    zaap_id = IdField("zaapId", max_length=255, blank=True)
+    custom_id = IdField("customId", max_length=255, blank=True)
+    message_id = IdField("messageId", max_length=255, blank=True)
     phone = models.CharField(_("phone"), max_length=64, blank=True, help_text=_("As it came."))
     participant = models.CharField(
         _("participant"), max_length=64, blank=True, help_text=_("Of a group: whose status it is.")
@@ -43,10 +55,13 @@ class DeliveryEvent(models.Model):
     phone_digits = models.CharField(_("digits of the phone"), max_length=64, blank=True)
     participant_digits = models.CharField(_("digits of the participant"), max_length=64, blank=True)
     type = models.CharField(_("type"), max_length=64)
-    instance_id = models.CharField("instanceId", max_length=255, blank=True)
+    instance_id = IdField("instanceId", max_length=255, blank=True)
     error = models.TextField(_("error"), blank=True)
     error_code = models.TextField(_("error code"), blank=True)
     outcome = models.CharField(_("outcome"), max_length=8, choices=Outcome.choices)
+    failure = models.CharField(
+        _("failure"), max_length=10, choices=Failure.choices, blank=True, help_text=_("Why a message was not sent.")
+    )
 
     occurred_at = models.DateTimeField(
         _("occurred at"), null=True, blank=True, help_text=_("The time that the provider gave, if it gave one.")
@@ -54,11 +69,11 @@ class DeliveryEvent(models.Model):
     received_at = models.DateTimeField(_("received at"), default=timezone.now)
     last_received_at = models.DateTimeField(_("last received at"), default=timezone.now)
     times_received = models.PositiveIntegerField(_("times received"), default=1)
-    payload = models.JSONField(_("payload"), default=dict, encoder=PayloadEncoder)
-    secret_id = models.CharField(
+    payload = models.JSONField(_("payload"), default=dict)
+    secret_id = IdField(
         _("secret id"), max_length=8, help_text=_("The first 8 hex digits of the SHA-256 of the webhook secret used.")
     )
-    fingerprint = models.CharField(_("fingerprint"), max_length=64)
+    fingerprint = models.UUIDField(_("fingerprint"))
 
     dispatch_status = models.CharField(
         _("dispatch status"), max_length=9, choices=DispatchStatus.choices, default=DispatchStatus.NONE
@@ -69,6 +84,9 @@ class DeliveryEvent(models.Model):
     )
     dispatched_at = models.DateTimeField(_("dispatched at"), null=True, blank=True)
     dispatch_error = models.TextField(_("dispatch error"), blank=True)
+    dispatch_failed = models.BooleanField(
+        _("dispatch failed"), default=False, help_text=_("False where receivers only asked to be told again.")
+    )
 
     objects = DeliveryEventQuerySet.as_manager()
 
@@ -82,7 +100,7 @@ class DeliveryEvent(models.Model):
             models.Index(fields=["type", "received_at", "id"], name="plugchat_event_type"),
             models.Index(fields=["account", "received_at", "id"], name="plugchat_event_account"),
             models.Index(fields=["account", "type", "received_at", "id"], name="plugchat_event_account_type"),
-            models.Index(fields=["outcome", "received_at", "id"], name="plugchat_event_outcome"),
+            models.Index(fields=["failure", "received_at", "id"], name="plugchat_event_failure"),
             models.Index(fields=["zaap_id"], name="plugchat_event_zaap_id"),
             models.Index(fields=["custom_id"], name="plugchat_event_custom_id"),
             models.Index(fields=["message_id"], name="plugchat_event_message_id"),
@@ -102,20 +120,16 @@ class DeliveryEvent(models.Model):
         return f"{mask_id(self.zaap_id or self.message_id)} ({self.get_outcome_display()})"
 
     @property
-    def failure(self) -> str:
-        """Why a failed one failed, a value of ``Failure``; "" for all others."""
-        if self.outcome != self.Outcome.FAILED:
-            return ""
-        return kind_of(self.error, self.error_code)
-
-    @property
     def is_temporary(self) -> bool:
         """Whether sending the message again may work. Look first whether it went out after all."""
         return self.failure == Failure.TEMPORARY
 
 
 class RejectedCallback(models.Model):
-    """A callback that was answered 400, kept so that it can be read and tried again: to the byte, decompressed."""
+    """A callback that was refused, or whose status nobody knows yet, kept to be read and tried again.
+
+    To the byte, decompressed.
+    """
 
     class Reason(models.TextChoices):
         ENCODING = "encoding", _("Not what its Content-Encoding says")
@@ -124,9 +138,10 @@ class RejectedCallback(models.Model):
         NOT_STORABLE = "not_storable", _("Holds what no database can store")
         INVALID = "invalid", _("A field is missing or unusable")
         DATABASE = "database", _("Refused by the database")
+        UNKNOWN_STATUS = "unknown_status", _("A status that is not known yet")
 
-    account = models.CharField(_("account"), max_length=100)
-    secret_id = models.CharField(_("secret id"), max_length=8)
+    account = IdField(_("account"), max_length=100)
+    secret_id = IdField(_("secret id"), max_length=8)
     received_at = models.DateTimeField(_("received at"), default=timezone.now)
     last_received_at = models.DateTimeField(_("last received at"), default=timezone.now)
     times_received = models.PositiveIntegerField(_("times received"), default=1)
@@ -138,7 +153,7 @@ class RejectedCallback(models.Model):
     search_terms = models.TextField(
         _("search terms"), blank=True, help_text=_("The digits of the numbers and the ids in the body, one a line.")
     )
-    fingerprint = models.CharField(_("fingerprint"), max_length=64)
+    fingerprint = models.UUIDField(_("fingerprint"))
 
     objects = RejectedCallbackQuerySet.as_manager()
 
@@ -164,9 +179,9 @@ class RejectedCallback(models.Model):
 class Registration(models.Model):
     """What this site registered last with PlugChat, for each webhook of an account. Holds no URL and no token."""
 
-    account = models.CharField(_("account"), max_length=100)
-    webhook = models.CharField(_("webhook"), max_length=64, help_text=_("PlugChat's name of it."))
-    secret_id = models.CharField(_("secret id"), max_length=8, blank=True)
+    account = IdField(_("account"), max_length=100)
+    webhook = IdField(_("webhook"), max_length=64, help_text=_("PlugChat's name of it."))
+    secret_id = IdField(_("secret id"), max_length=8, blank=True)
     registered_at = models.DateTimeField(_("registered at"), default=timezone.now)
 
     objects = PlugChatQuerySet.as_manager()
@@ -178,3 +193,88 @@ class Registration(models.Model):
 
     def __str__(self) -> str:
         return f"{self.account}: {self.webhook}"
+
+
+class Connection(models.Model):
+    """Whether a WhatsApp instance of an account is connected, as PlugChat said last. Holds no number."""
+
+    account = IdField(_("account"), max_length=100)
+    instance_id = IdField("instanceId", max_length=255, blank=True)
+    is_connected = models.BooleanField(_("connected"))
+    since = models.DateTimeField(_("since"), help_text=_("The time that the provider gave, else when it came."))
+    reported_at = models.DateTimeField(_("reported at"), default=timezone.now)
+
+    objects = PlugChatQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("connection")
+        verbose_name_plural = _("connections")
+        constraints = [models.UniqueConstraint(fields=["account", "instance_id"], name="plugchat_connection_instance")]
+
+    def __str__(self) -> str:
+        return f"{self.account}: {mask_id(self.instance_id)}"
+
+
+class Account(models.Model):
+    """An account that came while the site ran; others are in the setting. Holds nothing confidential."""
+
+    class Provider(models.TextChoices):
+        PLUGCHAT = PLUGCHAT, "PlugChat"
+        Z_API = Z_API, "Z-API"
+
+    alias = IdField(_("alias"), max_length=100, help_text=_("Its name in the code and in events. Never changes."))
+    label = models.CharField(_("label"), max_length=200, blank=True, help_text=_("What people read."))
+    provider = models.CharField(_("provider"), max_length=20, choices=Provider.choices, default=Provider.PLUGCHAT)
+    instance = IdField(_("instance"), max_length=255, blank=True, help_text=_("Of Z-API: the id of the instance."))
+    is_active = models.BooleanField(
+        _("active"), default=True, help_text=_("The callbacks of an inactive account are refused.")
+    )
+    created_at = models.DateTimeField(_("created at"), default=timezone.now)
+
+    objects = PlugChatQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("account")
+        verbose_name_plural = _("accounts")
+        constraints = [models.UniqueConstraint(fields=["alias"], name="plugchat_account_alias")]
+
+    def __str__(self) -> str:
+        return self.label or self.alias
+
+
+class WebhookSecret(models.Model):
+    """A secret of an account of the database, accepted for as long as this row is there. Kept is its digest alone."""
+
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="secrets", verbose_name=_("account"))
+    digest = IdField(_("digest"), max_length=64, help_text=_("The SHA-256 of the secret."))
+    secret_id = IdField(_("secret id"), max_length=8)
+    created_at = models.DateTimeField(_("created at"), default=timezone.now)
+
+    objects = PlugChatQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("webhook secret")
+        verbose_name_plural = _("webhook secrets")
+        constraints = [models.UniqueConstraint(fields=["digest"], name="plugchat_secret_digest")]
+
+    def __str__(self) -> str:
+        return self.secret_id
+
+
+class Notice(models.Model):
+    """A finding that a target of ``plugchat_status --notify`` was told and that has not gone since."""
+
+    target = IdField(_("target"), max_length=64, help_text=_("Its SHA-256: an address may be confidential."))
+    account = IdField(_("account"), max_length=100, blank=True)
+    finding = IdField(_("finding"), max_length=40)
+    told_at = models.DateTimeField(_("told at"), default=timezone.now)
+
+    objects = PlugChatQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("notice")
+        verbose_name_plural = _("notices")
+        constraints = [models.UniqueConstraint(fields=["target", "account", "finding"], name="plugchat_notice_once")]
+
+    def __str__(self) -> str:
+        return f"{self.account}: {self.finding}"

@@ -64,22 +64,3 @@ def storable(value: Any, depth: int = MAX_DEPTH) -> Any:
             return [storable(item, depth - 1) for item in value]
         return {storable(key): storable(item, depth - 1) for key, item in value.items()}
     return value
-
-
-# Python writes the four characters 1e15 as 1000000000000000.0. Texts are matched too, so that they stay as they are.
-_TEXT_OR_ROUND_FLOAT = re.compile(
-    r'"(?:[^"\\]|\\.?)*+"?|(?<![0-9.])([1-9][0-9]{0,15}?)(0{4,16})\.0(?![0-9])', re.DOTALL
-)
-
-
-class PayloadEncoder(json.JSONEncoder):
-    """Writes JSON hardly longer than it came: no spaces, no escapes that it does not need, round floats by exponent."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options | {"ensure_ascii": False, "separators": (",", ":"), "check_circular": False})
-
-    def encode(self, o: Any) -> str:
-        text = super().encode(o)
-        if "0000.0" not in text:
-            return text
-        return _TEXT_OR_ROUND_FLOAT.sub(lambda match: f"{match[1]}e{len(match[2])}" if match[1] else match[0], text)

@@ -11,7 +11,6 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from django_plugchat.provider.callbacks import DELIVERY_CALLBACK, MESSAGE_STATUS_CALLBACK
-from django_plugchat.provider.errors import PLAIN_ERROR, of_kind
 
 #: For ``progress``: read comes after received, whatever came first.
 _FURTHEST_LAST = ("sent", "failed", "received", "read", "played")
@@ -125,7 +124,7 @@ class DeliveryEventQuerySet(PlugChatQuerySet):
 
     def failed_because(self, kind: str) -> Self:
         """Failed ones of one kind of ``Failure``."""
-        return self.failed().alias(**PLAIN_ERROR).filter(of_kind(kind))
+        return self.filter(failure=kind)
 
     def unfinished(self) -> Self:
         """Events that are to be dispatched, now or later."""

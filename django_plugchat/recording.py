@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 from django.db import Error, IntegrityError, connections, router, transaction
 from django.utils import timezone
@@ -20,6 +21,7 @@ from django_plugchat import dispatch, payloads, serializers, statements, tasks
 from django_plugchat.conf import Caller, app_settings
 from django_plugchat.models import DeliveryEvent, RejectedCallback
 from django_plugchat.phones import numbers
+from django_plugchat.provider.errors import kind_of
 from django_plugchat.serializers import Callback
 
 _Status = DeliveryEvent.DispatchStatus
@@ -92,6 +94,7 @@ def _event(callback: Callback, receipt: Receipt, state: dict[str, Any]) -> Deliv
         error=callback.error,
         error_code=callback.error_code,
         outcome=callback.outcome,
+        failure=kind_of(callback.error, callback.error_code) if callback.outcome == "failed" else "",
         occurred_at=callback.occurred_at,
         received_at=receipt.received_at,
         last_received_at=receipt.last_received_at or receipt.received_at,
@@ -100,6 +103,7 @@ def _event(callback: Callback, receipt: Receipt, state: dict[str, Any]) -> Deliv
         fingerprint=callback.fingerprint(receipt.account),
         dispatched_at=None,
         dispatch_error="",
+        dispatch_failed=False,
         **state,
     )
 
@@ -147,7 +151,7 @@ def reject(body: bytes, receipt: Receipt, *, reason: str, errors: dict[str, Any]
         reason=reason,
         errors=errors,
         body=body,
-        fingerprint=hashlib.sha256(receipt.account.encode() + b"\0" + body).hexdigest(),
+        fingerprint=UUID(bytes=hashlib.sha256(receipt.account.encode() + b"\0" + body).digest()[:16], version=5),
     )
     return statements.trying_again(alias, partial(_keep, rejected, alias))
 

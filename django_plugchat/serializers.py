@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
@@ -53,9 +54,11 @@ class Callback:
     error_code: str = field(default="", repr=False)
     occurred_at: datetime | None = None
 
-    def fingerprint(self, account: str) -> str:
-        """SHA-256 over what makes an event the same one. Stored rows depend on it: it never changes."""
-        return hashlib.sha256(_FINGERPRINTED.encode([account, *self.identity]).encode()).hexdigest()
+    def fingerprint(self, account: str) -> UUID:
+        """Over what makes an event the same one. Stored rows depend on it: it never changes."""
+        digest = hashlib.sha256(_FINGERPRINTED.encode([account, *self.identity]).encode()).digest()
+        # MariaDB takes no UUID without the bits of a version.
+        return UUID(bytes=digest[:16], version=5)
 
 
 @dataclass(frozen=True, slots=True)

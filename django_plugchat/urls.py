@@ -2,7 +2,7 @@ from typing import Any
 
 from django.urls import path, re_path, register_converter
 
-from django_plugchat.conf import Caller, app_settings
+from django_plugchat.conf import Caller, app_settings, digest_of
 from django_plugchat.views import callback
 
 app_name = "plugchat"
@@ -14,7 +14,7 @@ class SecretConverter:
     regex = "[^/]+"
 
     def to_python(self, value: str) -> Caller:
-        caller = app_settings.index.caller(value)
+        caller = app_settings.index.callers.get(digest_of(value))
         if caller is None:
             raise ValueError
         return caller

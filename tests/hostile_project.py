@@ -12,6 +12,7 @@ import sys
 from contextlib import nullcontext, suppress
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 from django.conf import settings
 
@@ -147,12 +148,12 @@ def what_became_of_events() -> dict[str, Any]:
         with CaptureQueriesContext(database) as captured:
             post(STATUS | {"ids": ["heard"]})
         statements = len(captured)
-        rejected = refused.create(body=body, fingerprint="a", account="default")
+        rejected = refused.create(body=body, fingerprint=uuid4(), account="default")
         with database.execute_wrapper(Interrupt("INSERT", raising(OperationalError()))), suppress(OperationalError):
             recording.replay(rejected)
         kept = refused.filter(pk=rejected.pk).count()
         replayed = recording.replay(rejected) or []
-        again = recording.replay(refused.create(body=body, fingerprint="a", account="default"))
+        again = recording.replay(refused.create(body=body, fingerprint=uuid4(), account="default"))
         with transaction.atomic(using=database.alias):
             dispatched = sweeps.start_over(DeliveryEvent.objects.all())
     with connected(told):

@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from itertools import count
 from typing import Any
+from uuid import uuid4
 
 from django.utils import timezone
 
 from django_plugchat.conf import secret_id
 from django_plugchat.models import DeliveryEvent, RejectedCallback
 from django_plugchat.phones.numbers import normalise
+from django_plugchat.provider.errors import kind_of
 from tests.payloads import EXAMPLE, SECRET
 
 Status = DeliveryEvent.DispatchStatus
@@ -36,6 +38,8 @@ def _event_fields(*, received_at: datetime | None = None, **fields: Any) -> dict
     received_at = received_at or timezone.now()
     number = next(_numbers)
     phone = fields.get("phone", EXAMPLE["phone"])
+    failed = fields.get("outcome") == DeliveryEvent.Outcome.FAILED
+    failure = kind_of(fields.get("error", ""), fields.get("error_code", "")) if failed else ""
     return {
         "account": "default",
         "secret_id": secret_id(SECRET),
@@ -48,7 +52,8 @@ def _event_fields(*, received_at: datetime | None = None, **fields: Any) -> dict
         "payload": {},
         "received_at": received_at,
         "last_received_at": received_at,
-        "fingerprint": f"{number:064}",
+        "fingerprint": uuid4(),
+        "failure": failure,
     } | fields
 
 
@@ -62,7 +67,7 @@ def rejected(body: bytes = b"{}", *, received_at: datetime | None = None, **fiel
             "last_received_at": received_at,
             "reason": RejectedCallback.Reason.INVALID,
             "body": body,
-            "fingerprint": f"{next(_numbers):064}",
+            "fingerprint": uuid4(),
         }
         | fields
     )

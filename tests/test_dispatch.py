@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 import requests
@@ -281,7 +282,7 @@ def _delete(event):
 
 def _copy(event):
     event.pk = None
-    event.fingerprint = f"copy of the event {event.fingerprint}"[:64]
+    event.fingerprint = uuid4()
     event.save()
 
 

@@ -7,6 +7,7 @@ import json
 import re
 from io import StringIO
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import Permission
@@ -47,12 +48,12 @@ def test_permissions():
 
 def test_by_hand_in_tests():
     """Users make rows in their own tests: only what tells them apart is asked for."""
-    event = DeliveryEvent.objects.create(phone=EXAMPLE["phone"], zaap_id="A", fingerprint="a")
+    event = DeliveryEvent.objects.create(phone=EXAMPLE["phone"], zaap_id="A", fingerprint=uuid4())
     assert event.received_at <= timezone.now()
-    RejectedCallback.objects.create(body=b"{", fingerprint="a")
+    RejectedCallback.objects.create(body=b"{", fingerprint=uuid4())
     Registration.objects.create(account="default", webhook="update-webhook-delivery")
     with pytest.raises(IntegrityError), transaction.atomic():
-        DeliveryEvent.objects.create(phone=EXAMPLE["phone"], zaap_id="A", fingerprint="a")
+        DeliveryEvent.objects.create(phone=EXAMPLE["phone"], zaap_id="A", fingerprint=event.fingerprint)
 
 
 def test_nothing_private_is_shown_of_a_row():
@@ -202,7 +203,7 @@ def test_blank_message_ids_join_nothing(post):
     """Delivery callbacks without a messageId, and statuses of whatever else."""
     post(EXAMPLE | {"messageId": ""})
     post(EXAMPLE | {"messageId": None, "zaapId": "B", "error": "x"})
-    DeliveryEvent.objects.create(type="MessageStatusCallback", outcome="played", fingerprint="a")
+    DeliveryEvent.objects.create(type="MessageStatusCallback", outcome="played", fingerprint=uuid4())
     assert DeliveryEvent.objects.for_message(EXAMPLE["zaapId"]).count() == 1
     assert DeliveryEvent.objects.progress(EXAMPLE["zaapId"], "B") == {EXAMPLE["zaapId"]: "sent", "B": "failed"}
 
@@ -286,7 +287,7 @@ def twenty_thousand_rows():
                     custom_id="" if place else f"C{number}",
                     type="MessageStatusCallback" if place else "DeliveryCallback",
                     outcome=outcome,
-                    fingerprint=f"{number}-{place}",
+                    fingerprint=uuid4(),
                 )
 
     DeliveryEvent.objects.bulk_create(rows(), batch_size=2000)

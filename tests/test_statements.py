@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.db import IntegrityError, OperationalError, connection, connections, models, transaction
@@ -49,7 +50,7 @@ def new_event(**changes: Any) -> DeliveryEvent:
             "times_received": 3,
             "payload": {"'": ["%s", '"', "\\", 10**30, 1e4, 0.1, None, True, {}, "é\u2028😀"]},
             "secret_id": "8a8fe4db",
-            "fingerprint": "a" * 64,
+            "fingerprint": uuid4(),
             "dispatch_status": "running",
             "dispatch_attempts": 1,
             "dispatch_due_at": moment,
@@ -81,7 +82,7 @@ def columns(pk: Any) -> dict[str, Any]:
     ],
 )
 def test_each_column_is_as_saving_would_write_it(changes):
-    saved, inserted, ignoring = (new_event(fingerprint=f"{number:064}", **changes) for number in range(3))
+    saved, inserted, ignoring = (new_event(fingerprint=uuid4(), **changes) for number in range(3))
     saved.save()
     statements.insert(inserted, "default")
     assert statements.insert_unless_known(ignoring, "default")
@@ -108,7 +109,7 @@ def test_each_column_without_time_zones(settings):
     settings.USE_TZ = False
     moment = datetime(2026, 4, 29, 17, 21, 31, 684001)
     times = {"occurred_at": moment, "received_at": moment, "last_received_at": moment, "dispatch_due_at": moment}
-    saved, inserted = (new_event(fingerprint=f"{number:064}", **times) for number in range(2))
+    saved, inserted = (new_event(fingerprint=uuid4(), **times) for number in range(2))
     saved.save()
     statements.insert(inserted, "default")
     own = {"id": inserted.pk, "fingerprint": inserted.fingerprint}
@@ -150,7 +151,7 @@ def test_what_a_column_refuses_is_never_changed(changes):
 
 
 def test_the_key_is_that_of_the_row():
-    event, other = new_event(), new_event(fingerprint="b" * 64)
+    event, other = new_event(), new_event(fingerprint=uuid4())
     assert statements.insert_unless_known(event, "default")
     assert event.pk == DeliveryEvent.objects.get().pk
     assert not statements.insert_unless_known(new_event(), "default")
@@ -159,7 +160,7 @@ def test_the_key_is_that_of_the_row():
 
 
 def test_updates_are_those_of_the_orm():
-    one, other = (new_event(fingerprint=f"{number:064}") for number in range(2))
+    one, other = (new_event(fingerprint=uuid4()) for number in range(2))
     one.save()
     other.save()
     changes = {
@@ -192,7 +193,7 @@ def test_counting_is_that_of_the_orm():
 
 
 def test_counting_a_rejected_callback():
-    row = RejectedCallback.objects.create(body=b"{", fingerprint="a", account="default", reason="not_json")
+    row = RejectedCallback.objects.create(body=b"{", fingerprint=uuid4(), account="default", reason="not_json")
     changes = {"reason": "invalid", "errors": {"phone": ["blank"]}, "secret_id": "8a8fe4db"}
     assert statements.count_again(RejectedCallback, "default", "a", 1, timezone.now(), **changes) == 1
     row.refresh_from_db()

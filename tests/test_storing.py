@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.db import (
@@ -368,7 +369,7 @@ def test_inside_a_test_case(post):
 def test_somebody_elses_transaction_is_not_rolled_back(post):
     """DRF does that for every refusal."""
     with transaction.atomic():
-        DeliveryEvent.objects.create(zaap_id="before", fingerprint="a")
+        DeliveryEvent.objects.create(zaap_id="before", fingerprint=uuid4())
         assert post("{").status_code == 400
         assert post(EXAMPLE, url=url_of("wrong")).status_code == 404
     assert DeliveryEvent.objects.filter(zaap_id="before").exists()

@@ -19,7 +19,7 @@ from django.utils.translation import gettext
 from django_plugchat import times
 from django_plugchat.admin.base import ReadOnlyAdmin
 from django_plugchat.admin.filters import ReceivedFilter
-from django_plugchat.provider.errors import PLAIN_ERROR, Failure, of_kind
+from django_plugchat.provider.errors import Failure
 from django_plugchat.querysets import DeliveryEventQuerySet
 
 MAX_DAYS = 30
@@ -140,15 +140,14 @@ def _add_failures(failed: DeliveryEventQuerySet, bars: list[Bar], ends: list[dat
     number = Case(
         *(When(received_at__lt=end, then=Value(n)) for n, end in enumerate(ends)), output_field=IntegerField()
     )
-    kinds = {kind: Count("pk", filter=of_kind(kind)) for kind in Failure.values}
-    of_bars = failed.filter(received_at__gte=bars[0].start, received_at__lt=ends[-1]).alias(**PLAIN_ERROR)
+    of_bars = failed.filter(received_at__gte=bars[0].start, received_at__lt=ends[-1])
     counts: Counter[str] = Counter()
-    for row in of_bars.values(bar=number).annotate(events=Count("pk"), **kinds):
-        bar = bars[row.pop("bar")]
-        bar.failed = row.pop("events")
+    for row in of_bars.values("failure", bar=number).annotate(events=Count("pk")):
+        bar = bars[row["bar"]]
+        bar.failed += row["events"]
         # One may have come between the two statements.
-        bar.sent = max(0, bar.sent - bar.failed)
-        counts.update(row)
+        bar.sent = max(0, bar.sent - row["events"])
+        counts[row["failure"]] += row["events"]
     return [(kind, str(Failure(kind).label), count) for kind, count in counts.most_common() if count]
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from django.db import models
-from django.db.models import Q
-from django.db.models.functions import Lower
 from django.utils.translation import gettext_lazy as _
 
 
@@ -105,31 +103,3 @@ def known_code(error_code: str) -> str:
     """The same for ``errorCode``."""
     code = error_code.upper().removesuffix(".")
     return code if code in ERROR_CODES else ""
-
-
-def of_kind(kind: str) -> Q:
-    """Failed rows of a kind, of a queryset that ``with_plain_error`` has prepared."""
-    by_kind = {value: _of_known_kind(value) for value in Failure.values if value != Failure.OTHER}
-    if kind != Failure.OTHER:
-        return by_kind[kind]
-    any_known = Q()
-    for condition in by_kind.values():
-        any_known |= condition
-    return ~any_known
-
-
-def _of_known_kind(kind: str) -> Q:
-    codes = [code for code, of in _CODES.items() if of == kind]
-    texts = [text for text, (of, _spelled) in _KNOWN.items() if of == kind]
-    by_text = Q(plain_error__in=[*texts, *(f"{text}." for text in texts)])
-    for beginning, of in _BEGINNINGS.items():
-        if of == kind:
-            by_text |= Q(plain_error__startswith=beginning)
-    for ending, of in _ENDINGS.items():
-        if of == kind:
-            by_text |= Q(plain_error__endswith=ending) | Q(plain_error__endswith=f"{ending}.")
-    return Q(plain_code__in=codes) | (by_text & ~Q(plain_code__in=list(_CODES)))
-
-
-#: What ``of_kind`` compares with.
-PLAIN_ERROR = {"plain_error": Lower("error"), "plain_code": Lower("error_code")}

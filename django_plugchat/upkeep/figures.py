@@ -20,7 +20,7 @@ from django_plugchat import times
 from django_plugchat.conf import app_settings
 from django_plugchat.models import DeliveryEvent, Registration, RejectedCallback
 from django_plugchat.provider.callbacks import DELIVERY_CALLBACK
-from django_plugchat.provider.errors import PLAIN_ERROR, Failure, of_kind
+from django_plugchat.provider.errors import Failure
 
 DAY = timedelta(days=1)
 #: How long ago an account's newest event may be for its secret to count as one in use.
@@ -123,10 +123,9 @@ def _add_events_of_a_day(found: dict[str, Figures], now: datetime) -> None:
 
 
 def _add_failures(found: dict[str, Figures], now: datetime) -> None:
-    failed = _events().failed().deliveries().filter(received_at__gt=now - DAY).alias(**PLAIN_ERROR)
-    kinds = {f"failed_{kind}": Count("pk", filter=of_kind(kind)) for kind in Failure.values}
-    for row in failed.values("account").annotate(**kinds):
-        found[row["account"]].failures += Counter({kind: row[f"failed_{kind}"] for kind in Failure.values})
+    failed = _events().failed().deliveries().filter(received_at__gt=now - DAY)
+    for row in failed.values("account", "failure").annotate(events=Count("pk")):
+        found[row["account"]].failures[row["failure"]] += row["events"]
 
 
 def _add_dispatches(found: dict[str, Figures], now: datetime) -> None:
