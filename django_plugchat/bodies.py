@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from contextlib import suppress
 from io import BytesIO
@@ -19,6 +20,8 @@ from django_plugchat.conf import app_settings
 #: How much of a refused body is read all the same, so that the connection can be kept.
 MAX_DRAINED = 1024 * 1024
 _CHUNK = 65536
+_PIECE = 4096
+_NOT_ZERO = re.compile(rb"[^\0]|\Z")
 
 
 class TooLarge(APIException):
@@ -120,42 +123,58 @@ def _read_up_to(limit: int, request: Any) -> bytes | None:
 
 def decompressed(body: bytes, coding: str) -> tuple[bytes, bool]:
     """The body without its Content-Encoding, and whether that was whole; else as far as it goes. Raises TooLarge."""
+    limit = app_settings.max_body_bytes
+    content, is_whole = inflated(body, coding, limit)
+    if len(content) > limit:
+        raise TooLarge
+    return content, is_whole
+
+
+def inflated(body: bytes, coding: str, limit: int) -> tuple[bytes, bool]:
+    """What gzip or deflate made of a body, and whether that is whole; else as far as it goes, or the body itself.
+
+    More bytes than the limit, by one, say that there are more. The cost is linear, however many members there are.
+    """
     if coding == "gzip":
-        return _inflate(body, 16 + zlib.MAX_WBITS, members=True)
-    if coding == "deflate":
+        window_bits = 16 + zlib.MAX_WBITS
+    elif coding == "deflate":
         # RFC 9110, 8.4.1.2: some send it without zlib's header, whose two bytes are a multiple of 31 (RFC 1950).
         has_header = body[:1] != b"" and body[0] & 15 == zlib.DEFLATED and int.from_bytes(body[:2], "big") % 31 == 0
-        content, is_whole = _inflate(body, zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS)
-        # Of plain JSON, too, something comes out.
-        return (body, False) if not is_whole and body.startswith(b"{") else (content, is_whole)
-    return body, True
-
-
-def _inflate(body: bytes, window_bits: int, *, members: bool = False) -> tuple[bytes, bool]:
-    limit = app_settings.max_body_bytes
-    content, rest = b"", body
-    while True:
-        inflater = zlib.decompressobj(window_bits)
-        try:
-            content += inflater.decompress(rest, limit + 1 - len(content))
-        except zlib.error:
-            return content + _inflate_until_error(rest, window_bits) or body, False
-        if len(content) > limit:
-            raise TooLarge
-        if not inflater.eof:
-            return content or body, False
-        # A gzip file may have several members, and zero bytes after them.
-        rest = inflater.unused_data.lstrip(b"\0") if members else inflater.unused_data
-        if not rest:
-            return content, True
-        if not members:
-            return content or body, False
-
-
-def _inflate_until_error(body: bytes, window_bits: int) -> bytes:
-    """What comes before the error of a broken stream: byte by byte, as zlib returns nothing of the call that fails."""
-    inflater = zlib.decompressobj(window_bits)
+        window_bits = zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS
+    else:
+        return body, True
     content = BytesIO()
-    with suppress(zlib.error):
-        content.writelines(inflater.decompress(bytes([byte])) for byte in body)
-    return content.getvalue()
+    is_whole = _inflate(body, window_bits, limit + 1, content)
+    if not is_whole and (not content.tell() or (coding == "deflate" and body.startswith(b"{"))):
+        # Of plain JSON, too, something comes out.
+        return body, False
+    return content.getvalue(), is_whole
+
+
+def _inflate(body: bytes, window_bits: int, most: int, content: BytesIO) -> bool:
+    """Write what comes out, at most so many bytes, and say whether the body ends as it should."""
+    inflater = zlib.decompressobj(window_bits)
+    position = 0
+    while position < len(body):
+        # In pieces, since zlib copies all that follows a member.
+        piece = body[position : position + _PIECE]
+        before = inflater.copy()
+        try:
+            content.write(inflater.decompress(piece, most - content.tell()))
+        except zlib.error:
+            # Byte by byte, as nothing is returned of the call that fails.
+            with suppress(zlib.error):
+                content.writelines(before.decompress(bytes([byte])) for byte in piece)
+            return False
+        if content.tell() == most:
+            return False
+        position += len(piece) - len(inflater.unused_data)
+        if inflater.eof:
+            if window_bits <= zlib.MAX_WBITS:
+                return position == len(body)
+            # A gzip file may have several members, and zero bytes after each.
+            position = _NOT_ZERO.search(body, position).start()  # type: ignore[union-attr]  # or the end
+            if position == len(body):
+                return True
+            inflater = zlib.decompressobj(window_bits)
+    return False

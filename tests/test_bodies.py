@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import time
 import tracemalloc
 import zlib
 from tempfile import SpooledTemporaryFile
@@ -16,6 +17,7 @@ from django.test import Client
 from django.test.client import FakePayload
 
 from django_plugchat import recording
+from django_plugchat.bodies import inflated
 from django_plugchat.models import DeliveryEvent, RejectedCallback
 
 from . import hostile
@@ -223,6 +225,18 @@ def test_many_members_do_not_grow(post):
     """3,000 members of nothing: each is read once."""
     members = gzip.compress(b"") * 3000
     assert post(members[:LIMIT], HTTP_CONTENT_ENCODING="gzip").status_code == 400
+
+
+def test_many_members_cost_as_much_as_they_are_long():
+    """100,000 took over 3 seconds, and four times as long for each doubling."""
+    started = time.process_time()
+    assert inflated(gzip.compress(b"") * 100_000, "gzip", LIMIT) == (b"", True)
+    assert time.process_time() - started < 1.5
+
+
+def test_inflated_stops_one_byte_after_the_limit():
+    assert inflated(gzip.compress(b"a" * 1000), "gzip", 10) == (b"a" * 11, False)
+    assert inflated(gzip.compress(b"a" * 5) * 2, "gzip", 10) == (b"a" * 10, True)
 
 
 # Other transports
