@@ -36,6 +36,17 @@ class LengthRequired(APIException):
     default_code = "length_required"
 
 
+class NotAsEncoded(ParseError):  # noqa: N818
+    """The body is not what its Content-Encoding says. ``content`` is as much of it as could be read."""
+
+    default_detail = _("The body is not what its Content-Encoding says.")
+    default_code = "encoding"
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__()
+        self.content = content
+
+
 def read(request: HttpRequest) -> bytes:
     """The body as it was sent. It can be read again from the request afterwards.
 
@@ -121,13 +132,15 @@ def _read_up_to(limit: int, request: Any) -> bytes | None:
     return body
 
 
-def decompressed(body: bytes, coding: str) -> tuple[bytes, bool]:
-    """The body without its Content-Encoding, and whether that was whole; else as far as it goes. Raises TooLarge."""
+def decompressed(body: bytes, coding: str) -> bytes:
+    """The body without its Content-Encoding. Raises NotAsEncoded and TooLarge."""
     limit = app_settings.max_body_bytes
     content, is_whole = inflated(body, coding, limit)
     if len(content) > limit:
         raise TooLarge
-    return content, is_whole
+    if not is_whole:
+        raise NotAsEncoded(content)
+    return content
 
 
 def inflated(body: bytes, coding: str, limit: int) -> tuple[bytes, bool]:

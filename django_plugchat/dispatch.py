@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import enum
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, TypeGuard
+from typing import Any
 
 from django.db import connections, transaction
 from django.db.models import F, Q
@@ -41,23 +39,6 @@ class Attempt(enum.Enum):
     NOTHING = "nothing"  # nothing to do: done, exhausted, deleted, another worker's, not due, no receiver here
 
 
-_outcomes: ContextVar[dict[Any, Attempt]] = ContextVar("_outcomes")
-
-
-@contextmanager
-def outcomes() -> Iterator[dict[Any, Attempt]]:
-    """Note how the attempts of this thread go meanwhile, by the event's key.
-
-    A dispatcher returns nothing. This tells what it has run at once; what a queue's workers do it does not tell.
-    """
-    noted: dict[Any, Attempt] = {}
-    token = _outcomes.set(noted)
-    try:
-        yield noted
-    finally:
-        _outcomes.reset(token)
-
-
 def _events() -> DeliveryEventQuerySet:
     return DeliveryEvent.objects.for_writing()
 
@@ -76,17 +57,41 @@ def uses_default_dispatcher() -> bool:
     return app_settings.dispatcher == default
 
 
-def opening_state(is_claimed: Callable[[], bool]) -> dict[str, Any]:
-    """The dispatch fields of an event about to be stored: claimed by the process that stores it, or pending."""
-    # Another dispatcher's workers may have receivers that this process does not import.
-    if uses_default_dispatcher() and not has_receivers():
-        return {"dispatch_status": _Status.NONE.value, "dispatch_attempts": 0, "dispatch_due_at": None}
-    claimed = is_claimed()
+def hears_of_nothing() -> bool:
+    """Whether a new event needs no dispatch: another dispatcher's workers may have receivers not imported here."""
+    return uses_default_dispatcher() and not has_receivers()
+
+
+# An event that is about to be stored
+
+
+def unheard() -> dict[str, Any]:
+    """The dispatch fields of an event that nobody hears of."""
+    return _opening(_Status.NONE, 0, None)
+
+
+def claimed() -> dict[str, Any]:
+    """Those of an event whose storing is the claim: this process attempts it at once."""
+    return _opening(_Status.RUNNING, 1, timezone.now() + lease())
+
+
+def waiting(*, due_at_once: bool) -> dict[str, Any]:
+    """Those of an event for a worker, or for the next sweep."""
+    return _opening(_Status.PENDING, 0, timezone.now() + (timedelta() if due_at_once else lease()))
+
+
+def _opening(status: str, attempts: int, due_at: datetime | None) -> dict[str, Any]:
     return {
-        "dispatch_status": (_Status.RUNNING if claimed else _Status.PENDING).value,
-        "dispatch_attempts": int(claimed),
-        "dispatch_due_at": timezone.now() + lease(),
+        "dispatch_status": str(status),
+        "dispatch_attempts": attempts,
+        "dispatch_due_at": due_at,
+        "dispatched_at": None,
+        "dispatch_error": "",
+        "dispatch_failed": False,
     }
+
+
+# Handing over
 
 
 def hand_over(pk: Any) -> bool:
@@ -108,7 +113,7 @@ def attempt_at_once(event: DeliveryEvent) -> None:
     """Attempt an event that was stored as claimed. Whatever fails changes nothing for who stored it."""
     pk = event.pk
     try:
-        _attempt(event)
+        _attempt(_Claim.of(event))
     except Exception as error:
         _leave_to_the_sweep(pk, "The attempt", error)
 
@@ -122,45 +127,87 @@ def deliver(pk: Any) -> Attempt:
             pk,
         )
         return Attempt.NOTHING
-    event = _claim(pk)
-    return _attempt(event) if event else Attempt.NOTHING
-
-
-def _claim(pk: Any) -> DeliveryEvent | None:
-    now = timezone.now()
-    lease_end = now + lease()
-    row = _events().filter(pk=pk)
-    claimed = (
-        row.unfinished()
-        .filter(
-            Q(dispatch_status=_Status.PENDING) | Q(dispatch_due_at__lte=now),
-            dispatch_attempts__lt=app_settings.dispatch_max_attempts,
-        )
-        .update(
-            dispatch_status=_Status.RUNNING, dispatch_attempts=F("dispatch_attempts") + 1, dispatch_due_at=lease_end
-        )
-    )
-    if not claimed:
-        exhaust(row)
-        return None
-    return next(iter(statements.fetch(row.filter(dispatch_due_at=lease_end))), None)
+    claim = _take(pk)
+    return _attempt(claim) if claim else Attempt.NOTHING
 
 
 def exhaust(rows: DeliveryEventQuerySet) -> int:
     """Give up what is due and has no attempt left: whoever made the last one died."""
-    return (
-        rows.due()
-        .filter(dispatch_attempts__gte=app_settings.dispatch_max_attempts)
-        .update(dispatch_status=_Status.EXHAUSTED, dispatch_due_at=None, dispatch_error="The last attempt did not end.")
+    given_up = partial(
+        rows.due().filter(dispatch_attempts__gte=app_settings.dispatch_max_attempts).update,
+        dispatch_status=_Status.EXHAUSTED,
+        dispatch_due_at=None,
+        dispatch_failed=True,
+        dispatch_error="The last attempt did not end.",
     )
+    return statements.trying_again(rows.db, given_up)
 
 
-def _attempt(event: DeliveryEvent) -> Attempt:
-    """Tell all receivers of an event that this process has claimed, and write down how it went."""
+# An attempt: take, tell, judge, write
+
+
+@dataclass
+class _Claim:
+    """An event that this process has claimed, with what it was then: receivers may change the object."""
+
+    event: DeliveryEvent
+    pk: Any
+    number: int
+    lease_end: datetime | None
+
+    @classmethod
+    def of(cls, event: DeliveryEvent) -> _Claim:
+        return cls(event, event.pk, event.dispatch_attempts, event.dispatch_due_at)
+
+    def still_ours(self) -> list[dict[str, Any]]:
+        """What the row looks like while the outcome of this attempt counts.
+
+        Another worker that has taken the event over meanwhile has moved the end of the lease. A sweep that thought this
+        attempt dead, and gave the event up or handed it to a worker that has not begun, was wrong.
+        """
+        return [
+            {"dispatch_status": _Status.RUNNING.value, "dispatch_due_at": self.lease_end},
+            {"dispatch_status": _Status.EXHAUSTED.value, "dispatch_attempts": self.number},
+            {"dispatch_status": _Status.PENDING.value, "dispatch_attempts": self.number},
+        ]
+
+
+@dataclass
+class _Judgement:
+    attempt: Attempt
+    changes: dict[str, Any] = field(default_factory=dict)
+
+
+def _attempt(claim: _Claim) -> Attempt:
+    judged = _judge(claim.number, _tell(claim.event))
+    _write(claim, judged.changes)
+    return judged.attempt
+
+
+def _take(pk: Any) -> _Claim | None:
+    now = timezone.now()
+    lease_end = now + lease()
+    row = _events().filter(pk=pk)
+    claimable = row.unfinished().filter(
+        Q(dispatch_status=_Status.PENDING) | Q(dispatch_due_at__lte=now),
+        dispatch_attempts__lt=app_settings.dispatch_max_attempts,
+    )
+    claim = partial(
+        claimable.update,
+        dispatch_status=_Status.RUNNING,
+        dispatch_attempts=F("dispatch_attempts") + 1,
+        dispatch_due_at=lease_end,
+    )
+    if not statements.trying_again(row.db, claim):
+        exhaust(row)
+        return None
+    event = next(iter(statements.fetch(row.filter(dispatch_due_at=lease_end))), None)
+    return _Claim.of(event) if event else None
+
+
+def _tell(event: DeliveryEvent) -> list[tuple[str, BaseException]]:
+    """Call all receivers. Returns the names of those that raised, and what."""
     alias = _events().db
-    # Receivers may change the object.
-    pk, number, lease_end = event.pk, event.dispatch_attempts, event.dispatch_due_at
-    failures: list[tuple[Any, BaseException]]
     with statements.savepoint(alias):
         try:
             results = delivery_recorded.send_robust(sender=DeliveryEvent, event=event)
@@ -168,58 +215,50 @@ def _attempt(event: DeliveryEvent) -> Attempt:
             raise
         except BaseException as error:
             # SystemExit, CancelledError, gevent's Timeout: the signal lets them through, and tells nobody else.
-            failures = [("a receiver", error)]
+            raised: list[tuple[str, BaseException]] = [("a receiver", error)]
         else:
-            failures = [(receiver_name(who), result) for who, result in results if isinstance(result, Exception)]
+            raised = [(receiver_name(who), result) for who, result in results if isinstance(result, Exception)]
         connection = connections[alias]
-        if failures and connection.in_atomic_block and not connection.is_usable():
+        if raised and connection.in_atomic_block and not connection.is_usable():
             # A failed statement of a receiver has broken the transaction around us (PostgreSQL): undo to the savepoint.
             transaction.set_rollback(True, using=alias)
-    errors = [error for _receiver, error in failures]
-    is_last = number >= app_settings.dispatch_max_attempts
+    return raised
+
+
+def _judge(number: int, raised: list[tuple[str, BaseException]]) -> _Judgement:
+    """What an attempt comes to, the ``number``-th of its event, by what receivers raised."""
     now = timezone.now()
-    changes: dict[str, Any]
-    if failures:
-        changes = {
+    if not raised:
+        done = {"dispatch_status": _Status.DONE.value, "dispatch_due_at": None, "dispatched_at": now}
+        return _Judgement(Attempt.DONE, done | {"dispatch_failed": False, "dispatch_error": ""})
+    # Whoever asks to be told again has not failed.
+    failures = [(who, error) for who, error in raised if not isinstance(error, TellAgain)]
+    asked = [error.seconds for _who, error in raised if isinstance(error, TellAgain)]
+    pause = _pause(number) if failures else timedelta(seconds=min(asked))
+    is_last = number >= app_settings.dispatch_max_attempts
+    has_failed = is_last or bool(failures)
+    return _Judgement(
+        Attempt.FAILED if has_failed else Attempt.AGAIN,
+        {
             "dispatch_status": (_Status.EXHAUSTED if is_last else _Status.RETRYING).value,
-            "dispatch_due_at": None if is_last else now + _pause(number, errors),
-            "dispatch_error": "\n".join(f"{who}: {type(error).__name__}" for who, error in failures),
-        }
-    else:
-        changes = {
-            "dispatch_status": _Status.DONE.value,
-            "dispatch_due_at": None,
-            "dispatched_at": now,
-            "dispatch_error": "",
-        }
-    # Where another worker has taken the event over meanwhile, its outcome counts: the end of the lease tells. But where
-    # a sweep thought this attempt dead, and gave the event up or handed it over to a worker that has not begun, it was
-    # not.
-    for condition in (
-        {"dispatch_status": _Status.RUNNING.value, "dispatch_due_at": lease_end},
-        {"dispatch_status": _Status.EXHAUSTED.value, "dispatch_attempts": number},
-        {"dispatch_status": _Status.PENDING.value, "dispatch_attempts": number},
-    ):
+            "dispatch_due_at": None if is_last else now + pause,
+            "dispatch_failed": has_failed,
+            "dispatch_error": "\n".join(f"{who}: {type(error).__name__}" for who, error in failures or raised),
+        },
+    )
+
+
+def _pause(attempts: int) -> timedelta:
+    """After a failure: a lease, then twice as long each time."""
+    return min(min(lease(), _LONGEST_PAUSE) * (1 << min(attempts - 1, 20)), _LONGEST_PAUSE)
+
+
+def _write(claim: _Claim, changes: dict[str, Any]) -> None:
+    alias = _events().db
+    for condition in claim.still_ours():
         # A connection may have died while receivers ran.
-        write = partial(statements.update, DeliveryEvent, alias, changes, {"pk": pk, **condition})
+        write = partial(statements.update, DeliveryEvent, alias, changes, {"pk": claim.pk, **condition})
         if statements.trying_again(alias, write):
             for name, value in changes.items():
-                setattr(event, name, value)
-            break
-    if not failures:
-        outcome = Attempt.DONE
-    else:
-        outcome = Attempt.FAILED if is_last or not _ask_to_be_told_again(errors) else Attempt.AGAIN
-    _outcomes.get({})[pk] = outcome
-    return outcome
-
-
-def _ask_to_be_told_again(errors: list[BaseException]) -> TypeGuard[list[TellAgain]]:
-    return all(isinstance(error, TellAgain) for error in errors)
-
-
-def _pause(attempts: int, errors: list[BaseException]) -> timedelta:
-    """Before the next attempt: a lease, then twice as long each time; or what all that failed ask for."""
-    if _ask_to_be_told_again(errors):
-        return timedelta(seconds=min(error.seconds for error in errors))
-    return min(min(lease(), _LONGEST_PAUSE) * (1 << min(attempts - 1, 20)), _LONGEST_PAUSE)
+                setattr(claim.event, name, value)
+            return

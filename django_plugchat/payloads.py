@@ -1,4 +1,4 @@
-"""Bytes to JSON that every database can hold, and back."""
+"""Bytes to JSON that every database can hold."""
 
 from __future__ import annotations
 
@@ -26,18 +26,19 @@ def _parse_int(digits: str) -> float:
 _DECODER = json.JSONDecoder(parse_int=_parse_int)
 
 
-def parse(body: bytes, *, is_whole: bool = True) -> Any:
+def parse(body: bytes) -> Any:
     """Parse UTF-8 JSON; numbers that are not finite or too large come out infinite or NaN.
 
-    A leading byte-order mark is skipped (RFC 8259, section 8.1). Raises ParseError, with code ``not_json``, or
-    ``encoding`` for a body that could not be decompressed to its end.
+    A leading byte-order mark is skipped (RFC 8259, section 8.1). Raises ParseError, with code ``not_json``.
     """
-    if not is_whole:
-        raise ParseError(_("The body is not what its Content-Encoding says."), code="encoding")
     try:
         return _DECODER.decode(body.removeprefix(BOM_UTF8).decode())
     except (ValueError, RecursionError):
         raise ParseError(_("The body is not JSON in UTF-8."), code="not_json") from None
+
+
+def has_unstorable_character(text: str) -> bool:
+    return UNSTORABLE_CHARACTERS.search(text) is not None
 
 
 def storable(value: Any, depth: int = MAX_DEPTH) -> Any:

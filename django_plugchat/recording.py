@@ -1,15 +1,12 @@
-"""The only writer of events and rejected callbacks."""
+"""The only writer of events, connections and rejected callbacks."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any
-from uuid import UUID
 
 from django.db import Error, IntegrityError, connections, router, transaction
 from django.utils import timezone
@@ -17,14 +14,18 @@ from django.utils.translation import gettext_lazy as _
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
-from django_plugchat import dispatch, payloads, serializers, statements, tasks
+from django_plugchat import dispatch, serializers, signals, statements, tasks
 from django_plugchat.conf import Caller, app_settings
-from django_plugchat.models import DeliveryEvent, RejectedCallback
-from django_plugchat.phones import numbers
-from django_plugchat.provider.errors import kind_of
-from django_plugchat.serializers import Callback
+from django_plugchat.models import Connection, DeliveryEvent, RejectedCallback
+from django_plugchat.phones.numbers import normalise, search_terms
+from django_plugchat.serializers import Callback, ConnectionReport, Ignored
 
 _Status = DeliveryEvent.DispatchStatus
+
+#: Of one callback, so many events are told inside the request at most: each receiver may take its time.
+MOST_TOLD_AT_ONCE = 20
+#: Of ``MAX_REJECTED``, how large a part statuses that nobody knows may take beside it.
+_SHARE_OF_UNKNOWN_STATUSES = 10
 
 
 class ContentRefused(APIException):
@@ -44,42 +45,68 @@ class Receipt:
     received_at: datetime = field(default_factory=timezone.now)
     last_received_at: datetime | None = None
     times: int = 1
+    #: It came some time ago: no receiver runs while it is stored.
+    is_late: bool = False
 
     @classmethod
     def of(cls, caller: Caller) -> Receipt:
         return cls(caller.account, caller.secret_id)
 
 
-def record(callbacks: Iterable[Callback], receipt: Receipt) -> list[DeliveryEvent]:
+# Events
+
+
+def record(callbacks: Sequence[Callback], receipt: Receipt) -> list[DeliveryEvent]:
     """Store each event once, all or none, and have new ones dispatched when they are committed.
 
-    Returns the new ones; those that are known were found and counted. A single new event takes one statement in
-    autocommit mode, a known one two. Raises ``django.db.Error``, and ContentRefused where trying again is no use.
+    Returns the new ones; those that are known were found and counted. One statement in autocommit mode. Raises
+    ``django.db.Error``, and ContentRefused where trying again is no use.
     """
     alias = router.db_for_write(DeliveryEvent)
     is_outermost = not connections[alias].in_atomic_block
-    callbacks = list(callbacks)
+    runs_here = tasks.would_run_at_once()
     # One event that is committed at once, and whose receivers would run here in any case: storing it is the claim. Of
     # several, the leases would run out before their turn.
-    state = dispatch.opening_state(lambda: is_outermost and len(callbacks) == 1 and tasks.would_run_at_once())
+    is_claimed = is_outermost and len(callbacks) == 1 and runs_here and not receipt.is_late
     # In one order for all, so that two callbacks never wait for each other's rows.
-    events = sorted((_event(callback, receipt, state) for callback in callbacks), key=lambda event: event.fingerprint)
+    in_order = sorted(((callback.fingerprint(receipt.account), callback) for callback in callbacks), key=_first)
+    told_now = 0 if receipt.is_late else MOST_TOLD_AT_ONCE if runs_here else len(callbacks)
+    events = [
+        _event(fingerprint, callback, receipt, _dispatch_fields(is_claimed=is_claimed, is_told_now=number < told_now))
+        for number, (fingerprint, callback) in enumerate(in_order)
+    ]
     try:
-        new = statements.trying_again(alias, partial(_store, events, receipt, alias))
-    except Error as error:
+        new = statements.trying_again(alias, partial(_store, events, alias))
+    except (Error, UnicodeEncodeError) as error:
         if statements.refuses_content(error):
             raise ContentRefused from None
         raise
+    told = {event.fingerprint for event in events[:told_now]}
     for event in new:
         if event.dispatch_status == _Status.RUNNING:
             dispatch.attempt_at_once(event)
-        elif event.dispatch_status == _Status.PENDING:
-            transaction.on_commit(partial(dispatch.hand_over, event.pk), using=alias, robust=True)
+        elif event.dispatch_status == _Status.PENDING and event.fingerprint in told:
+            statements.after_commit(alias, partial(dispatch.hand_over, event.pk))
     return new
 
 
-def _event(callback: Callback, receipt: Receipt, state: dict[str, Any]) -> DeliveryEvent:
-    return statements.new_event(
+def _first(pair: tuple[Any, Any]) -> Any:
+    return pair[0]
+
+
+def _dispatch_fields(*, is_claimed: bool, is_told_now: bool) -> dict[str, Any]:
+    if dispatch.hears_of_nothing():
+        return dispatch.unheard()
+    return dispatch.claimed() if is_claimed else dispatch.waiting(due_at_once=not is_told_now)
+
+
+def _store(events: Sequence[DeliveryEvent], alias: str) -> list[DeliveryEvent]:
+    with statements.savepoint(alias):
+        return statements.store(events, alias)
+
+
+def _event(fingerprint: Any, callback: Callback, receipt: Receipt, dispatch_fields: dict[str, Any]) -> DeliveryEvent:
+    return DeliveryEvent(
         account=receipt.account,
         secret_id=receipt.secret_id,
         zaap_id=callback.zaap_id,
@@ -87,58 +114,73 @@ def _event(callback: Callback, receipt: Receipt, state: dict[str, Any]) -> Deliv
         message_id=callback.message_id,
         phone=callback.phone,
         participant=callback.participant,
-        phone_digits=numbers.normalise(callback.phone),
-        participant_digits=numbers.normalise(callback.participant),
+        phone_digits=normalise(callback.phone),
+        participant_digits=normalise(callback.participant),
         type=callback.type,
         instance_id=callback.instance_id,
         error=callback.error,
         error_code=callback.error_code,
         outcome=callback.outcome,
-        failure=kind_of(callback.error, callback.error_code) if callback.outcome == "failed" else "",
+        failure=callback.failure,
         occurred_at=callback.occurred_at,
         received_at=receipt.received_at,
         last_received_at=receipt.last_received_at or receipt.received_at,
         times_received=receipt.times,
         payload=callback.payload,
-        fingerprint=callback.fingerprint(receipt.account),
-        dispatched_at=None,
-        dispatch_error="",
-        dispatch_failed=False,
-        **state,
+        fingerprint=fingerprint,
+        **dispatch_fields,
     )
 
 
-def _store(events: Sequence[DeliveryEvent], receipt: Receipt, alias: str) -> list[DeliveryEvent]:
-    with _all_or_none(alias, len(events)):
-        return [event for event in events if _insert_or_count(event, receipt, alias)]
+# Connections
 
 
-def _all_or_none(alias: str, events: int) -> AbstractContextManager[Any]:
-    return transaction.atomic(using=alias) if events > 1 else statements.savepoint(alias)
+def record_connection(report: ConnectionReport, receipt: Receipt) -> bool:
+    """Keep whether an instance is connected. Returns False where that was known, or something newer is.
 
-
-def _insert_or_count(event: DeliveryEvent, receipt: Receipt, alias: str) -> bool:
-    """Whether the event was new."""
-    count = partial(_count_again, event, alias, receipt.times)
-    if statements.must_count_first(alias) and count():
+    Raises ``django.db.Error``.
+    """
+    alias = router.db_for_write(Connection)
+    came = receipt.received_at
+    # In whole seconds, as one of the two callbacks comes. A clock that is ahead must not silence all that follows.
+    moment = min(report.occurred_at or came, came).replace(microsecond=0)
+    connection = statements.trying_again(alias, partial(_changed, report, receipt.account, moment, alias))
+    if connection is None:
         return False
-    if statements.insert_unless_known(event, alias):
-        return True
-    if count():
-        return False
-    # The row was deleted in between, or it was another error than the fingerprint's, which is raised now.
-    statements.insert(event, alias)
+    statements.after_commit(alias, partial(_tell_of, connection))
     return True
 
 
-def _count_again(row: DeliveryEvent | RejectedCallback, alias: str, times: int, **changes: Any) -> int:
-    return statements.count_again(
-        type(row), alias, row.fingerprint, times, row.last_received_at, secret_id=row.secret_id, **changes
-    )
+def _changed(report: ConnectionReport, account: str, moment: datetime, alias: str) -> Connection | None:
+    rows = Connection.objects.using(alias).filter(account=account, instance_id=report.instance_id)
+    change = {"is_connected": report.is_connected, "since": moment, "reported_at": moment}
+    if rows.filter(is_connected=not report.is_connected, reported_at__lte=moment).update(**change):
+        return rows.get()
+    # Newer news of the same: what was said before it can't change anything any more.
+    if (
+        rows.filter(is_connected=report.is_connected, reported_at__lt=moment).update(reported_at=moment)
+        or rows.exists()
+    ):
+        return None
+    try:
+        with transaction.atomic(using=alias):
+            return rows.create(account=account, instance_id=report.instance_id, **change)
+    except IntegrityError:
+        if not rows.exists():
+            raise
+    # Another callback has just created it.
+    return _changed(report, account, moment, alias)
+
+
+def _tell_of(connection: Connection) -> None:
+    signals.connection_changed.send_robust(sender=Connection, connection=connection)
+
+
+# Rejected callbacks
 
 
 def reject(body: bytes, receipt: Receipt, *, reason: str, errors: dict[str, Any]) -> bool:
-    """Keep a refused body, once. Returns False when the account's ``MAX_REJECTED`` are kept already.
+    """Keep a refused body, once. Returns False when as many are kept already as may be.
 
     Raises ``django.db.Error``.
     """
@@ -151,47 +193,62 @@ def reject(body: bytes, receipt: Receipt, *, reason: str, errors: dict[str, Any]
         reason=reason,
         errors=errors,
         body=body,
-        fingerprint=UUID(bytes=hashlib.sha256(receipt.account.encode() + b"\0" + body).digest()[:16], version=5),
+        fingerprint=serializers.fingerprint_of(receipt.account.encode() + b"\0" + body),
     )
     return statements.trying_again(alias, partial(_keep, rejected, alias))
 
 
 def _keep(rejected: RejectedCallback, alias: str) -> bool:
-    again = partial(_count_again, rejected, alias, 1, reason=rejected.reason, errors=rejected.errors)
+    again = partial(statements.count_again, rejected, alias, reason=rejected.reason, errors=rejected.errors)
     if again():
         return True
-    limit = app_settings.max_rejected
-    of_account = RejectedCallback.objects.using(alias).for_account(rejected.account)
-    if of_account.has_at_least(limit):
+    unknown, limit = RejectedCallback.Reason.UNKNOWN_STATUS, app_settings.max_rejected
+    kept = RejectedCallback.objects.using(alias).for_account(rejected.account)
+    if rejected.reason == unknown:
+        kept, limit = kept.filter(reason=unknown), limit // _SHARE_OF_UNKNOWN_STATUSES
+    else:
+        kept = kept.exclude(reason=unknown)
+    if kept.has_at_least(limit):
         return False
     # Only now: finding them takes longer than all else.
-    rejected.search_terms = numbers.search_terms(bytes(rejected.body))
+    rejected.search_terms = search_terms(bytes(rejected.body))
     try:
-        with statements.savepoint(alias):
-            rejected.save(force_insert=True, using=alias)
+        _insert(rejected, alias)
     except IntegrityError:
         if not again():
             raise
         return True
     # Others may have inserted since the first look: the first of all stay.
-    surplus = list(of_account.order_by("pk").values_list("pk", flat=True)[limit:])
+    surplus = list(kept.order_by("pk").values_list("pk", flat=True)[limit:])
     if surplus:
         RejectedCallback.objects.using(alias).filter(pk__in=surplus).delete()
     return rejected.pk not in surplus
+
+
+def _insert(rejected: RejectedCallback, alias: str) -> None:
+    try:
+        with statements.savepoint(alias):
+            rejected.save(force_insert=True, using=alias)
+    except (Error, UnicodeEncodeError) as error:
+        if not statements.refuses_content(error):
+            raise
+        # What the database's character set can't hold is among them. The body is kept as bytes.
+        rejected.search_terms = rejected.search_terms.encode("ascii", "ignore").decode()
+        with statements.savepoint(alias):
+            rejected.save(force_insert=True, using=alias)
 
 
 def replay(rejected: RejectedCallback) -> list[DeliveryEvent] | None:
     """Try a refused callback again with today's code.
 
     On success returns its events, which have its first ``received_at``, and deletes it. Returns None when it is still
-    refused, is of a type that is not stored, or was replayed meanwhile. Raises ``django.db.Error``.
+    refused or ignored, or was replayed meanwhile. Raises ``django.db.Error``.
     """
     try:
-        value = payloads.parse(bytes(rejected.body))
-        if serializers.ignored(value):
-            return None
-        callbacks = serializers.read(value)
+        said = serializers.read(bytes(rejected.body))
     except APIException:
+        return None
+    if isinstance(said, Ignored):
         return None
     receipt = Receipt(
         rejected.account,
@@ -201,16 +258,27 @@ def replay(rejected: RejectedCallback) -> list[DeliveryEvent] | None:
         times=rejected.times_received,
     )
     try:
-        # A router may keep the two apart: what is deleted is committed last.
-        with (
-            transaction.atomic(using=router.db_for_write(RejectedCallback)),
-            transaction.atomic(using=router.db_for_write(DeliveryEvent)),
-        ):
-            deleted, _by_model = RejectedCallback.objects.for_writing().filter(pk=rejected.pk).delete()
-            if not deleted:
-                return None
-            record(callbacks, receipt)
-            fingerprints = [callback.fingerprint(receipt.account) for callback in callbacks]
-            return list(DeliveryEvent.objects.for_writing().filter(fingerprint__in=fingerprints))
+        return statements.trying_again(
+            router.db_for_write(RejectedCallback), partial(_record_and_delete, rejected, said, receipt)
+        )
     except ContentRefused:
         return None
+
+
+def _record_and_delete(
+    rejected: RejectedCallback, said: ConnectionReport | tuple[Callback, ...], receipt: Receipt
+) -> list[DeliveryEvent] | None:
+    # A router may keep the two apart: what is deleted is committed last.
+    with (
+        transaction.atomic(using=router.db_for_write(RejectedCallback)),
+        transaction.atomic(using=router.db_for_write(DeliveryEvent)),
+    ):
+        deleted, _by_model = RejectedCallback.objects.for_writing().filter(pk=rejected.pk).delete()
+        if not deleted:
+            return None
+        if isinstance(said, ConnectionReport):
+            record_connection(said, receipt)
+            return []
+        record(said, receipt)
+        fingerprints = [callback.fingerprint(receipt.account) for callback in said]
+        return list(DeliveryEvent.objects.for_writing().filter(fingerprint__in=fingerprints))

@@ -1,23 +1,22 @@
-"""The provider's JSON to the callbacks that it holds."""
+"""From the bytes of a callback to what it says: the one call for the view, a replay and the spool."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.utils.translation import gettext_lazy as _
-from rest_framework import serializers
-from rest_framework.exceptions import ParseError
+from rest_framework.exceptions import ErrorDetail, ParseError, ValidationError
 
-from django_plugchat import times
-from django_plugchat.payloads import UNSTORABLE_CHARACTERS, storable
+from django_plugchat import payloads, times
 from django_plugchat.provider.callbacks import (
+    CONNECTION_CALLBACKS,
     CONVERSATION_KEYS,
     DELIVERY_CALLBACK,
     INCOMING_STATUSES,
@@ -26,13 +25,34 @@ from django_plugchat.provider.callbacks import (
     OTHER_CALLBACK_TYPES,
     OUTCOME_BY_STATUS,
 )
+from django_plugchat.provider.errors import kind_of
 
 _EARLIEST = 1230768000  # 2009, WhatsApp's first year
 _DAY = 24 * 60 * 60
 _FIRST_MILLISECONDS = 10**11  # as seconds the year 5138, as milliseconds 1973
 _LATEST_MILLISECONDS = 10**14
 
+_LONGEST_PHONE, _LONGEST_ID = 64, 255
+#: The keys of each type that are read. All others are only kept in the payload.
+DELIVERY_KEYS = ("phone", "zaapId", "type", "customId", "messageId", "instanceId", "error", "errorCode", "momment")
+STATUS_KEYS = ("type", "status", "phone", "participant", "instanceId", "momment")
+
+#: How many times as long as the body that came an event may be stored.
+MOST_GROWTH = 5
+
 _FINGERPRINTED = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+
+_MESSAGES = {
+    "required": _("This field is required."),
+    "invalid": _("Not a string or an integer."),
+    "blank": _("This field may not be blank."),
+    "characters": _("Contains a character that can't be part of it."),
+    "max_length": _("Ensure this field has no more than {limit} characters."),
+    "invalid_choice": _("Not one of the values that this field may have."),
+    "not_a_list": _("Not a list."),
+    "empty": _("This list may not be empty."),
+    "max_items": _("Ensure this list has no more than {limit} items."),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,237 +72,233 @@ class Callback:
     instance_id: str = field(default="", repr=False)
     error: str = field(default="", repr=False)
     error_code: str = field(default="", repr=False)
+    failure: str = ""
     occurred_at: datetime | None = None
 
     def fingerprint(self, account: str) -> UUID:
         """Over what makes an event the same one. Stored rows depend on it: it never changes."""
-        digest = hashlib.sha256(_FINGERPRINTED.encode([account, *self.identity]).encode()).digest()
-        # MariaDB takes no UUID without the bits of a version.
-        return UUID(bytes=digest[:16], version=5)
+        return fingerprint_of(_FINGERPRINTED.encode([account, *self.identity]).encode())
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionReport:
+    """That a WhatsApp instance is connected or disconnected, and since when (None where that is not said)."""
+
+    instance_id: str = field(repr=False)
+    is_connected: bool
+    occurred_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """A callback that is not for this app: its type or status ("" for a conversation), and if PlugChat documents it."""
+    """A callback that is not for this app: its type or status, "" for a conversation."""
 
     name: str = field(repr=False)
+    #: Documented by PlugChat or its engine.
     is_known: bool
+    #: A status that a later version may know.
+    is_unknown_status: bool = False
 
 
-class KeyField(serializers.Field[Any, Any, Any, Any]):
-    """A key of the callback. What else DRF asks a field (read-only, partial, null) takes as long as the validation."""
-
-    def run_validation(self, data: Any = serializers.empty) -> Any:
-        if data is not serializers.empty:
-            return self.to_internal_value(data)
-        if self.required:
-            self.fail("required")
-        return self.default
+def fingerprint_of(content: bytes) -> UUID:
+    # MariaDB takes no UUID without the bits of a version.
+    return UUID(bytes=hashlib.sha256(content).digest()[:16], version=5)
 
 
-class ChoiceField(KeyField, serializers.ChoiceField):
-    """One of a few strings."""
+def read(body: bytes) -> Ignored | ConnectionReport | tuple[Callback, ...]:
+    """What a callback says; for each message that it is about one ``Callback``.
 
-
-class TextOrIntegerField(KeyField):
-    """An id or a number, kept to the letter. The provider documents strings; integers are taken as their digits."""
-
-    default_error_messages = {
-        "invalid": _("Not a string or an integer."),
-        "blank": _("This field may not be blank."),
-        "characters": _("Contains a character that can't be part of it."),
-        "max_length": _("Ensure this field has no more than {max_length} characters."),
-    }
-
-    def __init__(self, *, max_length: int, **kwargs: Any) -> None:
-        self.max_length = max_length
-        super().__init__(**kwargs)
-
-    def to_internal_value(self, data: Any) -> str:
-        if isinstance(data, int) and not isinstance(data, bool):
-            data = str(data)
-        if not isinstance(data, str):
-            self.fail("invalid")
-        if self.required and not data.strip():
-            self.fail("blank")
-        if len(data) > self.max_length:
-            self.fail("max_length", max_length=self.max_length)
-        if UNSTORABLE_CHARACTERS.search(data):
-            self.fail("characters")
-        return data
-
-
-class MessageIdsField(KeyField):
-    """The messageIds that a status is about, each once, with the JSON value that it came as."""
-
-    default_error_messages = {
-        "not_a_list": _("Not a list."),
-        "empty": _("This list may not be empty."),
-        "max_items": _("Ensure this list has no more than {max_items} items."),
-    }
-    item = TextOrIntegerField(max_length=255)
-
-    def to_internal_value(self, data: Any) -> dict[str, Any]:
-        if not isinstance(data, list):
-            self.fail("not_a_list")
-        if not data:
-            self.fail("empty")
-        if len(data) > MAX_STATUS_IDS:
-            self.fail("max_items", max_items=MAX_STATUS_IDS)
-        return {self.item.to_internal_value(given): given for given in data}
-
-
-class AnyJSONField(KeyField):
-    """``error`` and ``errorCode``: strings in the provider's examples, kept whatever they are."""
-
-    def to_internal_value(self, data: Any) -> Any:
-        return storable(data)
-
-
-class MommentField(KeyField):
-    """Milliseconds since the epoch, or seconds on the provider's older pages. None where it can't be a true time."""
-
-    def to_internal_value(self, data: Any) -> datetime | None:
-        if isinstance(data, str) and len(data) < 20 and data.isascii() and data.isdecimal():
-            data = int(data)
-        if not isinstance(data, int) or isinstance(data, bool):
-            return None
-        # Bounded before the division: an integer of 1,000 digits is no float.
-        if not _EARLIEST <= data <= _LATEST_MILLISECONDS:
-            return None
-        seconds = data / 1000 if data >= _FIRST_MILLISECONDS else data
-        return times.from_timestamp(seconds) if _EARLIEST <= seconds <= time.time() + _DAY else None
-
-
-class CallbackSerializer(serializers.Serializer[Any]):
-    """Keys and their fields, and no more: DRF's own loop also looks for methods and nested sources of each of them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.keys = tuple((key, str(field.source), field.run_validation) for key, field in self.fields.items())
-
-    def to_internal_value(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        values, errors = {}, {}
-        for key, source, validated in self.keys:
-            try:
-                values[source] = validated(data.get(key, serializers.empty))
-            except serializers.ValidationError as error:
-                errors[key] = error.detail
-        if errors:
-            raise serializers.ValidationError(errors)
-        return values
-
-
-class DeliveryCallbackSerializer(CallbackSerializer):
-    """Validates one ``DeliveryCallback``. Source of the fields: the provider's page "Ao enviar" (on-message-send)
-    for the first four, live traffic for the rest. Unknown keys are left to the payload.
+    Raises ParseError or ValidationError; neither says anything of the values.
     """
-
-    phone = TextOrIntegerField(max_length=64)
-    zaapId = TextOrIntegerField(source="zaap_id", max_length=255)  # noqa: N815
-    type = ChoiceField(choices=[DELIVERY_CALLBACK], error_messages={"invalid_choice": _("Not “DeliveryCallback”.")})
-    customId = TextOrIntegerField(source="custom_id", max_length=255, default="")  # noqa: N815
-    messageId = TextOrIntegerField(source="message_id", max_length=255, default="")  # noqa: N815
-    instanceId = TextOrIntegerField(source="instance_id", max_length=255, default="")  # noqa: N815
-    error = AnyJSONField(default="")
-    errorCode = AnyJSONField(source="error_code", default="")  # noqa: N815
-    momment = MommentField(source="occurred_at", default=None)
-
-
-class MessageStatusCallbackSerializer(CallbackSerializer):
-    """Validates one ``MessageStatusCallback``. Source: Z-API's documentation; its old page names ``id`` for ``ids``."""
-
-    status = ChoiceField(
-        choices=list(OUTCOME_BY_STATUS),
-        # DRF's own message would quote the value.
-        error_messages={"invalid_choice": _("Not the name of a status.")},
-    )
-    ids = MessageIdsField()
-    phone = TextOrIntegerField(max_length=64, default="")
-    participant = TextOrIntegerField(max_length=64, default="")
-    instanceId = TextOrIntegerField(source="instance_id", max_length=255, default="")  # noqa: N815
-    momment = MommentField(source="occurred_at", default=None)
-
-
-# Shared by all requests: an instance per request would deep-copy every field, a third of the view's time.
-_DELIVERY = DeliveryCallbackSerializer()
-_STATUS = MessageStatusCallbackSerializer()
-
-_STATUS_KEYS = ("type", "status", "phone", "participant", "instanceId", "momment")
-_LONGEST_NAMED = 255
-
-
-def ignored(value: Any) -> Ignored | None:
-    """What a callback is that is none of ours; None for one to be recorded or refused."""
+    value = payloads.parse(body)
     if not isinstance(value, dict):
-        return None
+        raise ParseError(_("The body is not a JSON object."), code="not_object")
+    if ignored := _ignored(value):
+        return ignored
+    payload = payloads.storable(value)
+    given = {key: item for key, item in value.items() if item is not None}  # null is the same as absent
+    kind = given.get("type")
+    if isinstance(kind, str) and kind in CONNECTION_CALLBACKS:
+        return _read_connection(given, is_connected=CONNECTION_CALLBACKS[kind])
+    if kind == MESSAGE_STATUS_CALLBACK:
+        return _read_status(given, payload)
+    return (_read_delivery(given, payload, longest=MOST_GROWTH * len(body)),)
+
+
+def _ignored(value: dict[str, Any]) -> Ignored | None:
+    """None if this callback should be recorded or rejected."""
     kind = value.get("type")
     if kind is None and not CONVERSATION_KEYS.isdisjoint(value):
         return Ignored("", is_known=True)
-    if not isinstance(kind, str) or not kind.strip() or kind == DELIVERY_CALLBACK:
+    if not isinstance(kind, str) or not kind.strip() or kind == DELIVERY_CALLBACK or kind in CONNECTION_CALLBACKS:
         return None
     if kind != MESSAGE_STATUS_CALLBACK:
         return Ignored(kind, is_known=kind in OTHER_CALLBACK_TYPES)
     status = value.get("status")
     if not isinstance(status, str) or not status.strip() or status in OUTCOME_BY_STATUS:
         return None
-    return Ignored(status, is_known=status in INCOMING_STATUSES)
+    is_known = status in INCOMING_STATUSES
+    return Ignored(status, is_known=is_known, is_unknown_status=not is_known)
 
 
-def read(value: Any) -> tuple[Callback, ...]:
-    """Validate parsed JSON and return what it says, for each message.
+class _Fields:
+    """Reads the keys of one callback, and collects what is wrong with them."""
 
-    Raises ParseError or ValidationError; neither says anything of the values.
+    def __init__(self, given: dict[str, Any]) -> None:
+        self.given = given
+        self.errors: dict[str, list[ErrorDetail]] = {}
+
+    def refuse(self, key: str, code: str, limit: int = 0) -> str:
+        self.errors[key] = [ErrorDetail(str(_MESSAGES[code]).format(limit=limit), code)]
+        return ""
+
+    def text(self, key: str, longest: int, *, required: bool = False) -> str:
+        if key not in self.given:
+            return self.refuse(key, "required") if required else ""
+        return self.checked_text(key, self.given[key], longest, required=required)
+
+    def checked_text(self, key: str, value: Any, longest: int, *, required: bool = False) -> str:
+        """An id or a number, kept to the letter. The provider documents strings; integers are taken as their digits."""
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)
+        if not isinstance(value, str):
+            return self.refuse(key, "invalid")
+        if required and not value.strip():
+            return self.refuse(key, "blank")
+        if len(value) > longest:
+            return self.refuse(key, "max_length", longest)
+        if payloads.has_unstorable_character(value):
+            return self.refuse(key, "characters")
+        return value
+
+    def choice(self, key: str, choices: Iterable[str]) -> str:
+        value = self.given.get(key)
+        if value is None:
+            return self.refuse(key, "required")
+        if not isinstance(value, str) or value not in choices:
+            return self.refuse(key, "invalid_choice")
+        return value
+
+    def message_ids(self) -> dict[str, Any]:
+        """The messageIds that a status is about, each once, with the JSON value that it came as."""
+        # An old page names one "id".
+        values = self.given.get("ids", [self.given["id"]] if "id" in self.given else None)
+        if values is None:
+            self.refuse("ids", "required")
+        elif not isinstance(values, list):
+            self.refuse("ids", "not_a_list")
+        elif not values:
+            self.refuse("ids", "empty")
+        elif len(values) > MAX_STATUS_IDS:
+            self.refuse("ids", "max_items", MAX_STATUS_IDS)
+        else:
+            return {self.checked_text("ids", value, _LONGEST_ID, required=True): value for value in values}
+        return {}
+
+    def momment(self) -> datetime | None:
+        """Milliseconds since the epoch, or seconds on older pages. None where it can't be a true time."""
+        value = self.given.get("momment")
+        if isinstance(value, str) and len(value) < 20 and value.isascii() and value.isdecimal():
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool):
+            return None
+        # Bounded before the division: an integer of 1,000 digits is no float.
+        if not _EARLIEST <= value <= _LATEST_MILLISECONDS:
+            return None
+        seconds = value / 1000 if value >= _FIRST_MILLISECONDS else value
+        return times.from_timestamp(seconds) if _EARLIEST <= seconds <= time.time() + _DAY else None
+
+    def raise_errors(self) -> None:
+        if self.errors:
+            raise ValidationError(self.errors)
+
+
+def _read_delivery(given: dict[str, Any], payload: Any, *, longest: int) -> Callback:
+    """Source of the keys: the provider's page "Ao enviar" (on-message-send) for the first four, live traffic for the
+    rest.
     """
-    if not isinstance(value, Mapping):
-        raise ParseError(_("The body is not a JSON object."), code="not_object")
-    payload = storable(value)
-    given = {key: item for key, item in value.items() if item is not None}  # null is the same as absent
-    if given.get("type") == MESSAGE_STATUS_CALLBACK:
-        return _read_status(given, payload)
-    return (_read_delivery(given, payload),)
-
-
-def _read_delivery(given: dict[str, Any], payload: Any) -> Callback:
-    fields: dict[str, Any] = _DELIVERY.to_internal_value(given)
-    error, error_code = fields.pop("error"), fields.pop("error_code")
-    identity = [fields[name] for name in ("phone", "zaap_id", "custom_id", "message_id", "instance_id", "type")]
+    fields = _Fields(given)
+    phone = fields.text("phone", _LONGEST_PHONE, required=True)
+    zaap_id = fields.text("zaapId", _LONGEST_ID, required=True)
+    kind = fields.choice("type", (DELIVERY_CALLBACK,))
+    custom_id = fields.text("customId", _LONGEST_ID)
+    message_id = fields.text("messageId", _LONGEST_ID)
+    instance_id = fields.text("instanceId", _LONGEST_ID)
+    fields.raise_errors()
+    error, error_code = payload.get("error"), payload.get("errorCode")
+    error_text, code_text = _text(error), _text(error_code)
+    is_text = isinstance(error, str | None) and isinstance(error_code, str | None)
+    # Else it is kept twice, and numbers may be written at greater length than they came.
+    if not is_text and len(json.dumps(payload)) + len(error_text) + len(code_text) > longest:
+        raise ParseError(_("The error is too long."), code="not_storable")
+    has_failed = _is_error(error) or _is_error(error_code)
     return Callback(
-        **fields,
-        error=_text(error),
-        error_code=_text(error_code),
-        # The JSON itself, not its text: the object {"a": 1} and the string '{"a": 1}' are not the same error.
-        identity=(*identity, error, error_code),
-        outcome="failed" if _is_error(error) or _is_error(error_code) else "sent",
+        type=kind,
+        outcome="failed" if has_failed else "sent",
+        failure=kind_of(error_text, code_text) if has_failed else "",
         payload=payload,
+        # The JSON itself, not its text: the object {"a": 1} and the string '{"a": 1}' are not the same error.
+        identity=(
+            phone,
+            zaap_id,
+            custom_id,
+            message_id,
+            instance_id,
+            kind,
+            "" if error is None else error,
+            "" if error_code is None else error_code,
+        ),
+        phone=phone,
+        zaap_id=zaap_id,
+        custom_id=custom_id,
+        message_id=message_id,
+        instance_id=instance_id,
+        error=error_text,
+        error_code=code_text,
+        occurred_at=fields.momment(),
     )
 
 
 def _read_status(given: dict[str, Any], payload: Any) -> tuple[Callback, ...]:
-    if "ids" not in given and "id" in given:
-        given = given | {"ids": [given["id"]]}
-    fields: dict[str, Any] = _STATUS.to_internal_value(given)
-    ids = fields.pop("ids")
-    outcome = OUTCOME_BY_STATUS[fields.pop("status")]
-    kind = MESSAGE_STATUS_CALLBACK
-    # What was checked to be short: it is stored once for each message.
-    named = {key: payload[key] for key in _STATUS_KEYS if key in payload and len(str(payload[key])) <= _LONGEST_NAMED}
+    """Source of the keys: Z-API's documentation."""
+    fields = _Fields(given)
+    status = fields.choice("status", OUTCOME_BY_STATUS)
+    ids = fields.message_ids()
+    phone = fields.text("phone", _LONGEST_PHONE)
+    participant = fields.text("participant", _LONGEST_PHONE)
+    instance_id = fields.text("instanceId", _LONGEST_ID)
+    fields.raise_errors()
+    outcome, kind, occurred_at = OUTCOME_BY_STATUS[status], MESSAGE_STATUS_CALLBACK, fields.momment()
+    # Of what is stored once for each message: what was checked to be short.
+    short = {key: payload[key] for key in STATUS_KEYS if key in payload and len(str(payload[key])) <= _LONGEST_ID}
     return tuple(
         Callback(
-            **fields,
             type=kind,
             outcome=outcome,
+            payload=payload if len(ids) == 1 else short | {"ids": [as_given]},
+            identity=(phone, participant, message_id, instance_id, kind, outcome),
+            phone=phone,
+            participant=participant,
             message_id=message_id,
-            identity=(fields["phone"], fields["participant"], message_id, fields["instance_id"], kind, outcome),
-            payload=payload if len(ids) == 1 else named | {"ids": [id_as_given]},
+            instance_id=instance_id,
+            occurred_at=occurred_at,
         )
-        for message_id, id_as_given in ids.items()
+        for message_id, as_given in ids.items()
     )
 
 
+def _read_connection(given: dict[str, Any], *, is_connected: bool) -> ConnectionReport:
+    fields = _Fields(given)
+    instance_id = fields.text("instanceId", _LONGEST_ID)
+    fields.raise_errors()
+    return ConnectionReport(instance_id, is_connected, fields.momment())
+
+
 def _text(error: Any) -> str:
+    if error is None:
+        return ""
     return error if isinstance(error, str) else json.dumps(error, ensure_ascii=False, sort_keys=True)
 
 
 def _is_error(error: Any) -> bool:
-    return error is not False and error != ""
+    return error is not None and error is not False and error != ""

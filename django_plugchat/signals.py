@@ -49,3 +49,7 @@ class _Signal(Signal):
 #: Sent after the event is committed, at least once and in no order: receivers must be idempotent. When one raises,
 #: the others still run, and the event is tried again later, with all of them.
 delivery_recorded = _Signal()
+
+#: provides args: connection, the ``Connection``; sender is ``Connection``.
+#: Sent after a change of ``is_connected`` is committed, and not repeated where a receiver raises.
+connection_changed = _Signal()

@@ -1,92 +1,62 @@
-"""The statements that every callback needs, without the ORM compiling them each time.
+"""The statements of a callback, without the ORM compiling them each time, and what is done when a database fails.
 
 Compiling the INSERT of a row with so many columns takes the ORM longer than the database needs to store it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from datetime import datetime
-from operator import itemgetter
-from types import NoneType
-from typing import Any, NamedTuple, TypeVar
+from functools import partial
+from typing import Any, TypeVar
+from uuid import UUID
 
 from django.db import DataError, Error, IntegrityError, connections, models, transaction
-from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models.constants import OnConflict
+from django.db.models import F
+from django.db.models.functions import Greatest
 from django.db.models.signals import post_save, pre_save
-from django.db.models.sql import InsertQuery
 
 from django_plugchat.models import DeliveryEvent
 
 T = TypeVar("T")
 
-#: SQLSTATEs and MariaDB's error numbers of what another attempt may not meet: a serialization failure, a deadlock, and
-#: a server that has become read-only since this connection was made, as after a failover.
-_DEADLOCKS = {"40001", "40P01", 1213}
+#: SQLSTATEs and MariaDB's error numbers of what another attempt may not meet: a serialization failure, a deadlock, a
+#: certification failure of Galera (1213 as well), a row that has changed since it was read.
+_DEADLOCKS = {"40001", "40P01", 1020, 1213}
 #: Each one ends with a transaction that stores its rows: the next attempt meets fewer.
-_MOST_DEADLOCKS = 4
-_READ_ONLY = {"25006", 1290, 1792, 1836}
+_MOST_DEADLOCKS = 8
+#: A server that has become read-only since this connection was made, as after a failover, or has left its cluster.
+_LEFT_BEHIND = {"25006", 1047, 1290, 1792, 1836}
+#: MariaDB's for characters outside the column's character set, PostgreSQL's for those outside the database's.
+_UNSTORABLE = {1366, "22P05", "22021"}
 
 
-#: Values of exactly this class need no preparation by a field of exactly that class. Most values of a row are such, and
-#: asking each field would take longer than validating the callback.
-_WRITTEN_AS_IT_IS: dict[type, type] = {models.CharField: str, models.TextField: str, models.DateTimeField: NoneType}
+# Storing
 
 
-class _Insert(NamedTuple):
-    sql: str
-    #: With the class of values that need no preparation.
-    fields: tuple[tuple[models.Field[Any, Any], type | None], ...]
-    #: Of the parameters, where the SQL has names for them; empty where it takes them by position.
-    names: tuple[str, ...]
-    returns_key: bool
+def store(events: Sequence[DeliveryEvent], alias: str) -> list[DeliveryEvent]:
+    """Store the events that are new, count again those that are known, and return the new ones with their keys.
 
-
-_compiled: dict[Any, _Insert] = {}
-
-
-_in_order = itemgetter(*(field.attname for field in DeliveryEvent._meta.concrete_fields))
-
-
-def new_event(**values: Any) -> DeliveryEvent:
-    """An event not stored yet, of a value for each field but its key. By position: by name takes twice as long."""
-    return DeliveryEvent(*_in_order(values | {"id": None}))
-
-
-def insert_unless_known(event: DeliveryEvent, alias: str) -> bool:
-    """Insert a new event and set its key. Returns False when no row was inserted: its fingerprint is probably known.
-
-    PostgreSQL and SQLite are told to ignore the conflict, so that a repeated event is no error in their logs.
+    All or none, in one statement where the database can return rows and nobody listens to what the ORM saves.
+    Each event has another fingerprint. Raises ``django.db.Error``.
     """
     connection = connections[alias]
-    # MariaDB's IGNORE would also store NULL as '' and cut texts that are too long.
-    if connection.vendor == "mysql" or _saving_is_heard():
-        try:
-            with savepoint(alias):
-                insert(event, alias)
-        except IntegrityError:
-            return False
-        return True
-    return _execute_insert(event, connection, OnConflict.IGNORE)
-
-
-def must_count_first(alias: str) -> bool:
-    """Whether an event that may be known is to be counted before it is inserted.
-
-    On MariaDB an INSERT that meets a known row keeps a shared lock of it until the transaction ends. Two transactions
-    that both have one can't count: each waits for the other.
-    """
-    return connections[alias].vendor == "mysql" and connections[alias].in_atomic_block
-
-
-def insert(event: DeliveryEvent, alias: str) -> None:
-    """Insert a new event and set its key. Raises ``django.db.Error``."""
-    if _saving_is_heard():
-        event.save(force_insert=True, using=alias)
-    else:
-        _execute_insert(event, connections[alias], None)
+    if not connection.features.can_return_columns_from_insert or _saving_is_heard():
+        return _store_one_by_one(events, alias)
+    with connection.cursor() as cursor:
+        cursor.execute(_upsert(connection, len(events)), _parameters(events, connection))
+        # A row that was there has counted more than was sent.
+        returned = {
+            fingerprint if isinstance(fingerprint, UUID) else UUID(fingerprint): (pk, times)
+            for pk, fingerprint, times in cursor.fetchall()
+        }
+    new = []
+    for event in events:
+        pk, times = returned[event.fingerprint]
+        if times == event.times_received:
+            event.pk, event._state.adding, event._state.db = pk, False, alias
+            new.append(event)
+    return new
 
 
 def _saving_is_heard() -> bool:
@@ -94,94 +64,107 @@ def _saving_is_heard() -> bool:
     return pre_save.has_listeners(DeliveryEvent) or post_save.has_listeners(DeliveryEvent)
 
 
-def _execute_insert(event: DeliveryEvent, connection: Any, on_conflict: OnConflict | None) -> bool:
-    meta = DeliveryEvent._meta
-    # Another thread's connection of the same alias and kind needs the same statement.
-    key = (connection.alias, type(connection), on_conflict, meta.db_table, len(meta.concrete_fields))
-    compiled = _compiled.get(key)
-    if compiled is None:
-        compiled = _compiled[key] = _compile(event, connection, on_conflict)
-    values = event.__dict__
-    params: Any = [
-        value if (value := values[field.attname]).__class__ is as_it_is else field.get_db_prep_save(value, connection)
-        for field, as_it_is in compiled.fields
+def _stored_fields() -> tuple[Any, ...]:
+    return tuple(field for field in DeliveryEvent._meta.concrete_fields if not field.primary_key)
+
+
+def _parameters(events: Sequence[DeliveryEvent], connection: Any) -> list[Any]:
+    fields = _stored_fields()
+    return [
+        field.get_db_prep_save(values[field.attname], connection)
+        for values in (event.__dict__ for event in events)
+        for field in fields
     ]
-    if compiled.names:
-        params = dict(zip(compiled.names, params, strict=True))
-    with connection.cursor() as cursor:
-        cursor.execute(compiled.sql, params)
-        if compiled.returns_key:
-            row = cursor.fetchone()
-            if row is None:
-                return False
-            event.pk = row[0]
-        elif cursor.rowcount:
-            event.pk = connection.ops.last_insert_id(cursor, meta.db_table, meta.pk.column)
-        else:
-            return False
-    event._state.adding, event._state.db = False, connection.alias
+
+
+_compiled: dict[Any, tuple[str, str, str]] = {}
+
+
+def _upsert(connection: Any, rows: int) -> str:
+    # Another thread's connection of the same alias needs the same statement.
+    key = (connection.alias, connection.vendor, DeliveryEvent._meta.db_table)
+    parts = _compiled.get(key)
+    if parts is None:
+        parts = _compiled[key] = _compile(connection)
+    insert, row, update = parts
+    return f"{insert}{', '.join([row] * rows)}{update}"
+
+
+def _compile(connection: Any) -> tuple[str, str, str]:
+    quote = connection.ops.quote_name
+    table = quote(DeliveryEvent._meta.db_table)
+    fields = _stored_fields()
+    columns = {field.attname: quote(field.column) for field in fields}
+    pk = quote(DeliveryEvent._meta.pk.column)
+    times, last, secret = columns["times_received"], columns["last_received_at"], columns["secret_id"]
+    if connection.vendor == "mysql":
+        conflict, given, greatest = "ON DUPLICATE KEY UPDATE", "VALUES({})", "GREATEST"
+    else:
+        conflict, given = f"ON CONFLICT ({columns['fingerprint']}) DO UPDATE SET", "EXCLUDED.{}"
+        greatest = "MAX" if connection.vendor == "sqlite" else "GREATEST"
+    return (
+        f"INSERT INTO {table} ({', '.join(columns.values())}) VALUES ",  # noqa: S608  # names, no values
+        f"({', '.join(['%s'] * len(fields))})",
+        f" {conflict} {times} = {table}.{times} + {given.format(times)}, "
+        # Whoever came first may be written last.
+        f"{last} = {greatest}({table}.{last}, {given.format(last)}), {secret} = {given.format(secret)} "
+        f"RETURNING {pk}, {columns['fingerprint']}, {times}",
+    )
+
+
+def _store_one_by_one(events: Sequence[DeliveryEvent], alias: str) -> list[DeliveryEvent]:
+    with transaction.atomic(using=alias):
+        return [event for event in events if _insert_or_count(event, alias)]
+
+
+def _insert_or_count(event: DeliveryEvent, alias: str) -> bool:
+    """Whether the event was new. The row may be deleted between the two statements: then it is new after all."""
+    if count_again(event, alias):
+        return False
+    try:
+        with transaction.atomic(using=alias):
+            event.save(force_insert=True, using=alias)
+    except IntegrityError:
+        event.pk = None
+        if not count_again(event, alias):
+            raise
+        return False
     return True
 
 
-def _compile(event: DeliveryEvent, connection: BaseDatabaseWrapper, on_conflict: OnConflict | None) -> _Insert:
-    meta = DeliveryEvent._meta
-    fields = tuple(field for field in meta.concrete_fields if not field.primary_key)
-    query = InsertQuery(DeliveryEvent, on_conflict=on_conflict)
-    query.insert_values(fields, [event])
-    compiler = query.get_compiler(connection=connection)
-    # The others tell it without a row to fetch, which takes a tenth of the INSERT's time on MariaDB.
-    returns_key = connection.vendor == "postgresql"
-    compiler.returning_fields = [meta.pk] if returns_key else None
-    ((sql, _params),) = compiler.as_sql()
-    names: tuple[str, ...] = ()
-    if connection.vendor == "sqlite":
-        # Django looks for each "%s" with a regular expression, every time; names it formats.
-        names = tuple(str(number) for number in range(len(fields)))
-        sql %= tuple(f"%({name})s" for name in names)
-    # By the class itself: one derived from it may do more.
-    return _Insert(sql, tuple((field, _WRITTEN_AS_IT_IS.get(type(field))) for field in fields), names, returns_key)
+def count_again(row: Any, alias: str, **changes: Any) -> int:
+    """Count what came again on the row that has its fingerprint; returns 0 when there is none."""
+    updated: int = (
+        type(row)
+        ._default_manager.using(alias)
+        .filter(fingerprint=row.fingerprint)
+        .update(
+            times_received=F("times_received") + row.times_received,
+            last_received_at=Greatest("last_received_at", row.last_received_at),
+            secret_id=row.secret_id,
+            **changes,
+        )
+    )
+    return updated
+
+
+# Dispatching
 
 
 def update(model: type[models.Model], alias: str, changes: dict[str, Any], where: dict[str, Any]) -> int:
     """Set fields of the rows whose fields equal those of ``where``; returns how many rows those were."""
     connection = connections[alias]
+    quote = connection.ops.quote_name
 
     def assignments(values: dict[str, Any], separator: str) -> str:
-        return separator.join(f"{_column(model, name, connection)} = %s" for name in values)
+        return separator.join(f"{quote(_field(model, name).column)} = %s" for name in values)
 
-    params = [_prepared(model, name, value, connection) for name, value in [*changes.items(), *where.items()]]
-    return _execute_update(model, connection, assignments(changes, ", "), assignments(where, " AND "), params)
-
-
-def count_again(
-    model: type[models.Model], alias: str, fingerprint: str, times: int, last_received_at: datetime, **changes: Any
-) -> int:
-    """Count what came again on the row that has its fingerprint; returns 0 when there is none."""
-    connection = connections[alias]
-    times_received = _column(model, "times_received", connection)
-    last = _column(model, "last_received_at", connection)
-    assignments = [
-        f"{times_received} = {times_received} + %s",
-        # Whoever came first may be written last.
-        f"{last} = CASE WHEN {last} < %s THEN %s ELSE {last} END",
-        *(f"{_column(model, name, connection)} = %s" for name in changes),
-    ]
-    moment = _prepared(model, "last_received_at", last_received_at, connection)
-    params = [
-        _prepared(model, "times_received", times, connection),
-        moment,
-        moment,
-        *(_prepared(model, name, value, connection) for name, value in changes.items()),
-        _prepared(model, "fingerprint", fingerprint, connection),
-    ]
-    where = f"{_column(model, 'fingerprint', connection)} = %s"
-    return _execute_update(model, connection, ", ".join(assignments), where, params)
-
-
-def _execute_update(model: type[models.Model], connection: Any, assignments: str, where: str, params: list[Any]) -> int:
-    table = connection.ops.quote_name(model._meta.db_table)
+    table, where_sql = quote(model._meta.db_table), assignments(where, " AND ")
+    sql = f"UPDATE {table} SET {assignments(changes, ', ')} WHERE {where_sql}"  # noqa: S608  # names, no values
+    values = [*changes.items(), *where.items()]
+    params = [_field(model, name).get_db_prep_save(value, connection) for name, value in values]
     with connection.cursor() as cursor:
-        cursor.execute(f"UPDATE {table} SET {assignments} WHERE {where}", params)  # noqa: S608  # names, no values
+        cursor.execute(sql, params)
         updated: int = cursor.rowcount
     return updated
 
@@ -190,19 +173,13 @@ def _field(model: type[models.Model], name: str) -> Any:
     return model._meta.pk if name == "pk" else model._meta.get_field(name)
 
 
-def _prepared(model: type[models.Model], name: str, value: Any, connection: Any) -> Any:
-    return _field(model, name).get_db_prep_save(value, connection)
-
-
-def _column(model: type[models.Model], name: str, connection: Any) -> str:
-    column: str = connection.ops.quote_name(_field(model, name).column)
-    return column
-
-
 def fetch(queryset: models.QuerySet[Any]) -> list[Any]:
     """The rows, asked of the database itself: a queryset may be cached by a package that a project uses."""
     sql, params = queryset.query.get_compiler(using=queryset.db).as_sql()
     return list(queryset.model._default_manager.using(queryset.db).raw(sql, params))
+
+
+# Failing databases
 
 
 def savepoint(alias: str) -> AbstractContextManager[Any]:
@@ -210,46 +187,85 @@ def savepoint(alias: str) -> AbstractContextManager[Any]:
     return transaction.atomic(using=alias) if connections[alias].in_atomic_block else nullcontext()
 
 
+def after_commit(alias: str, function: Callable[[], Any]) -> None:
+    """Call it when what was written is committed; at once where that has been done by ``trying_again``."""
+    connection = connections[alias]
+    if connection.in_atomic_block or connection.get_autocommit():
+        transaction.on_commit(function, using=alias, robust=True)
+    else:
+        function()
+
+
 def trying_again(alias: str, operation: Callable[[], T]) -> T:
-    """Run it; once more with a new connection where this one is dead or read-only, and again after a deadlock."""
+    """Run a write; again after a deadlock or a serialization failure, and once more with a new connection where this
+    one is dead or its server has been left behind by a failover.
+
+    Inside somebody else's transaction it runs once. What it has written is committed when this returns, also where a
+    database has ``AUTOCOMMIT: False``. Raises ``django.db.Error``.
+    """
     connection: Any = connections[alias]
     used = connection.connection
+    operation = partial(_committed, connection, operation)
     try:
         return _through_deadlocks(connection, operation)
     except Error as error:
         if connection.in_atomic_block or connection.connection is None:
             raise
-        is_read_only = bool(_codes(error) & _READ_ONLY)
+        is_left_behind = bool(codes(error) & _LEFT_BEHIND)
         # One that dies in a transaction of the operation's own, Django has replaced at its end.
         is_dead = (used is not None and connection.connection is not used) or not connection.is_usable()
-        if not is_read_only and not is_dead:
+        if not is_left_behind and not is_dead:
             raise
-        connection.close()
-        if pool := getattr(connection, "pool", None):
-            # Its other connections have died as well, or lead to the same server.
-            if is_read_only:
-                connection.close_pool()
-            else:
-                pool.check()
+        _renew(connection, is_left_behind=is_left_behind)
+        return _through_deadlocks(connection, operation)
+
+
+def _committed(connection: Any, operation: Callable[[], T]) -> T:
+    if connection.in_atomic_block or connection.get_autocommit():
         return operation()
+    try:
+        result = operation()
+        connection.commit()
+    except Error:
+        connection.rollback()
+        raise
+    return result
 
 
-def _through_deadlocks(connection: BaseDatabaseWrapper, operation: Callable[[], T]) -> T:
+def _through_deadlocks(connection: Any, operation: Callable[[], T]) -> T:
     for _deadlock in range(_MOST_DEADLOCKS):
         try:
             return operation()
         except Error as error:
-            if connection.in_atomic_block or not _codes(error) & _DEADLOCKS:
+            if connection.in_atomic_block or not codes(error) & _DEADLOCKS:
                 raise
     return operation()
 
 
-def _codes(error: Error) -> set[Any]:
-    """PostgreSQL's SQLSTATE and MariaDB's number, as far as an error has them."""
-    return {getattr(error.__cause__, "sqlstate", None), *error.args[:1]}
+def _renew(connection: Any, *, is_left_behind: bool) -> None:
+    connection.close()
+    pool = getattr(connection, "pool", None)
+    # Django's own; what others call a pool has other methods.
+    if not type(pool).__module__.startswith("psycopg_pool"):
+        return
+    # Its other connections have died as well, or lead to the same server.
+    if is_left_behind:
+        connection.close_pool()
+    else:
+        pool.check()
 
 
-def refuses_content(error: Error) -> bool:
+def codes(error: BaseException) -> set[Any]:
+    """SQLSTATE and MariaDB's number, as far as an error of any driver has them."""
+    found: set[Any] = set(error.args[:1]) if error.args and isinstance(error.args[0], int) else set()
+    cause: Any = error.__cause__
+    if cause is not None:
+        found |= {getattr(cause, "sqlstate", None), getattr(cause, "pgcode", None)}
+        found.add(getattr(getattr(cause, "diag", None), "sqlstate", None))
+    return found - {None}
+
+
+def refuses_content(error: BaseException) -> bool:
     """Whether the database can't hold what it was given, however often it is tried."""
-    # 1366 is MariaDB's for characters outside the column's character set.
-    return isinstance(error, DataError) or error.args[:1] == (1366,)
+    # The driver itself may not be able to send a character in the connection's encoding.
+    return isinstance(error, DataError | UnicodeEncodeError) or bool(codes(error) & _UNSTORABLE)

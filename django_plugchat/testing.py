@@ -20,7 +20,7 @@ from django_plugchat.conf import app_settings
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.provider.callbacks import DELIVERY_CALLBACK, MESSAGE_STATUS_CALLBACK, STATUS_EXAMPLE
 from django_plugchat.registering import addresses
-from django_plugchat.serializers import DeliveryCallbackSerializer, MessageStatusCallbackSerializer
+from django_plugchat.serializers import DELIVERY_KEYS, STATUS_KEYS
 from django_plugchat.signals import delivery_recorded
 
 _AREA_CODES = ("11", "21", "31", "41", "44", "51", "61", "71", "81", "85")
@@ -29,8 +29,8 @@ _INSTANCE = "3B8D1E0F5A724C96A1D0E7F2B4C6985A"
 _KEYS = {
     key.lower(): key
     for key in (
-        *DeliveryCallbackSerializer().fields,
-        *MessageStatusCallbackSerializer().fields,
+        *DELIVERY_KEYS,
+        *STATUS_KEYS,
         *STATUS_EXAMPLE,
         "id",
         "participantDevice",

@@ -2,22 +2,19 @@ from typing import Any
 
 from django.urls import path, re_path, register_converter
 
-from django_plugchat.conf import Caller, app_settings, digest_of
+from django_plugchat.conf import digest_of
 from django_plugchat.views import callback
 
 app_name = "plugchat"
 
 
 class SecretConverter:
-    """A webhook secret in a URL, and who calls with it."""
+    """A webhook secret in a URL, as its digest. Whose it is, the view asks: URLs are resolved on ASGI's event loop."""
 
     regex = "[^/]+"
 
-    def to_python(self, value: str) -> Caller:
-        caller = app_settings.index.callers.get(digest_of(value))
-        if caller is None:
-            raise ValueError
-        return caller
+    def to_python(self, value: str) -> str:
+        return digest_of(value)
 
     def to_url(self, value: Any) -> str:
         return str(value)
@@ -26,9 +23,9 @@ class SecretConverter:
 register_converter(SecretConverter, "plugchat_secret")
 
 urlpatterns = [
-    path("callback/<plugchat_secret:secret>/", callback, name="callback"),
+    path("callback/<plugchat_secret:digest>/", callback, name="callback"),
     # A redirect to the slash would lose the POST.
-    path("callback/<plugchat_secret:secret>", callback),
+    path("callback/<plugchat_secret:digest>", callback),
     # Nothing below callback/ is left to APPEND_SLASH, to a project's 404 page or to its log.
     re_path(r"\Acallback(?:/[\s\S]*)?\Z", callback),
 ]

@@ -8,6 +8,7 @@ from typing import Any
 from django.db import Error, connections, transaction
 from django.http import HttpResponse
 from django.utils.translation import gettext_lazy as _
+from django.views.decorators.debug import sensitive_variables
 from rest_framework import status
 from rest_framework.exceptions import APIException, NotFound, ParseError, ValidationError
 from rest_framework.negotiation import DefaultContentNegotiation
@@ -16,8 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView, exception_handler
 
-from django_plugchat import bodies, payloads, recording, serializers
-from django_plugchat.conf import Caller
+from django_plugchat import accounts, bodies, recording, serializers
 from django_plugchat.models import RejectedCallback
 from django_plugchat.phones.numbers import mask_id
 from django_plugchat.redaction import hide_secret, redact
@@ -48,28 +48,41 @@ class CallbackView(APIView):
     metadata_class = None
     http_method_names = ["post"]
 
-    def initial(self, request: Request, *args: Any, secret: Caller | None = None, **kwargs: Any) -> None:
+    def initial(self, request: Request, *args: Any, digest: str = "", **kwargs: Any) -> None:
         # Instead of DRF's steps: each of them asks a setting of the project, and a wrong secret comes before a wrong
-        # method. The URL's converter has told by the secret who calls: no frame and no log needs to hold it from here.
+        # method. The URL's converter has made a digest of the secret: no frame and no log needs to hold it from here.
         hide_secret(request._request)
         request.accepted_renderer = JSONRenderer()
         request.accepted_media_type = JSONRenderer.media_type
-        if secret is None:
+        caller = accounts.caller(digest) if digest else None
+        if caller is None:
             raise NotFound
-        self.receipt = recording.Receipt.of(secret)
+        self.receipt = recording.Receipt.of(caller)
 
     def post(self, request: Request, **kwargs: Any) -> HttpResponse:
-        body, is_whole = bodies.decompressed(bodies.read(request._request), bodies.coding_of(request._request))
+        body = bodies.read(request._request)
         try:
-            value = payloads.parse(body, is_whole=is_whole)
-            if ignored := serializers.ignored(value):
-                self.log_ignored(ignored)
-                return _answer("ignored")
-            new = recording.record(serializers.read(value), self.receipt)
+            body = bodies.decompressed(body, bodies.coding_of(request._request))
+            return _answer(self.take(body))
+        except bodies.NotAsEncoded as refusal:
+            self.keep(refusal.content, refusal)
+            raise
         except (ParseError, ValidationError, recording.ContentRefused) as refusal:
             self.keep(body, refusal)
             raise
-        return _answer("recorded" if new else "duplicate")
+
+    def take(self, body: bytes) -> str:
+        said = serializers.read(body)
+        if isinstance(said, serializers.Ignored):
+            self.log_ignored(said)
+            if said.is_unknown_status:
+                recording.reject(body, self.receipt, reason=RejectedCallback.Reason.UNKNOWN_STATUS.value, errors={})
+            return "ignored"
+        if isinstance(said, serializers.ConnectionReport):
+            is_new = recording.record_connection(said, self.receipt)
+        else:
+            is_new = bool(recording.record(said, self.receipt))
+        return "recorded" if is_new else "duplicate"
 
     def keep(self, body: bytes, refusal: APIException) -> None:
         codes = refusal.get_codes()
@@ -93,8 +106,9 @@ class CallbackView(APIView):
 
     def handle_exception(self, exc: Exception) -> Response:
         if isinstance(exc, Error):
-            # Its text may quote the row.
-            logger.error("A callback for account %r was not stored: %s", self.receipt.account, type(exc).__name__)
+            # Its text may quote the row. Nobody is known to call where the account could not be looked up.
+            account = self.receipt.account if hasattr(self, "receipt") else None
+            logger.error("A callback for account %r was not stored: %s", account, type(exc).__name__)
             exc = Unavailable()
         bodies.drain(self.request._request)
         return super().handle_exception(exc)
@@ -124,4 +138,5 @@ def _never_atomic(view: Any) -> Any:
     return view
 
 
-callback = _never_atomic(CallbackView.as_view())
+# Outermost, so that a report of whatever fails below, in a project's own code too, shows no variable of any frame.
+callback = _never_atomic(sensitive_variables()(CallbackView.as_view()))

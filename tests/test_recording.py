@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from django.db import DataError, IntegrityError, OperationalError, connection
 
 from django_plugchat import recording
 from django_plugchat.conf import secret_id
-from django_plugchat.models import DeliveryEvent, RejectedCallback
+from django_plugchat.models import Connection, DeliveryEvent, RejectedCallback
 
 from .databases import Interrupt, in_threads, raising
 from .payloads import (
@@ -61,6 +62,16 @@ def test_statements_of_a_refusal(post, django_assert_num_queries):
         assert post("{").status_code == 400
     with django_assert_num_queries(1):
         assert post("{").status_code == 400
+
+
+def test_unknown_statuses_take_a_tenth_beside_real_refusals(post, plugchat):
+    plugchat(MAX_REJECTED=10)
+    for number in range(3):
+        assert post(READ_BY_ME | {"status": f"NEW-{number}"}).json() == {"status": "ignored"}
+    for number in range(11):
+        assert post(f"{{{number}").status_code == 400
+    kept = Counter(RejectedCallback.objects.values_list("reason", flat=True))
+    assert kept == {"unknown_status": 1, "not_json": 10}
 
 
 def test_over_the_limit_refusals_are_answered_and_logged_but_not_kept(post, plugchat, caplog):
@@ -146,6 +157,14 @@ def test_replay_of_a_status_of_several():
     assert {event.message_id for event in events} == set(STATUS_OF_TWO["ids"])
     assert {event.message_id for event in receiver.heard} == set(STATUS_OF_TWO["ids"])
     assert {event.received_at for event in events} == {rejected.received_at}
+    assert not RejectedCallback.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_replay_of_a_connection():
+    body = {"type": "DisconnectedCallback", "instanceId": "A"}
+    assert recording.replay(reject(body)) == []
+    assert Connection.objects.get().is_connected is False
     assert not RejectedCallback.objects.exists()
 
 

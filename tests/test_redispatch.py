@@ -10,7 +10,7 @@ import pytest
 from django.db.models import Count
 from django.utils import timezone
 
-from django_plugchat import dispatch, tasks
+from django_plugchat import dispatch
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.signals import TellAgain
 from django_plugchat.upkeep import sweeps
@@ -127,12 +127,10 @@ def test_outcomes_of_many_are_counted():
         assert sweeps.sweep() == Sweep(taken=MANY, done=MANY)
 
 
-@pytest.mark.parametrize("dispatcher", [tasks.enqueue, dispatchers.at_once])
 @pytest.mark.parametrize(
     ("raises", "done", "failed"), [(None, 1, 0), (ValueError(), 0, 1), (SystemExit(), 0, 1), (TellAgain(600), 0, 0)]
 )
-def test_a_dispatcher_that_runs_receivers_at_once(use, dispatcher, raises, done, failed):
-    use(dispatcher)
+def test_the_default_dispatcher_tells_how_attempts_went(raises, done, failed):
     due()
     with connected(Receiver(raises)):
         swept = sweeps.sweep()

@@ -59,8 +59,8 @@ ADVICE = {
         "what is wrong here to its makers."
     ),
     _Reason.UNKNOWN_STATUS: _(
-        "PlugChat told a status that this version of django-plugchat does not know. Update django-plugchat, then replay. "
-        "If there is no update, report the status to its makers."
+        "PlugChat told a status that this version of django-plugchat does not know. Update django-plugchat, then "
+        "replay. If there is no update, report the status to its makers."
     ),
     _Reason.DATABASE: _(
         "The log of that time says why. Mend it (most often migrations have not been run, or the database does not "

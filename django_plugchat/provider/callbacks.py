@@ -8,14 +8,14 @@ from __future__ import annotations
 
 DELIVERY_CALLBACK = "DeliveryCallback"
 MESSAGE_STATUS_CALLBACK = "MessageStatusCallback"
+#: Whether each says that the instance is connected.
+CONNECTION_CALLBACKS = {"ConnectedCallback": True, "DisconnectedCallback": False}
 
 #: Types that are known and not stored. An operator who points every webhook at one URL gets them here.
 OTHER_CALLBACK_TYPES = frozenset(
     {
         "ReceivedCallback",
         "PresenceChatCallback",
-        "ConnectedCallback",
-        "DisconnectedCallback",
         "ProxyCallback",
     }
 )

@@ -15,7 +15,7 @@ from django.db import transaction
 from django.db.models import Min, Q
 from django.utils import timezone
 
-from django_plugchat import dispatch
+from django_plugchat import dispatch, tasks
 from django_plugchat.conf import app_settings
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.querysets import DeliveryEventQuerySet
@@ -129,12 +129,12 @@ class _Sweeper:
             if self.inline:
                 self._attempt(event)
             elif due_at := self._reserve(event):
-                with dispatch.outcomes() as outcomes:
-                    is_taken = dispatch.hand_over(event.pk)
-                if is_taken:
+                if tasks.would_run_at_once():
+                    self.swept.taken += 1
+                    self._count(dispatch.deliver(event.pk))
+                elif dispatch.hand_over(event.pk):
                     refused_in_a_row = 0
                     self.swept.taken += 1
-                    self._count(outcomes.get(event.pk))
                 else:
                     refused_in_a_row += 1
                     self.swept.refused += 1
