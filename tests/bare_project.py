@@ -53,7 +53,7 @@ def post(later: dict[str, Any], fails: bool, in_transaction: bool) -> dict[str, 
             raise ValueError
 
     delivery_recorded.connect(receiver)
-    callbacks = serializers.read({"phone": "1", "zaapId": "A", "type": "DeliveryCallback"})
+    callbacks = serializers.read(b'{"phone": "1", "zaapId": "A", "type": "DeliveryCallback"}')
     around = transaction.atomic() if in_transaction else nullcontext()
     with override_settings(**later), CaptureQueriesContext(connection) as captured, around:
         recording.record(callbacks, recording.Receipt.of(Caller("default", "x")))

@@ -130,8 +130,9 @@ def what_became_of_events() -> dict[str, Any]:
     from django.db import OperationalError, connections, router, transaction
     from django.test.utils import CaptureQueriesContext
 
-    from django_plugchat import recording, sweeps
+    from django_plugchat import recording
     from django_plugchat.models import DeliveryEvent, RejectedCallback
+    from django_plugchat.upkeep import sweeps
     from django_plugchat.upkeep.findings import statuses
     from tests.databases import Interrupt, raising
     from tests.payloads import EXAMPLE, LIVE_SUCCESS, STATUS
