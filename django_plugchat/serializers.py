@@ -37,8 +37,8 @@ _LONGEST_PHONE, _LONGEST_ID = 64, 255
 DELIVERY_KEYS = ("phone", "zaapId", "type", "customId", "messageId", "instanceId", "error", "errorCode", "momment")
 STATUS_KEYS = ("type", "status", "phone", "participant", "instanceId", "momment")
 
-#: How many times as long as the body that came an event may be stored.
-MOST_GROWTH = 5
+#: How many times as long as the body an event may be, as JSON and text: databases keep some of it at greater length.
+_MOST_GROWTH = 4
 
 _FINGERPRINTED = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
@@ -122,7 +122,7 @@ def read(body: bytes) -> Ignored | ConnectionReport | tuple[Callback, ...]:
         return _read_connection(given, is_connected=CONNECTION_CALLBACKS[kind])
     if kind == MESSAGE_STATUS_CALLBACK:
         return _read_status(given, payload)
-    return (_read_delivery(given, payload, longest=MOST_GROWTH * len(body)),)
+    return (_read_delivery(given, payload, longest=_MOST_GROWTH * len(body)),)
 
 
 def _ignored(value: dict[str, Any]) -> Ignored | None:

@@ -52,10 +52,14 @@ def store(events: Sequence[DeliveryEvent], alias: str) -> list[DeliveryEvent]:
         }
     new = []
     for event in events:
-        pk, times = returned[event.fingerprint]
+        pk, times = returned.get(event.fingerprint, (None, None))
         if times == event.times_received:
             event.pk, event._state.adding, event._state.db = pk, False, alias
             new.append(event)
+    if len(returned) < len(events):
+        # MariaDB has met another unique key, of a project's own. All or none.
+        DeliveryEvent._base_manager.using(alias).filter(pk__in=[event.pk for event in new]).delete()
+        raise IntegrityError("Another unique key than the fingerprint's is taken.")
     return new
 
 
@@ -95,20 +99,26 @@ def _compile(connection: Any) -> tuple[str, str, str]:
     table = quote(DeliveryEvent._meta.db_table)
     fields = _stored_fields()
     columns = {field.attname: quote(field.column) for field in fields}
-    pk = quote(DeliveryEvent._meta.pk.column)
-    times, last, secret = columns["times_received"], columns["last_received_at"], columns["secret_id"]
+    pk, fingerprint = quote(DeliveryEvent._meta.pk.column), columns["fingerprint"]
     if connection.vendor == "mysql":
         conflict, given, greatest = "ON DUPLICATE KEY UPDATE", "VALUES({})", "GREATEST"
+        # It is any unique key: a row with another fingerprint, of a project's own index, stays as it is.
+        changed = f"IF({fingerprint} = VALUES({fingerprint}), {{}}, {{}})"
     else:
-        conflict, given = f"ON CONFLICT ({columns['fingerprint']}) DO UPDATE SET", "EXCLUDED.{}"
+        conflict, given, changed = f"ON CONFLICT ({fingerprint}) DO UPDATE SET", "EXCLUDED.{}", "{}"
         greatest = "MAX" if connection.vendor == "sqlite" else "GREATEST"
+    times, last, secret = columns["times_received"], columns["last_received_at"], columns["secret_id"]
+    counted = {
+        times: f"{table}.{times} + {given.format(times)}",
+        # Whoever came first may be written last.
+        last: f"{greatest}({table}.{last}, {given.format(last)})",
+        secret: given.format(secret),
+    }
+    assignments = ", ".join(f"{column} = {changed.format(value, column)}" for column, value in counted.items())
     return (
         f"INSERT INTO {table} ({', '.join(columns.values())}) VALUES ",  # noqa: S608  # names, no values
         f"({', '.join(['%s'] * len(fields))})",
-        f" {conflict} {times} = {table}.{times} + {given.format(times)}, "
-        # Whoever came first may be written last.
-        f"{last} = {greatest}({table}.{last}, {given.format(last)}), {secret} = {given.format(secret)} "
-        f"RETURNING {pk}, {columns['fingerprint']}, {times}",
+        f" {conflict} {assignments} RETURNING {pk}, {fingerprint}, {times}",
     )
 
 

@@ -273,8 +273,7 @@ class SomebodyElsesPool:
 @pytest.mark.django_db(transaction=True)
 def test_a_pool_of_another_package(other_connection):
     if other_connection.vendor == "postgresql":
-        other_connection.close_pool()
-        del other_connection.settings_dict["OPTIONS"]["pool"]
+        pytest.skip("Django itself uses what is called a pool there.")
     other_connection.__class__ = type("Pooled", (type(other_connection),), {"pool": SomebodyElsesPool()})
     other_connection.ensure_connection()
     assert statements.trying_again("other", failing_once(OperationalError(1290, "read only"))) == 2
