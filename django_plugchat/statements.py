@@ -56,7 +56,7 @@ def store(events: Sequence[DeliveryEvent], alias: str) -> list[DeliveryEvent]:
         if times == event.times_received:
             event.pk, event._state.adding, event._state.db = pk, False, alias
             new.append(event)
-    if len(returned) < len(events):
+    if not returned.keys() >= {event.fingerprint for event in events}:
         # MariaDB has met another unique key, of a project's own. All or none.
         DeliveryEvent._base_manager.using(alias).filter(pk__in=[event.pk for event in new]).delete()
         raise IntegrityError("Another unique key than the fingerprint's is taken.")
