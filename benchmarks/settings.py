@@ -10,7 +10,7 @@ import dj_database_url
 
 SECRET_KEY = "benchmarks"
 DEBUG = False
-ALLOWED_HOSTS = ["127.0.0.1", "testserver", "example.com"]
+ALLOWED_HOSTS = ["127.0.0.1", "testserver", "hooks.loja.com.br"]
 USE_TZ = True
 TIME_ZONE = "America/Sao_Paulo"
 ROOT_URLCONF = "benchmarks.urls"
@@ -82,7 +82,7 @@ PLUGCHAT = {
         "default": {"WEBHOOK_SECRETS": ["first-secret-of-the-default-account", "retiring-secret-of-the-account"]},
         "norte": {"WEBHOOK_SECRETS": ["first-secret-of-the-account-norte"]},
     },
-    "PUBLIC_URL": "https://example.com",
+    "PUBLIC_URL": "https://hooks.loja.com.br",
 }
 #: In place of PLUGCHAT for some of the measurements.
 PLUGCHAT_WITH_MANY_ACCOUNTS = PLUGCHAT | {

@@ -1,23 +1,33 @@
-"""PlugChat's API, as far as this app needs it: registering the URLs that it calls."""
+"""The APIs of PlugChat and of Z-API, as far as this app needs them: registering the URLs that they call."""
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Mapping
+from typing import Any
 
 import requests
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
-from requests.auth import AuthBase
 
 from django_plugchat.conf import DEFAULTS
 from django_plugchat.provider.calls import (
+    CONNECTION_WEBHOOKS,
     DELIVERY_WEBHOOK,
+    FILTERS_KEY,
+    ME,
     MESSAGE_STATUS_WEBHOOK,
     UPDATE_WEBHOOKS,
+    URL_KEY_AND_FILTER,
+    Z_API_URL,
 )
+from django_plugchat.redaction import MASK
 from django_plugchat.registering.addresses import PRINTABLE, split_base_url
-from django_plugchat.registering.exchange import LONGEST_WAIT, Answer, BrokenAnswer, TooSlow, exchange, reason
+from django_plugchat.registering.exchange import LONGEST_WAIT, Answer, Headers, NoWholeAnswer, exchange, reason
+
+#: An instance or a token of Z-API, which are parts of a path.
+_SEGMENT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._~-]*")
 
 
 class PlugChatError(Exception):
@@ -33,57 +43,144 @@ class PlugChatRequestError(PlugChatError):
 
 
 class PlugChatUnavailable(PlugChatError):  # noqa: N818
-    """The provider could not be reached, or is out of order."""
+    """The provider could not be reached, or is out of order. It may have taken the request all the same."""
 
 
-class _BareToken(AuthBase):
-    # As an auth object rather than a header, which requests would replace by what a .netrc says.
-    def __init__(self, token: str) -> None:
-        self.token = token
+class _Client:
+    """Certificates are always verified and redirects never followed: either could hand a token to somebody else."""
 
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = self.token
-        return request
+    provider: str
+    #: The settings that may be why the provider refuses a request.
+    keys: str
+    #: Seconds before each further attempt.
+    pauses: tuple[float, ...] = (0, 1, 2)
+    #: Seconds that a Retry-After may ask for.
+    longest_wait: float = LONGEST_WAIT
 
-
-class PlugChatClient:
-    """Talks to PlugChat's API with one account's token.
-
-    Certificates are always verified and redirects never followed: either could hand the token to somebody else.
-    """
-
-    retries = 3
-    #: Seconds before the second retry, doubled for each further one; the first comes at once.
-    backoff = 1.0
-
-    def __init__(self, *, token: str, base_url: str = DEFAULTS["API_URL"], timeout: float = 10) -> None:
-        """Raises ValueError for arguments that can't work, without quoting the token."""
-        if not PRINTABLE.fullmatch(token):
-            raise ValueError(_("The token must be of printable ASCII characters, without spaces, and not empty."))
+    def __init__(self, *, base_url: str, timeout: float, headers: dict[str, str], path: str = "", shown_path: str = ""):
+        """``path`` comes before the name of each call, and is shown as ``shown_path``."""
         if not 0 < timeout <= threading.TIMEOUT_MAX:
             raise ValueError(_("The timeout must be a positive number of seconds."))
         parts = split_base_url(base_url, allow_loopback_http=True)
         self.base_url = base_url.rstrip("/")
         self.host = parts.netloc
         self.timeout = timeout
-        self._auth = _BareToken(token)
+        self._headers, self._path, self._shown_path = headers, path, shown_path
         # Plain HTTP never leaves this machine, so no proxy gets to see it.
         self._trust_env = parts.scheme == "https"
 
-    def url_of(self, call: str) -> str:
-        """Where one of the calls of ``provider`` is."""
-        base = self.base_url.removesuffix("/whatsapp") if call == UPDATE_WEBHOOKS else self.base_url
-        return f"{base}/{call}"
-
     @sensitive_variables("url")
     def update_delivery_webhook(self, url: str) -> None:
-        """Have PlugChat call this URL about messages that it handed to WhatsApp. Raises PlugChatError."""
-        self._put(DELIVERY_WEBHOOK, {"value": url})
+        """Have this URL called about messages that were handed to WhatsApp. Raises PlugChatError."""
+        self.update(DELIVERY_WEBHOOK, url)
 
     @sensitive_variables("url")
     def update_message_status_webhook(self, url: str) -> None:
-        """Have PlugChat call this URL about what became of messages on WhatsApp. Raises PlugChatError."""
-        self._put(MESSAGE_STATUS_WEBHOOK, {"value": url})
+        """Have this URL called about what became of messages on WhatsApp. Raises PlugChatError."""
+        self.update(MESSAGE_STATUS_WEBHOOK, url)
+
+    @sensitive_variables("url")
+    def update_connection_webhooks(self, url: str) -> None:
+        """Have this URL called when the number is connected and disconnected: two calls. Raises PlugChatError."""
+        for webhook in CONNECTION_WEBHOOKS:
+            self.update(webhook, url)
+
+    @sensitive_variables("url")
+    def update(self, webhook: str, url: str) -> None:
+        """The call of one webhook, by its name in ``provider.calls``. Raises PlugChatError."""
+        self._request("PUT", webhook, {"value": url})
+
+    def shown_url(self, call: str) -> str:
+        """Where one of the calls is, for people."""
+        return self._url(call, self._shown_path)
+
+    def _url(self, call: str, path: str) -> str:
+        base = self.base_url.removesuffix("/whatsapp") if call == UPDATE_WEBHOOKS else self.base_url
+        return f"{base}{path}/{call}"
+
+    @sensitive_variables()
+    def _request(self, method: str, call: str, body: dict[str, str] | None = None) -> Answer:
+        answer = self._answer_or_error(method, call, body)
+        if isinstance(answer, PlugChatError):
+            # Without a cause or a context: the frames of requests hold the token and the URL.
+            raise answer
+        return answer
+
+    @sensitive_variables()
+    def _answer_or_error(self, method: str, call: str, body: dict[str, str] | None) -> Answer | PlugChatError:
+        values = {"provider": self.provider, "host": self.host, "seconds": self.timeout, "longest": self.longest_wait}
+        try:
+            answer = exchange(
+                method,
+                self._url(call, self._path),
+                timeout=self.timeout,
+                pauses=self.pauses,
+                longest_wait=self.longest_wait,
+                trust_env=self._trust_env,
+                auth=Headers(self._headers),
+                json=body,
+            )
+        except (NoWholeAnswer, requests.Timeout):
+            text = _(
+                "%(provider)s did not give a whole answer within %(seconds)s seconds, so it may or may not have taken "
+                "the URL. Try again later, or raise API_TIMEOUT."
+            )
+            return PlugChatUnavailable(text % values)
+        except (OSError, ValueError) as error:
+            text = _(
+                "%(provider)s can't be reached at %(host)s (%(reason)s). Check the network, API_URL, and the proxy and "
+                "REQUESTS_CA_BUNDLE in the environment, and try again."
+            )
+            return PlugChatUnavailable(text % (values | {"reason": reason(error)}))
+        kind, text = self._judge(answer)
+        return kind(text % (values | {"status": answer.status, "keys": self.keys})) if kind else answer
+
+    def _judge(self, answer: Answer) -> tuple[type[PlugChatError] | None, str]:
+        """What kind of an error an answer is, if it is one, and what to say."""
+        status = answer.status
+        if (answer.wait or 0) > self.longest_wait:
+            text = _(
+                "%(provider)s asks to wait for longer than %(longest)d seconds (HTTP %(status)s). Try again later."
+            )
+            return PlugChatUnavailable if status >= 500 else PlugChatRequestError, text
+        if 200 <= status < 300:
+            return self._judge_yes(answer)
+        # The engine answers 400 where its Client-Token is missing.
+        if status in {401, 403} or (status == 400 and b"client-token" in answer.body.lower()):
+            return PlugChatAuthError, _("%(provider)s refused the credentials (HTTP %(status)s). Check %(keys)s.")
+        if status == 429:
+            text = _("%(provider)s has had too many requests (HTTP %(status)s). Try again in some minutes.")
+            return PlugChatRequestError, text
+        if 500 <= status < 600:
+            return PlugChatUnavailable, _("%(provider)s is out of order (HTTP %(status)s). Try again later.")
+        if 300 <= status < 400:
+            text = _("%(host)s redirects elsewhere (HTTP %(status)s): the token is not sent there. Correct API_URL.")
+            return PlugChatRequestError, text
+        text = _("%(provider)s refused the request (HTTP %(status)s). Check API_URL, %(keys)s and the URL to register.")
+        return PlugChatRequestError, text
+
+    def _judge_yes(self, answer: Answer) -> tuple[type[PlugChatError] | None, str]:
+        # The seed's page documents no body, so nothing but a no and a page for people is taken for a refusal.
+        content = answer.json()
+        if isinstance(content, dict) and content.get("value") is False:
+            text = _("%(provider)s refused the URL. Check that it is a public https:// address, and %(keys)s.")
+            return PlugChatRequestError, text
+        if answer.is_page():
+            return PlugChatRequestError, _("What %(host)s answered is not the API of %(provider)s. Check API_URL.")
+        return None, ""
+
+
+class PlugChatClient(_Client):
+    """Talks to PlugChat's API with one account's token."""
+
+    provider = "PlugChat"
+    keys = "TOKEN"
+
+    def __init__(self, *, token: str, base_url: str = DEFAULTS["API_URL"], timeout: float = 10) -> None:
+        """Raises ValueError for arguments that can't work, without quoting the token."""
+        if not PRINTABLE.fullmatch(token):
+            raise ValueError(_("The token must be of printable ASCII characters, without spaces, and not empty."))
+        super().__init__(base_url=base_url, timeout=timeout, headers={"Authorization": token})
 
     @sensitive_variables("urls")
     def update_webhooks(self, urls: Mapping[str, str]) -> None:
@@ -91,89 +188,37 @@ class PlugChatClient:
 
         What PlugChat does with the keys that are left out is not known.
         """
-        self._put(UPDATE_WEBHOOKS, dict(urls))
+        self._request("PUT", UPDATE_WEBHOOKS, dict(urls))
 
-    @sensitive_variables()
-    def _put(self, call: str, body: dict[str, str]) -> None:
-        error = self._error_of(call, body)
-        if error is not None:
-            # Without a cause or a context: the frames of requests hold the token and the URL.
-            raise error
 
-    @sensitive_variables()
-    def _error_of(self, call: str, body: dict[str, str]) -> PlugChatError | None:
-        try:
-            answer = exchange(
-                "PUT",
-                self.url_of(call),
-                timeout=self.timeout,
-                retries=self.retries,
-                backoff=self.backoff,
-                trust_env=self._trust_env,
-                json=body,
-                auth=self._auth,
-            )
-        except (TooSlow, BrokenAnswer, requests.Timeout):
-            return PlugChatUnavailable(
-                _(
-                    "PlugChat did not give a whole answer within %(seconds)s seconds, so it may or may not have taken "
-                    "the URL. Try again later, or raise API_TIMEOUT."
-                )
-                % {"seconds": self.timeout}
-            )
-        except requests.exceptions.SSLError as error:
-            text = _(
-                "There is no secure connection to %(host)s (%(reason)s). Check API_URL, and set "
-                "REQUESTS_CA_BUNDLE where a proxy uses certificates of its own."
-            )
-            return PlugChatUnavailable(text % {"host": self.host, "reason": reason(error)})
-        except requests.ConnectionError as error:
-            text = _(
-                "PlugChat can't be reached at %(host)s (%(reason)s). Check the network and API_URL, and try again."
-            )
-            return PlugChatUnavailable(text % {"host": self.host, "reason": reason(error)})
-        except (OSError, ValueError) as error:
-            text = _(
-                "The request to %(host)s could not be made (%(reason)s). Check API_URL, and the proxy and "
-                "REQUESTS_CA_BUNDLE in the environment."
-            )
-            return PlugChatUnavailable(text % {"host": self.host, "reason": reason(error)})
-        return self._judge(answer)
+class ZApiClient(_Client):
+    """Talks to Z-API, or to another host of its engine, about one instance."""
 
-    def _judge(self, answer: Answer) -> PlugChatError | None:
-        status = answer.status
-        kind: type[PlugChatError] = PlugChatUnavailable if 500 <= status < 600 else PlugChatRequestError
-        if answer.asks_to_wait:
-            text = _("PlugChat asks to wait for longer than %(longest)d seconds (HTTP %(status)s). Try again later.")
-        elif 200 <= status < 300:
-            return self._judge_yes(answer)
-        elif status in {401, 403}:
-            kind = PlugChatAuthError
-            text = _("PlugChat refused the token (HTTP %(status)s). Check the account's TOKEN.")
-        elif 300 <= status < 400:
-            text = _(
-                "%(host)s redirects elsewhere (HTTP %(status)s), and the token is not sent there. "
-                "Set API_URL to the address where the API is now."
-            )
-        elif status == 429:
-            text = _("PlugChat has had too many requests (HTTP 429). Try again in some minutes.")
-        elif 400 <= status < 500:
-            text = _("PlugChat refused the request (HTTP %(status)s). Check API_URL and the URL to register.")
-        elif 500 <= status < 600:
-            text = _("PlugChat is out of order (HTTP %(status)s). Try again later.")
-        else:
-            text = _("What answered (HTTP %(status)s) is not PlugChat's API. Check API_URL.")
-        return kind(text % {"status": status, "host": self.host, "longest": LONGEST_WAIT})
+    provider = "Z-API"
+    keys = "INSTANCE, TOKEN, CLIENT_TOKEN"
 
-    def _judge_yes(self, answer: Answer) -> PlugChatError | None:
-        # The seed's page documents no body, so nothing but a no and a page for people is taken for a refusal.
-        content = answer.json()
-        if isinstance(content, dict) and content.get("value") is False:
-            return PlugChatRequestError(
-                _("PlugChat refused the URL. Check that it is a public https:// address, and the account's TOKEN.")
-            )
-        if answer.is_page():
-            return PlugChatRequestError(
-                _("What %(host)s answered is not PlugChat's API. Check API_URL.") % {"host": self.host}
-            )
-        return None
+    def __init__(
+        self, *, instance: str, token: str, client_token: str = "", base_url: str = Z_API_URL, timeout: float = 10
+    ) -> None:
+        """Raises ValueError for arguments that can't work, without quoting a token."""
+        if not _SEGMENT.fullmatch(instance) or not _SEGMENT.fullmatch(token):
+            raise ValueError(_("The instance and its token must be given as Z-API's panel shows them."))
+        if client_token and not PRINTABLE.fullmatch(client_token):
+            raise ValueError(_("The Client-Token must be of printable ASCII characters, without spaces."))
+        super().__init__(
+            base_url=base_url,
+            timeout=timeout,
+            headers={"Client-Token": client_token} if client_token else {},
+            path=f"/instances/{instance}/token/{token}",
+            shown_path=f"/instances/{instance}/token/{MASK}",
+        )
+
+    def registered(self) -> dict[str, Any]:
+        """Which URL the instance has for each webhook, as ``deliveryCallbackUrl`` and the like, and which types of
+        callbacks it keeps back all the same, as ``callbackTypeFilters``. Raises PlugChatError.
+
+        The URLs hold secrets. All else that the instance says is left out, first of all its token.
+        """
+        content = self._request("GET", ME).json()
+        known = {FILTERS_KEY, *(key for key, _filter in URL_KEY_AND_FILTER.values())}
+        return {key: value for key, value in content.items() if key in known} if isinstance(content, dict) else {}

@@ -30,7 +30,7 @@ class Provider:
     finish: threading.Event = field(default_factory=threading.Event)
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
-        body = request.rfile.read(int(request.headers["Content-Length"]))
+        body = request.rfile.read(int(request.headers["Content-Length"] or 0))
         self.requests.append((request.command, request.path, request.headers, body))
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if callable(answer):
@@ -94,6 +94,9 @@ def serving() -> Iterator[Callable[..., Provider]]:
                 provider.answer(self)
 
             def do_POST(self) -> None:
+                provider.answer(self)
+
+            def do_GET(self) -> None:
                 provider.answer(self)
 
             def log_message(self, *args: Any) -> None:

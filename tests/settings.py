@@ -7,7 +7,7 @@ USE_TZ = True
 TIME_ZONE = "America/Sao_Paulo"
 LANGUAGE_CODE = "en"
 ROOT_URLCONF = "tests.urls"
-ALLOWED_HOSTS = ["testserver", "127.0.0.1", "localhost", "example.com"]
+ALLOWED_HOSTS = ["testserver", "127.0.0.1", "localhost", "hooks.loja.com.br"]
 DATABASES = {"default": dj_database_url.config(default="sqlite:///tests.sqlite3")}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # Writers wait for each other instead of failing.
@@ -60,5 +60,5 @@ PLUGCHAT = {
         },
         "norte": {"TOKEN": "token-of-norte", "WEBHOOK_SECRETS": ["secret-of-the-account-norte"]},
     },
-    "PUBLIC_URL": "https://example.com",
+    "PUBLIC_URL": "https://hooks.loja.com.br",
 }

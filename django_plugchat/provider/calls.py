@@ -1,18 +1,36 @@
-"""The calls that register a URL with PlugChat."""
+"""The calls that register a URL, of PlugChat and of Z-API, its engine."""
 
 from __future__ import annotations
 
-#: The calls that register a URL (the pages of 2022), relative to the base of the API.
+#: The calls that register a URL for one webhook, relative to the base of the API: of PlugChat's pages of 2022, and the
+#: engine's own to this day.
 DELIVERY_WEBHOOK = "update-webhook-delivery"
 MESSAGE_STATUS_WEBHOOK = "update-webhook-message-status"
-#: Today's call, relative to ``…/api``, and the keys of its body, each with a URL.
+CONNECTION_WEBHOOKS = ("update-webhook-connected", "update-webhook-disconnected")
+
+#: PlugChat's call of today, relative to ``…/api``, and the keys of its body, each with a URL.
 UPDATE_WEBHOOKS = "integrations/update-webhooks"
+DELIVERY_KEYS = ("sendingMessage", "messageDeliveryError")
+MESSAGE_STATUS_KEY = "messageStatus"
+DISCONNECTION_KEY = "whenDisconnecting"
 UPDATE_WEBHOOKS_KEYS = (
-    "sendingMessage",
-    "messageDeliveryError",
-    "messageStatus",
+    *DELIVERY_KEYS,
+    MESSAGE_STATUS_KEY,
     "receiveMessage",
-    "whenDisconnecting",
+    DISCONNECTION_KEY,
     "startAttendance",
     "finishAttendance",
 )
+
+Z_API_URL = "https://api.z-api.io"
+#: The engine's own account of an instance. It holds the token as well.
+ME = "me"
+#: The types of callbacks that the engine keeps back although a URL is registered, a list in ``ME``.
+FILTERS_KEY = "callbackTypeFilters"
+#: What ``ME`` calls the URL of a webhook, and the type that keeps its callbacks back.
+URL_KEY_AND_FILTER = {
+    DELIVERY_WEBHOOK: ("deliveryCallbackUrl", "FILTER_DELIVERY_CALLBACK"),
+    MESSAGE_STATUS_WEBHOOK: ("messageStatusCallbackUrl", "FILTER_MESSAGE_STATUS_CALLBACK"),
+    "update-webhook-connected": ("connectedCallbackUrl", "FILTER_CONNECTED_CALLBACK"),
+    "update-webhook-disconnected": ("disconnectedCallbackUrl", "FILTER_DISCONNECTED_CALLBACK"),
+}

@@ -1,9 +1,8 @@
-"""The addresses in play: where PlugChat calls this site, and where its API is."""
+"""The addresses in play: where the provider calls this site, and where its API is."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from urllib.parse import SplitResult, urlsplit
 
@@ -20,6 +19,8 @@ from django_plugchat.redaction import mask_url
 #: What to run and what to write, as the messages tell it.
 GENERATOR = 'python -c "import secrets; print(secrets.token_urlsafe(32))"'
 URLCONF_LINE = 'path("plugchat/", include("django_plugchat.urls"))'
+#: In a URL that is given as a whole: where the secret belongs.
+SECRET_PLACE = "{secret}"  # noqa: S105
 
 SECRET = re.compile(r"[A-Za-z0-9_-]{1,200}")
 #: A token, and a URL before it is taken apart: Django's validator takes letters beyond ASCII, and urlsplit drops line
@@ -27,6 +28,8 @@ SECRET = re.compile(r"[A-Za-z0-9_-]{1,200}")
 PRINTABLE = re.compile(r"[!-~]+")
 
 _PRIVATE_DOMAINS = (".localhost", ".local", ".internal")
+#: Names for documentation and tests (RFC 2606 and 6761). Whoever has them gets the secret.
+_NOBODYS_DOMAINS = (".example.com", ".example.net", ".example.org", ".example", ".test", ".invalid")
 #: The only block of IPv6 that is handed out; ``is_global`` is true of others as well.
 _PUBLIC_IPV6 = IPv6Network("2000::/3")
 
@@ -51,9 +54,9 @@ def split_url(url: str, *, allow_loopback_http: bool = False) -> SplitResult:
         is_valid = False
     if not is_valid:
         raise UnusableURLError(
-            _("The URL needs a valid host after https://: a whole name such as example.com, or an IP address.")
+            _("The URL needs a valid host after https://: a whole name such as hooks.yoursite.com, or an IP address.")
         )
-    if scheme == "http" and not _is_loopback(parts):
+    if scheme == "http" and not _is_loopback(_host_of(parts)):
         raise UnusableURLError(_("The URL must start with https://."))
     if "@" in parts.netloc:
         raise UnusableURLError(_("The URL must not contain a user name or a password."))
@@ -70,7 +73,12 @@ def split_base_url(url: str, *, allow_loopback_http: bool = False) -> SplitResul
     return parts
 
 
-def _host_name(parts: SplitResult) -> str:
+def has_credential(url: str) -> bool:
+    """Whether a secret or a token stands in a URL where none belongs."""
+    return mask_url(url) != url
+
+
+def _host_of(parts: SplitResult) -> str:
     return (parts.hostname or "").rstrip(".")
 
 
@@ -84,8 +92,7 @@ def _ip(host: str) -> IPv4Address | IPv6Address | None:
     return mapped or address
 
 
-def _is_loopback(parts: SplitResult) -> bool:
-    host = _host_name(parts)
+def _is_loopback(host: str) -> bool:
     ip = _ip(host)
     return ip.is_loopback if ip else f".{host}".endswith(".localhost")
 
@@ -100,20 +107,27 @@ def _is_public(host: str) -> bool:
     return ip.is_global and not ip.is_multicast
 
 
-def ensure_reachable(url: str) -> None:
-    """Raise UnusableURLError unless PlugChat may be able to call this URL.
+def is_nobodys(url: str) -> bool:
+    """Whether the host is a name that examples and tests use."""
+    return f".{_host_of(urlsplit(url))}".endswith(_NOBODYS_DOMAINS)
 
-    It takes only HTTPS ("Ao enviar", on-message-send). Hosts are judged as they are written, without DNS.
+
+def ensure_reachable(url: str) -> None:
+    """Raise UnusableURLError unless the provider may be able to call this URL, and it is this site's to give.
+
+    Hosts are judged as they are written, without DNS.
     """
-    host = _host_name(split_url(url))
-    if not _is_public(host):
-        raise UnusableURLError(
-            _(
-                "PlugChat can't reach %(host)s, which is not a public address. Open a tunnel to this site "
-                "(with cloudflared or ngrok, say) and give its https:// URL as the argument."
-            )
-            % {"host": mask_url(host)}
+    host = _host_of(split_url(url))
+    if is_nobodys(url):
+        text = _("%(host)s is a name for examples. Put the address of this site in PUBLIC_URL, or give it here.")
+    elif not _is_public(host):
+        text = _(
+            "The provider can't reach %(host)s, which is not a public address. Open a tunnel to this site (with "
+            "cloudflared or ngrok, say) and give its https:// URL as the argument."
         )
+    else:
+        return
+    raise UnusableURLError(text % {"host": mask_url(host)})
 
 
 def is_whole(url: str) -> bool:
@@ -136,28 +150,34 @@ def is_allowed_host(url: str) -> bool:
     return validate_host(domain, allowed)
 
 
-def callback_url(account: Account, base: str | None = None) -> str:
-    """Where PlugChat is to call for this account, under ``base`` instead of ``PUBLIC_URL`` if given.
+def ensure_usable(url: str | None = None) -> None:
+    """Raise UnusableURLError unless ``url_with`` gives one that the provider may be able to call."""
+    ensure_reachable(url_with("secret", url))
 
-    Raises UnusableURLError. The URL holds the account's first secret: show it as ``mask_url`` gives it.
+
+def url_with(secret: str, url: str | None = None) -> str:
+    """Where the provider is to call with this secret: below ``PUBLIC_URL``, or below ``url`` if that has no path; one
+    with a path is taken as it is, with the secret where it says ``{secret}``.
+
+    Raises UnusableURLError. It holds the secret: show it as ``mask_url`` gives it.
     """
-    base = app_settings.public_url if base is None else base
+    base = app_settings.public_url if url is None else url
     if not base:
         raise UnusableURLError(
             _("Set PUBLIC_URL in PLUGCHAT to the https:// address of this site, or give a URL as the argument.")
         )
+    if url is not None and is_whole(base):
+        return base.replace(SECRET_PLACE, secret)
     split_base_url(base)
-    if not account.webhook_secrets:
-        raise UnusableURLError(
-            _("The account has no secret. Make one with %(command)s and put it in its WEBHOOK_SECRETS.")
-            % {"command": GENERATOR}
-        )
-    secret = account.webhook_secrets[0]
     if not SECRET.fullmatch(secret):
         raise UnusableURLError(_("The first secret must be at most 200 of the characters A-Z, a-z, 0-9, _ and -."))
     path = callback_path(secret)
     if path is None:
-        raise UnusableURLError(_("The callback has no URL. Add %(line)s to your URLconf.") % {"line": URLCONF_LINE})
+        text = _(
+            "The callback has no URL. Add %(line)s to your URLconf; if it is in the URLconf of one host only, give the "
+            "whole URL, with %(place)s where the secret belongs."
+        )
+        raise UnusableURLError(text % {"line": URLCONF_LINE, "place": SECRET_PLACE})
     if repeated := repeated_path(base, path):
         raise UnusableURLError(
             _(
@@ -187,30 +207,17 @@ def repeated_path(base: str, path: str) -> str:
     return ""
 
 
-def leads_to_callback(url: str, account: Account) -> bool:
-    """Whether the path of a URL ends as the path of this account's callback, which also answers without its last slash.
-
-    What comes before may be for a proxy, as in ``PUBLIC_URL``.
-    """
-    path = urlsplit(url).path
-    paths = filter(None, map(callback_path, account.webhook_secrets))
-    befores = [path.removesuffix(end) for own in paths for end in (own, own[:-1]) if path.endswith(end)]
-    return any(not before.endswith("/") for before in befores)
+def callback_url(account: Account, base: str | None = None) -> str:
+    """Where the provider is to call for this account, with its first secret. Raises UnusableURLError."""
+    if not account.webhook_secrets:
+        raise UnusableURLError(
+            _("The account has no secret. Make one with %(command)s and put it in its WEBHOOK_SECRETS.")
+            % {"command": GENERATOR}
+        )
+    return url_with(account.webhook_secrets[0], base)
 
 
 def secret_id_in(url: str, account: Account) -> str:
     """Which of the account's secrets the path of a URL holds; "" if none."""
     segments = urlsplit(url).path.split("/")
     return next((secret_id(secret) for secret in account.webhook_secrets if secret in segments), "")
-
-
-def doubts(url: str, account: Account) -> Iterator[str]:
-    """What may keep callbacks to a URL from being taken here, in sentences. People judge: a proxy may mend it."""
-    if secret_id_in(url, account) and not is_allowed_host(url):
-        text = _("Django will answer every callback with 400. Add %(host)s to ALLOWED_HOSTS.")
-        yield text % {"host": split_url(url).hostname}
-    if not leads_to_callback(url, account):
-        yield _(
-            "The URL does not end with the path of this site's callback and a secret of the account. Callbacks get "
-            "here only if something there passes them on; --probe tells."
-        )

@@ -2,44 +2,43 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
-import threading
+import socket
 import time
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, wait
-from typing import Any, NamedTuple, Self
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from http.client import HTTPResponse
+from typing import Any, NamedTuple
 
 import requests
+import urllib3
+from django.utils.http import parse_http_date_safe
 from django.views.decorators.debug import sensitive_variables
 from requests.adapters import HTTPAdapter
-from urllib3 import Retry
-from urllib3.exceptions import InvalidHeader, MaxRetryError, ReadTimeoutError, SSLError
+from requests.auth import AuthBase
 
 from django_plugchat import __version__
 
 #: Bytes of an answer that are read. What is asked here has short answers; a page of somebody else may be of any length.
 LONGEST_ANSWER = 65536
-#: Seconds that a Retry-After may ask for.
+#: Seconds that a Retry-After may ask of somebody who waits in front of a terminal.
 LONGEST_WAIT = 30
+#: Answers of a server that may take the same request later.
+_PASSING = frozenset({429, 502, 503, 504})
 
-_THREAD_NAME = "django_plugchat.registering.exchange"
-
-
-class TooSlow(Exception):  # noqa: N818
-    """The deadline passed before the last byte."""
+_is_ours: ContextVar[bool] = ContextVar("django_plugchat_request", default=False)
 
 
-class BrokenAnswer(Exception):  # noqa: N818
-    """The answer began and did not end."""
+class NoWholeAnswer(Exception):  # noqa: N818
+    """The request was sent, and the answer did not come in time or broke off: it may have been taken."""
 
 
 class Answer(NamedTuple):
     status: int
     headers: Mapping[str, str]
     body: bytes
-    #: It may be tried again, but not as soon as somebody would wait for.
-    asks_to_wait: bool
 
     def json(self) -> Any:
         """None for what is not JSON."""
@@ -59,76 +58,28 @@ class Answer(NamedTuple):
         kind = self.headers.get("Content-Type", "").lower()
         return text.lstrip().startswith("<") or "html" in kind or "xml" in kind or len(self.body) > LONGEST_ANSWER
 
-
-class _Deadline:
-    """When the attempt under way must have ended. The thread that makes it sets it, the one that waits reads it."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self.renew()
-
-    def renew(self, pause: float = 0) -> None:
-        self.ends_at = time.monotonic() + pause + self.seconds
-
     @property
-    def left(self) -> float:
-        return self.ends_at - time.monotonic()
+    def wait(self) -> float | None:
+        """Seconds after which the same request may be taken: 0 if it doesn't say. None if another won't help."""
+        if self.status not in _PASSING:
+            return None
+        asked = self.headers.get("Retry-After", "").strip()
+        if asked.isascii() and asked.isdigit():
+            # Python refuses to read more digits than some thousands.
+            return float(asked[:12])
+        date = parse_http_date_safe(asked)
+        return max(0, date - time.time()) if date else 0
 
 
-class _Retry(Retry):
-    """urllib3's own waits for as long as it is told, and raises for a Retry-After that it can't read. It also repeats a
-    request that timed out, which would keep the caller of a server that hangs four times as long.
-    """
+class Headers(AuthBase):
+    """Headers with credentials, as an auth object: requests would put what a .netrc says beside or above them."""
 
-    deadline: _Deadline
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self.headers = headers
 
-    def new(self, **changes: Any) -> Self:
-        retry = super().new(**changes)
-        retry.deadline = self.deadline
-        return retry
-
-    def parse_retry_after(self, retry_after: str) -> float:
-        try:
-            return super().parse_retry_after(retry_after)
-        except (InvalidHeader, ValueError, OverflowError):
-            return 0
-
-    def asks_to_wait(self, response: Any) -> bool:
-        return response.status in self.status_forcelist and (self.get_retry_after(response) or 0) > LONGEST_WAIT
-
-    def increment(
-        self,
-        method: str | None = None,
-        url: str | None = None,
-        response: Any = None,
-        error: Exception | None = None,
-        _pool: Any = None,
-        _stacktrace: Any = None,
-    ) -> Self:
-        if isinstance(error, ReadTimeoutError | SSLError):
-            raise error
-        # After the deadline nobody waits for another attempt.
-        if self.deadline.left <= 0 or (response is not None and self.asks_to_wait(response)):
-            raise MaxRetryError(_pool, url or "", error)
-        return super().increment(method, url, response, error, _pool, _stacktrace)
-
-    def sleep(self, response: Any = None) -> None:
-        self.deadline.renew(pause=LONGEST_WAIT)
-        super().sleep(response)
-        self.deadline.renew()
-
-
-class _OtherThreads(logging.Filter):
-    """Drops what urllib3 says of our requests: the path of a callback holds a secret, and what became of a request is
-    told once, by an exception.
-    """
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return record.threadName != _THREAD_NAME
-
-
-for _name in ("urllib3.connectionpool", "urllib3.util.retry"):
-    logging.getLogger(_name).addFilter(_OtherThreads())
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers.update(self.headers)
+        return request
 
 
 @sensitive_variables()
@@ -137,62 +88,109 @@ def exchange(
     url: str,
     *,
     timeout: float,
-    retries: int = 0,
-    backoff: float = 0,
+    pauses: Sequence[float] = (),
+    longest_wait: float = LONGEST_WAIT,
     trust_env: bool = True,
     **options: Any,
 ) -> Answer:
-    """Send a request, each attempt within ``timeout`` seconds from connecting to the last byte. No redirects.
+    """Send a request, each attempt within ``timeout`` seconds for connecting and reading. No redirects.
 
-    The timeouts of requests and urllib3 are for each address and each read: a server that sends a byte now and then
-    keeps its client for ever, and the look-up of a name is not under them at all. So another thread makes the request.
-    Nobody can end a thread that waits for bytes: one that is too slow is left behind.
+    ``pauses`` are the seconds before each further attempt: after a connection that was refused or closed without an
+    answer, and after an answer that says to come later, unless that is later than ``longest_wait`` seconds.
 
-    Raises TooSlow, BrokenAnswer, or what requests raises, whose frames hold everything that was sent.
+    Raises NoWholeAnswer, or what requests raises, whose frames hold everything that was sent.
     """
-    deadline = _Deadline(timeout)
-    retry = _Retry(
-        total=retries, status_forcelist={429, 502, 503, 504}, backoff_factor=backoff / 2, raise_on_status=False
-    )
-    retry.deadline = deadline
-    answer: Future[Answer] = Future()
-
-    @sensitive_variables()
-    def make() -> None:
+    for pause in pauses:
+        wait: float | None = 0
         try:
-            answer.set_result(_send(method, url, retry, trust_env=trust_env, **options))
-        except Exception as error:
-            answer.set_exception(error)
-
-    threading.Thread(target=make, name=_THREAD_NAME, daemon=True).start()
-    while not answer.done():
-        if deadline.left <= 0:
-            raise TooSlow
-        # In pieces, because a timeout of the setting may be longer than a lock can wait.
-        wait([answer], min(deadline.left, 60))
-    return answer.result()
+            answer = _attempt(method, url, timeout, trust_env, options)
+        except (requests.exceptions.SSLError, requests.exceptions.ProxyError, requests.Timeout):
+            raise
+        except requests.ConnectionError:
+            pass
+        else:
+            wait = answer.wait
+            if wait is None or wait > longest_wait:
+                return answer
+        if seconds := wait or pause:
+            time.sleep(seconds)
+    return _attempt(method, url, timeout, trust_env, options)
 
 
 @sensitive_variables()
-def _send(method: str, url: str, retry: _Retry, *, trust_env: bool, **options: Any) -> Answer:
-    with requests.Session() as session:
-        session.trust_env = trust_env
-        session.headers["User-Agent"] = f"django-plugchat/{__version__}"
-        for scheme in ("https://", "http://"):
-            session.mount(scheme, HTTPAdapter(max_retries=retry))
-        with session.request(
-            method, url, timeout=retry.deadline.seconds, allow_redirects=False, stream=True, **options
-        ) as response:
-            body = bytearray()
-            try:
-                # Byte by byte, because a larger piece is waited for.
-                for byte in response.iter_content(1):
-                    body += byte
-                    if len(body) > LONGEST_ANSWER or retry.deadline.left <= 0:
-                        break
-            except OSError:
-                raise BrokenAnswer from None
-            return Answer(response.status_code, response.headers, bytes(body), retry.asks_to_wait(response.raw))
+def _attempt(method: str, url: str, timeout: float, trust_env: bool, options: dict[str, Any]) -> Answer:
+    before = _is_ours.set(True)
+    try:
+        with requests.Session() as session:
+            session.trust_env = trust_env
+            session.headers["User-Agent"] = f"django-plugchat/{__version__}"
+            for scheme in ("https://", "http://"):
+                session.mount(scheme, _Adapter())
+            with session.request(
+                method,
+                url,
+                timeout=urllib3.Timeout(total=timeout),  # type: ignore[arg-type]
+                allow_redirects=False,
+                stream=True,
+                **options,
+            ) as response:
+                try:
+                    body = response.raw.read(LONGEST_ANSWER + 1, decode_content=True)
+                except (urllib3.exceptions.HTTPError, OSError):
+                    raise NoWholeAnswer from None
+                return Answer(response.status_code, response.headers, body)
+    except requests.ReadTimeout:
+        raise NoWholeAnswer from None
+    finally:
+        _is_ours.reset(before)
+
+
+class _Adapter(HTTPAdapter):
+    """Has connections read their answers within one timeout in all."""
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        pool = super().get_connection_with_tls_context(*args, **kwargs)
+        pool.ConnectionCls = type("Connection", (pool.ConnectionCls,), {"response_class": _Response})
+        return pool
+
+
+class _Response(HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp = io.BufferedReader(_Reads(sock, self.fp.detach()))  # type: ignore[attr-defined]
+
+
+class _Reads(io.RawIOBase):
+    """What comes over a socket, within its timeout from the first read to the last.
+
+    The timeout of a socket is for each read: a server that sends a byte now and then keeps its client for ever.
+    """
+
+    def __init__(self, sock: socket.socket, raw: io.RawIOBase) -> None:
+        self._socket, self._raw = sock, raw
+        self._ends_at = time.monotonic() + (sock.gettimeout() or 0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> Any:
+        self._socket.settimeout(max(self._ends_at - time.monotonic(), 0.001))
+        return self._raw.readinto(buffer)  # type: ignore[attr-defined]
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _NotOurs(logging.Filter):
+    """Drops what urllib3 says of our requests: their paths hold secrets and tokens."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not _is_ours.get()
+
+
+for _name in ("urllib3.connectionpool", "urllib3.util.retry"):
+    logging.getLogger(_name).addFilter(_NotOurs())
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -154,8 +154,6 @@ class Command(BaseCommand):
             raise addresses.UnusableURLError(
                 _("The URL holds no secret of the account, so its callbacks can't be told. Leave out --wait.")
             )
-        for doubt in addresses.doubts(target, account):
-            self._warn(_("Account %(account)s: %(problem)s") % {"account": account.alias, "problem": doubt})
         return target
 
     def _confirm_omissions(self, present: set[str], *, ask: bool) -> None:
@@ -187,7 +185,7 @@ class Command(BaseCommand):
     def _make(self, call: registration.Call, client: PlugChatClient, account: Account, *, dry_run: bool) -> None:
         values = {
             "account": account.alias,
-            "api": client.url_of(call.name),
+            "api": client.shown_url(call.name),
             "what": registration.describe(call, account),
         }
         if dry_run:
