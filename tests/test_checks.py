@@ -23,7 +23,7 @@ VALID = {"ACCOUNTS": ACCOUNTS, "PUBLIC_URL": "https://example.com"}
 
 @pytest.fixture(autouse=True)
 def _allowed_hosts(settings):
-    settings.ALLOWED_HOSTS = ["example.com"]
+    settings.ALLOWED_HOSTS = ["example.com", "hooks.loja.com.br"]
 
 
 def account(**options: Any) -> dict[str, Any]:
