@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
+from uuid import UUID
 
 import django
 
@@ -21,10 +22,10 @@ DAYS = 180
 MESSAGES_OF_A_CONTACT = 5
 
 _FAILURES = {
-    1: ("Phone number does not exist", ""),
-    2: ("Timeout on send message", ""),
-    3: ("The message was not sent due to a likely shadow ban", "SHADOW_BAN"),
-    4: ("Media could not be downloaded", ""),
+    1: ("Phone number does not exist", "", "number"),
+    2: ("Timeout on send message", "", "temporary"),
+    3: ("The message was not sent due to a likely shadow ban", "SHADOW_BAN", "restricted"),
+    4: ("Media could not be downloaded", "", "other"),
 }
 _AREAS = ("11", "21", "31", "41", "44", "51", "61", "71", "81", "85")
 _STATUSES = {1: ("SENT", "sent"), 2: ("RECEIVED", "received"), 3: ("READ", "read")}
@@ -37,8 +38,8 @@ _SECRET_IDS = {account: hashlib.sha256(account.encode()).hexdigest()[:8] for acc
 
 COLUMNS = (
     "account, zaap_id, custom_id, message_id, phone, participant, phone_digits, participant_digits, type, instance_id, "
-    "error, error_code, outcome, occurred_at, received_at, last_received_at, times_received, payload, secret_id, "
-    "fingerprint, dispatch_status, dispatch_attempts, dispatch_due_at, dispatched_at, dispatch_error"
+    "error, error_code, outcome, failure, occurred_at, received_at, last_received_at, times_received, payload, secret_id, "
+    "fingerprint, dispatch_status, dispatch_attempts, dispatch_due_at, dispatched_at, dispatch_error, dispatch_failed"
 )
 
 
@@ -61,7 +62,7 @@ def rows(messages: int) -> Iterator[tuple[Any, ...]]:
 
 def _row(message: int, kind: int, received: int, *, contact: int, messages: int) -> tuple[Any, ...]:
     account = "stopped" if message < messages / 50 else "norte" if message % 3 == 2 else "default"
-    error, error_code = _FAILURES.get(message % 100, ("", ""))
+    error, error_code, failure = _FAILURES.get(message % 100, ("", "", ""))
     phone = f"55{_AREAS[contact % 10]}9{contact * 7919 % 100_000_000:08}"
     momment = received * 1000 - 700
     message_id = _id("lost" if kind and error else "message", message)
@@ -76,7 +77,7 @@ def _row(message: int, kind: int, received: int, *, contact: int, messages: int)
         given = {"customId": custom_id, "error": error, "errorCode": error_code}
         payload += "".join(f', "{key}": "{value}"' for key, value in given.items() if value)
     else:
-        error = error_code = ""
+        error = error_code = failure = ""
         type_, (status, outcome) = "MessageStatusCallback", _STATUSES[kind]
         identity = f'"{phone}","","{message_id}","{_INSTANCE}","{type_}","{outcome}"'
         payload = f'"ids": ["{message_id}"], "status": "{status}"'
@@ -98,18 +99,20 @@ def _row(message: int, kind: int, received: int, *, contact: int, messages: int)
         error,
         error_code,
         outcome,
+        failure,
         f"{_text(received - 1)}.300000",
         moment,
         moment,
         1,
         f'{{"phone": "{phone}", "instanceId": "{_INSTANCE}", "type": "{type_}", "momment": {momment}, {payload}}}',
         _SECRET_IDS[account],
-        hashlib.sha256(f'["{account}",{identity}]'.encode()).hexdigest(),
+        str(UUID(bytes=hashlib.sha256(f'["{account}",{identity}]'.encode()).digest()[:16], version=5)),
         dispatch_status,
         attempts,
         _text(received + 300) if dispatch_status in {"pending", "retrying"} else None,
         _text(received + 1) if dispatch_status == "done" else None,
-        "shop.receivers.tell_the_order: KeyError" if dispatch_status in {"exhausted", "retrying"} else "",
+        "shop.receivers.tell_the_order: KeyError" if (raised := dispatch_status in {"exhausted", "retrying"}) else "",
+        raised,
     )
 
 
@@ -143,7 +146,6 @@ _TIDY = {"postgresql": "VACUUM ANALYZE", "mysql": "ANALYZE TABLE {}"}
 def seed(connection: Any, messages: int) -> None:
     from django.db import transaction
 
-    from django_plugchat import retention
     from django_plugchat.models import DeliveryEvent
 
     table = DeliveryEvent._meta.db_table
@@ -174,7 +176,6 @@ def seed(connection: Any, messages: int) -> None:
     if connection.vendor in _TIDY:
         with connection.cursor() as cursor:
             cursor.execute(_TIDY[connection.vendor].format(table))
-    retention.tell_sqlite()  # as plugchat_prune does every night
     connection.close()
 
 

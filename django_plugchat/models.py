@@ -101,7 +101,8 @@ class DeliveryEvent(models.Model):
             models.Index(fields=["account", "received_at", "id"], name="plugchat_event_account"),
             models.Index(fields=["account", "type", "received_at", "id"], name="plugchat_event_account_type"),
             models.Index(fields=["failure", "received_at", "id"], name="plugchat_event_failure"),
-            models.Index(fields=["zaap_id"], name="plugchat_event_zaap_id"),
+            # With the outcome, so that whether any try of a message failed is one look.
+            models.Index(fields=["zaap_id", "outcome"], name="plugchat_event_zaap_id"),
             models.Index(fields=["custom_id"], name="plugchat_event_custom_id"),
             models.Index(fields=["message_id"], name="plugchat_event_message_id"),
             models.Index(fields=["phone_digits"], name="plugchat_event_phone"),

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any, Self, TypeVar
 
+from django.apps import apps
 from django.db import models, router
-from django.db.models import Case, IntegerField, Max, OuterRef, Q, Value, When
-from django.db.models.functions import Coalesce
+from django.db.models import Case, CharField, IntegerField, Max, Min, OuterRef, Q, Subquery, Value, When
+from django.db.models.functions import Coalesce, Greatest, NullIf, Substr
+from django.db.models.lookups import Exact
 from django.utils import timezone
 
 from django_plugchat.provider.callbacks import DELIVERY_CALLBACK, MESSAGE_STATUS_CALLBACK
 
-#: For ``progress``: read comes after received, whatever came first.
-_FURTHEST_LAST = ("sent", "failed", "received", "read", "played")
-_STEP = Case(
-    *(When(outcome=outcome, then=step) for step, outcome in enumerate(_FURTHEST_LAST)), output_field=IntegerField()
-)
+#: Each outcome so that the furthest is the greatest. Read comes after received, whatever came first.
+_RANK_OF = {"sent": "0sent", "failed": "1failed", "received": "2received", "read": "3read", "played": "4played"}
+_RANK = Case(*(When(outcome=outcome, then=Value(rank)) for outcome, rank in _RANK_OF.items()), output_field=CharField())
+#: What says that the contact received a message, and saw it.
+_REACHED, _SEEN = ("received", "read", "played"), ("read", "played")
+_HAPPENED = Coalesce("occurred_at", "received_at")
 
 #: The messageIds of one message, of which there is one unless somebody made them up.
 _MOST_FOLLOWED = 1_000
@@ -31,6 +36,10 @@ class PlugChatQuerySet(models.QuerySet[Any]):
     def for_writing(self) -> Self:
         """On the database that is written: a replica may lag behind what was decided a moment ago."""
         return self.using(router.db_for_write(self.model))
+
+    def _for_deciding(self) -> Self:
+        """What users act upon is asked of the database that is written, unless they chose another."""
+        return self if self._db else self.for_writing()
 
     def in_batches(self, size: int, by: str = "pk") -> Iterator[list[Any]]:
         """Walk along the index of a field, ``-field`` backwards: flat memory, and nothing open between batches.
@@ -68,13 +77,16 @@ class DeliveryEventQuerySet(PlugChatQuerySet):
         usable = _usable(ids)
         if not usable:
             return self.none()
+        rows = self._for_deciding()
         # Not a subquery: beside an OR, PostgreSQL would read the whole table.
-        delivered = self.order_by("-received_at", "-pk").filter(zaap_id__in=usable).exclude(message_id="")
-        followed = Q(
-            type=MESSAGE_STATUS_CALLBACK,
-            message_id__in=set(delivered.values_list("message_id", flat=True)[:_MOST_FOLLOWED]),
-        )
-        return self.filter(Q(zaap_id__in=usable) | Q(message_id__in=usable) | followed)
+        delivered = rows.order_by("-received_at", "-pk").filter(zaap_id__in=usable).exclude(message_id="")
+        wanted = Q(zaap_id__in=usable) | Q(message_id__in=usable)
+        of_account: dict[str, set[str]] = defaultdict(set)
+        for account, message_id in delivered.values_list("account", "message_id")[:_MOST_FOLLOWED]:
+            of_account[account].add(message_id)
+        for account, message_ids in of_account.items():
+            wanted |= Q(account=account, type=MESSAGE_STATUS_CALLBACK, message_id__in=message_ids)
+        return rows.filter(wanted)
 
     def progress(self, *ids: _Id | None) -> dict[_Id, str]:
         """How far each message has come: ``{id: outcome}``, without the ids that nothing is known of.
@@ -86,22 +98,84 @@ class DeliveryEventQuerySet(PlugChatQuerySet):
         if not text_of:
             return {}
         usable = list(text_of.values())
-        rows = self.order_by()
-        # Correlated, so that each message is looked up by its index: for a join PostgreSQL may read the whole table.
-        furthest_status = (
-            rows.statuses()
-            .filter(message_id=OuterRef("message_id"))
-            .exclude(message_id="")
-            .values("message_id")
-            .annotate(furthest=Max(_STEP))
-            .values("furthest")
+        rows = self._for_deciding().order_by()
+        own, other = self._of_statuses(Max(_RANK))
+        of_zaap = rows.filter(zaap_id__in=usable).annotate(rank=_greatest(_RANK, own))
+        of_message = rows.filter(message_id__in=usable).values("message_id").annotate(rank=Max(_RANK))
+        of_its_zaap = rows.filter(message_id__in=usable).annotate(rank=_greatest(self._of_tries(), other)).deliveries()
+        said = [of_zaap.values_list("zaap_id", "rank")]
+        said += [rows.values_list("message_id", "rank") for rows in (of_message, of_its_zaap)]
+        furthest: dict[str, str] = {}
+        # Without the limit PostgreSQL expects thousands of rows for a zaapId, of which there is hardly more than one.
+        for known, rank in said[0].union(*said[1:], all=True)[: 50 + 8 * len(usable)]:
+            furthest[known] = max(furthest.get(known, ""), rank or "")
+        return {given: furthest[text][1:] for given, text in text_of.items() if furthest.get(text)}
+
+    def messages(self) -> Self:
+        """The delivery callbacks, each with how far its message has come, and since when.
+
+        ``progress`` is an outcome; ``reached_at``, when the contact received it, and ``read_at`` are null where nothing
+        said so. Those of a group are of the participants who came first.
+        """
+        return self.deliveries().with_progress()
+
+    def with_progress(self) -> Self:
+        """The same for any event: a status whose delivery callback was lost speaks for its message."""
+        return self.annotate(
+            progress=Substr(self._furthest(), 2), reached_at=self._first(_REACHED), read_at=self._first(_SEEN)
         )
-        of_zaap = rows.filter(zaap_id__in=usable).values_list("zaap_id", _STEP, Coalesce(furthest_status, 0))
-        of_message = rows.filter(message_id__in=usable).values_list("message_id", _STEP, Value(0))
-        furthest: dict[str, int] = {}
-        for known, *steps in of_zaap.union(of_message, all=True):
-            furthest[known] = max(furthest.get(known, 0), *steps)
-        return {given: _FURTHEST_LAST[furthest[text]] for given, text in text_of.items() if text in furthest}
+
+    def came_to(self, outcome: str) -> Self:
+        """Messages that came exactly so far."""
+        is_it = Case(When(furthest=_RANK_OF[outcome], then=1), default=0, output_field=IntegerField())
+        # Compared so that PostgreSQL expects a third to match: of an equality it expects one in 200, and compiles the
+        # statement for seconds before it begins.
+        return self.messages().alias(furthest=self._furthest(), is_it=is_it).filter(is_it__gt=0)
+
+    def undelivered(self, older_than: timedelta = timedelta(0), since: timedelta = timedelta(days=7)) -> Self:
+        """Messages that were sent longer than ``older_than`` ago and that the contact has not received.
+
+        Only where that says something: of accounts that had any message received within ``since``, for which this asks
+        the database at once, and of no instance that is known as disconnected.
+        """
+        now, rows = timezone.now(), self._for_deciding()
+        told = self._everything().using(rows.db).statuses().filter(outcome__in=_REACHED, received_at__gte=now - since)
+        accounts = list(told.order_by().values_list("account", flat=True).distinct())
+        rows = rows.came_to("sent").exclude(message_id="").alias(disconnected=_disconnected())
+        return rows.filter(account__in=accounts, received_at__lte=now - older_than, disconnected=None)
+
+    def _everything(self) -> Self:
+        return self.model._default_manager.all()  # type: ignore[no-any-return]
+
+    # What follows is looked up for one row after another, along the indexes of zaapId and messageId. A bare EXISTS
+    # would become a join with all statuses that there are; what is compared with a value, or has a LIMIT, does not.
+    # Millions of zaapIds are blank, so PostgreSQL expects many rows of any other: hence a LIMIT where one is followed.
+
+    def _furthest(self) -> Greatest:
+        """The rank of a row's message, by all that was said about it."""
+        return _greatest(_RANK, self._of_tries(), *self._of_statuses(Max(_RANK)))
+
+    def _of_tries(self) -> Subquery:
+        """Whether any delivery callback of a row's zaapId failed."""
+        tries = self._of_zaap(OuterRef("account"), OuterRef("zaap_id")).order_by("outcome")
+        return Subquery(tries.values(rank=_RANK)[:1])
+
+    def _first(self, outcomes: tuple[str, ...]) -> Coalesce:
+        """When a status of an event's message first said one of these."""
+        return Coalesce(*self._of_statuses(Min(_HAPPENED), outcome__in=outcomes))
+
+    def _of_statuses(self, aggregate: Any, **conditions: Any) -> list[Subquery]:
+        """Of a row's messageId; then of another of its zaapId: the first try may have failed without a messageId."""
+        others = self._of_zaap(OuterRef(OuterRef("account")), OuterRef(OuterRef("zaap_id"))).exclude(message_id="")
+        other = others.exclude(message_id=OuterRef(OuterRef("message_id"))).values("message_id")[:1]
+        of_account = self._everything().statuses().filter(account=OuterRef("account"), **conditions)
+        return [
+            Subquery(of_account.filter(message_id=it).order_by().values("account").annotate(it=aggregate).values("it"))
+            for it in (_not_blank(OuterRef("message_id")), Subquery(other))
+        ]
+
+    def _of_zaap(self, account: OuterRef, zaap_id: OuterRef) -> Self:
+        return self._everything().filter(account=account, zaap_id=_not_blank(zaap_id))
 
     def deliveries(self) -> Self:
         """Delivery callbacks, of which each message has one that was sent or failed: what ratios count."""
@@ -133,6 +207,23 @@ class DeliveryEventQuerySet(PlugChatQuerySet):
     def due(self) -> Self:
         """Events that a sweep may take now: never tried, to be tried again, or left by a worker that died."""
         return self.filter(dispatch_due_at__lte=timezone.now())
+
+
+def _greatest(*ranks: Any) -> Greatest:
+    return Greatest(*(Coalesce(rank, Value("")) for rank in ranks))
+
+
+def _not_blank(text: OuterRef) -> NullIf:
+    """Null for a blank one: nothing equals null."""
+    return NullIf(text, Value(""))
+
+
+def _disconnected() -> Subquery:
+    """A connection that says that the instance of the event outside is away; one without an id is the only one."""
+    connections = apps.get_model("django_plugchat", "Connection")._default_manager
+    away = connections.filter(account=OuterRef("account"), is_connected=False)
+    is_its = Q(instance_id="") | Q(instance_id=OuterRef("instance_id")) | Q(Exact(OuterRef("instance_id"), Value("")))
+    return Subquery(away.filter(is_its).values("pk")[:1])
 
 
 def _usable(ids: Any) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from datetime import timedelta
 from io import StringIO
 from typing import Any
 from uuid import uuid4
@@ -16,10 +17,11 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from django_plugchat.conf import app_settings
-from django_plugchat.models import DeliveryEvent, Registration, RejectedCallback
+from django_plugchat.models import Connection, DeliveryEvent, Registration, RejectedCallback
 
 from .payloads import EXAMPLE, LIVE_SUCCESS, SECRET_OF_NORTE, STATUS, STATUS_OF_TWO, url_of
 from .rows import event as stored_event
+from .rows import status
 
 pytestmark = pytest.mark.django_db
 
@@ -110,8 +112,8 @@ def test_words(post):
     post(EXAMPLE)
     post(EXAMPLE | {"customId": "", "error": "Timeout on send message", "zaapId": "B"})
     post(EXAMPLE, url=url_of(SECRET_OF_NORTE))
-    for status in ("SENT", "RECEIVED", "READ", "PLAYED"):
-        post(STATUS | {"status": status})
+    for told in ("SENT", "RECEIVED", "READ", "PLAYED"):
+        post(STATUS | {"status": told})
     events = DeliveryEvent.objects
     assert [event.account for event in events.for_account("norte")] == ["norte"]
     assert events.for_zaap_id("B").get().outcome == "failed"
@@ -256,6 +258,26 @@ def test_progress_of_groups(post):
     assert DeliveryEvent.objects.progress(MESSAGE_ID) == {MESSAGE_ID: "read"}
 
 
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_progress_of_a_zaap_id_that_was_tried_several_times(order):
+    """The first callbacks of a message that timed out have no messageId yet. All are rows of one message."""
+    tries = [
+        {"outcome": "failed", "error": "Timeout on send message"},
+        {"outcome": "failed", "error": "Error on send message"},
+        {"message_id": "M"},
+    ]
+    for number in order:
+        stored_event(zaap_id="Z", **tries[number])
+    events = DeliveryEvent.objects
+    for told, furthest in ((None, "failed"), ("sent", "failed"), ("received", "received"), ("read", "read")):
+        if told:
+            status(told, "M")
+        assert events.progress("Z", "M") == {"Z": furthest, "M": furthest}
+        assert {message.progress for message in events.messages()} == {furthest}
+        assert events.came_to(furthest).count() == 3
+        assert {message.reached_at is None for message in events.messages()} == {furthest == "failed"}
+
+
 def test_progress_is_one_statement(post, django_assert_num_queries):
     post(LIVE_SUCCESS)
     post(STATUS)
@@ -266,6 +288,142 @@ def test_progress_is_one_statement(post, django_assert_num_queries):
         assert DeliveryEvent.objects.for_account("default").order_by("phone").progress(ZAAP_ID) == {ZAAP_ID: "read"}
     with django_assert_num_queries(0):
         DeliveryEvent.objects.progress()
+
+
+def test_ids_are_compared_as_they_are():
+    """Also on MariaDB, whose usual collations ignore case and spaces at the end."""
+    stored_event(zaap_id="Zaap1", message_id="MaB3")
+    status("read", "mab3")
+    status("played", "MaB3 ")
+    events = DeliveryEvent.objects
+    assert events.progress("Zaap1", "MaB3", "mab3", "zaap1") == {"Zaap1": "sent", "MaB3": "sent", "mab3": "read"}
+    assert [message.progress for message in events.messages()] == ["sent"]
+    assert events.for_message("Zaap1").count() == 1
+
+
+def test_what_has_no_outcome_says_nothing():
+    """Users make rows in their own tests."""
+    stored_event(zaap_id="Z", message_id="M", outcome="")
+    assert DeliveryEvent.objects.progress("Z", "M") == {}
+
+
+# Messages, each with its progress
+
+
+def test_messages_say_how_far_and_since_when():
+    start = timezone.now().replace(microsecond=0) - timedelta(hours=5)
+    hours = [start + timedelta(hours=number) for number in range(5)]
+    stored_event(zaap_id="READ", message_id="M1", received_at=hours[0])
+    status("sent", "M1", received_at=hours[1])
+    status("read", "M1", received_at=hours[4], occurred_at=hours[3])
+    status("received", "M1", received_at=hours[2])
+    stored_event(zaap_id="SENT", message_id="M2")
+    stored_event(zaap_id="UNREAD", message_id="M3")
+    status("received", "M3", received_at=hours[1])
+    stored_event(zaap_id="FAILED", outcome="failed")
+    # In a group the first of the participants; and the one who read it has received it.
+    stored_event(zaap_id="GROUP", message_id="M4")
+    status("received", "M4", participant="1", received_at=hours[2])
+    status("played", "M4", participant="2", received_at=hours[1])
+    status("read", "without a delivery callback")
+    found = DeliveryEvent.objects.for_account("default").messages()
+    assert {message.zaap_id: (message.progress, message.reached_at, message.read_at) for message in found} == {
+        "READ": ("read", hours[2], hours[3]),
+        "SENT": ("sent", None, None),
+        "UNREAD": ("received", hours[1], None),
+        "FAILED": ("failed", None, None),
+        "GROUP": ("played", hours[1], hours[1]),
+    }
+    assert found.filter(reached_at=None).count() == 2
+
+
+def test_messages_of_two_accounts_that_have_the_same_ids():
+    for account in ("default", "norte"):
+        stored_event(zaap_id="Z", message_id="M", account=account)
+    status("read", "M", account="norte")
+    events = DeliveryEvent.objects
+    assert dict(events.messages().values_list("account", "progress")) == {"default": "sent", "norte": "read"}
+    assert events.for_account("default").progress("Z", "M") == {"Z": "sent", "M": "sent"}
+    assert events.came_to("read").get().account == "norte"
+
+
+def test_every_message_came_to_one_outcome():
+    outcomes = ("sent", "failed", "received", "read", "played")
+    for number, furthest in enumerate(outcomes):
+        stored_event(zaap_id=furthest, message_id=f"M{number}", outcome="failed" if furthest == "failed" else "sent")
+        for told in outcomes[2 : number + 1]:
+            status(told, f"M{number}")
+    for furthest in outcomes:
+        assert DeliveryEvent.objects.for_account("default").came_to(furthest).get().zaap_id == furthest
+
+
+HOURS_AGO = timezone.now() - timedelta(hours=5)
+
+
+def undelivered(**options):
+    found = DeliveryEvent.objects.undelivered(older_than=timedelta(hours=2), **options)
+    return {message.zaap_id for message in found}
+
+
+def test_what_nobody_received():
+    stored_event(zaap_id="RECEIVED", message_id="M1", received_at=HOURS_AGO)
+    status("received", "M1")
+    stored_event(zaap_id="UNDELIVERED", message_id="M2", received_at=HOURS_AGO)
+    status("sent", "M2")
+    stored_event(zaap_id="YOUNG", message_id="M3")
+    stored_event(zaap_id="FAILED", message_id="M4", outcome="failed", received_at=HOURS_AGO)
+    stored_event(zaap_id="WITHOUT-A-MESSAGE-ID", received_at=HOURS_AGO)
+    stored_event(zaap_id="OTHER-ACCOUNT", message_id="M5", account="norte", received_at=HOURS_AGO)
+    assert undelivered() == {"UNDELIVERED"}
+    assert {message.zaap_id for message in DeliveryEvent.objects.undelivered()} == {"UNDELIVERED", "YOUNG"}
+    assert not DeliveryEvent.objects.for_account("norte").undelivered().exists()
+
+
+def test_where_no_status_comes_nobody_is_told_to_have_received_nothing():
+    stored_event(zaap_id="Z", message_id="M", received_at=HOURS_AGO)
+    assert undelivered() == set()
+    status("sent", "other")  # also comes where the phone is off
+    assert undelivered() == set()
+    status("read", "another", received_at=timezone.now() - timedelta(days=6))
+    assert undelivered() == {"Z"}
+    assert undelivered(since=timedelta(days=5)) == set()
+
+
+@pytest.mark.parametrize(
+    ("connection", "of_message", "expected"),
+    [
+        ({"instance_id": "A", "is_connected": True}, "A", {"Z"}),
+        ({"instance_id": "A", "is_connected": False}, "A", set()),
+        ({"instance_id": "B", "is_connected": False}, "A", {"Z"}),
+        ({"instance_id": "A", "is_connected": False, "account": "norte"}, "A", {"Z"}),
+        # Where one of them has no id, there is but one instance.
+        ({"instance_id": "", "is_connected": False}, "A", set()),
+        ({"instance_id": "A", "is_connected": False}, "", set()),
+    ],
+)
+def test_while_an_instance_is_disconnected_it_is_the_channel(connection, of_message, expected):
+    Connection.objects.create(**{"account": "default", "since": HOURS_AGO} | connection)
+    status("received", "other")
+    stored_event(zaap_id="Z", message_id="M", instance_id=of_message, received_at=HOURS_AGO)
+    assert undelivered() == expected
+
+
+class Replica:
+    def db_for_read(self, model, **hints):
+        return "replica"
+
+    def db_for_write(self, model, **hints):
+        return "default"
+
+
+def test_what_users_decide_by_is_read_where_it_is_written(settings):
+    settings.DATABASE_ROUTERS = ["tests.test_models.Replica"]
+    stored_event(zaap_id="Z", message_id="M")
+    events = DeliveryEvent.objects
+    assert events.progress("Z") == {"Z": "sent"}
+    assert events.for_message("Z").db == events.undelivered().db == "default"
+    assert events.messages().db == "replica"
+    assert events.using("default").for_message("Z").db == "default"
 
 
 # Indexes
