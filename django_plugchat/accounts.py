@@ -1,9 +1,269 @@
-"""Whose secret is this?"""
+"""Whose secret is this? The accounts of the setting and those of the database, of which the setting's win.
+
+Of the database's accounts nothing confidential is stored: a secret is kept as its digest, a token not at all.
+"""
 
 from __future__ import annotations
 
-from django_plugchat.conf import Caller, app_settings
+import math
+import secrets
+import time
+from dataclasses import replace
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import Error, IntegrityError, connections, router, transaction
+from django.db.models import Subquery
+from django.db.models.signals import post_delete, post_save
+from django.utils.translation import gettext as _
+from django.views.decorators.debug import sensitive_variables
+
+from django_plugchat import conf, models
+from django_plugchat.conf import PLUGCHAT, Caller, app_settings, digest_of
+from django_plugchat.models import WebhookSecret
+
+#: Seconds for which a process believes what it has read: how long a retired secret may go on working.
+BELIEVED_FOR = 30
+#: Seconds after a failure in which a process does not ask the database again about secrets that it has seen.
+_AWAY_FOR = 5
+
+
+# What is asked
 
 
 def caller(digest: str) -> Caller | None:
-    return app_settings.index.callers.get(digest)
+    """Who calls with the secret of this digest. Raises ``django.db.Error`` where that can't be looked up.
+
+    A secret of the setting costs no statement, one of the database one read now and then. While the database is away,
+    secrets that this process has seen stay known.
+    """
+    return app_settings.index.callers.get(digest) or _memory.caller(digest)
+
+
+def find(alias: str) -> conf.Account | None:
+    """An account of the setting, or an active one of the database."""
+    configured = app_settings.accounts.get(alias)
+    if configured:
+        return configured
+    row = models.Account.objects.for_writing().filter(alias=alias, is_active=True).first()
+    return _described(row) if row else None
+
+
+def all_accounts() -> dict[str, conf.Account]:
+    """By alias: those of the setting, then the active ones of the database. One statement."""
+    rows = models.Account.objects.for_writing().filter(is_active=True).order_by("alias")
+    return app_settings.accounts | {
+        row.alias: _described(row) for row in rows if row.alias not in app_settings.accounts
+    }
+
+
+def secret_ids() -> dict[str, list[str]]:
+    """Of each account that ``all_accounts`` gives: the ids of its secrets, the one to register first. One statement."""
+    ids: dict[str, list[str]] = {alias: [] for alias in app_settings.accounts}
+    for digest, found in app_settings.index.callers.items():
+        ids[found.account].append(digest[:8])
+    rows = WebhookSecret.objects.for_writing().filter(account__is_active=True).order_by("-created_at", "-pk")
+    for alias, secret_id in rows.values_list("account__alias", "secret_id"):
+        own = ids.setdefault(alias, [])
+        if secret_id not in own:
+            own.append(secret_id)
+    return ids
+
+
+def label(alias: str) -> str:
+    """What people read of an account, also of an inactive one or one that is no longer there.
+
+    For an account that is not in the setting, a process reads all labels every 30 seconds.
+    """
+    configured = app_settings.accounts.get(alias)
+    return configured.label if configured else _memory.labels().get(alias, alias)
+
+
+def labels() -> dict[str, str]:
+    """By alias: of the setting's accounts, then of all of the database's. Read every 30 seconds."""
+    configured = {alias: account.label for alias, account in app_settings.accounts.items()}
+    return configured | {alias: name for alias, name in _memory.labels().items() if alias not in configured}
+
+
+@sensitive_variables()
+def with_token(account: conf.Account) -> conf.Account:
+    """The account with what ``TOKEN_SOURCE`` says, where it has no token of its own. Raises ValueError."""
+    source = app_settings.token_source
+    if account.token or source is None:
+        return account
+    try:
+        given = source(account.alias)
+    except Exception as error:  # it may raise anything, with the token in its text
+        problem = type(error).__name__
+    else:
+        options = {"TOKEN": given} if isinstance(given, str) else given
+        if options is None:
+            return account
+        if isinstance(options, dict) and all(isinstance(text, str) for text in options.values()):
+            return replace(
+                account, token=options.get("TOKEN", ""), client_token=options.get("CLIENT_TOKEN", account.client_token)
+            )
+        problem = _("it gave neither a string nor a dict of strings")
+    text = _("TOKEN_SOURCE failed for account %(alias)s: %(problem)s.")
+    raise ValueError(text % {"alias": account.alias, "problem": problem})
+
+
+def _described(row: models.Account) -> conf.Account:
+    return conf.Account(row.alias, row.label or row.alias, provider=row.provider, instance=row.instance)
+
+
+# What is changed
+
+
+def ensure_free(alias: str) -> None:
+    """Raise ValueError unless an account of the database may have this alias. That another one has it, saving tells."""
+    if not isinstance(alias, str) or not 1 <= len(alias) <= 100:
+        raise ValueError(_("An alias has 1 to 100 characters."))
+    if not alias.isprintable() or alias != alias.strip():
+        raise ValueError(_("An alias has only printable characters, and no space at its ends."))
+    if alias in app_settings.accounts:
+        raise ValueError(_("An account of the settings has this alias."))
+
+
+def add(alias: str, label: str = "", provider: str = PLUGCHAT, instance: str = "") -> models.Account:
+    """Raises ValueError."""
+    ensure_free(alias)
+    return _save(models.Account(alias=alias, label=label, provider=provider, instance=instance))
+
+
+def new_secret(alias: str) -> str:
+    """Make another secret for an account of the database. It is told this once; the others go on working.
+
+    Raises ValueError.
+    """
+    secret = secrets.token_urlsafe(32)
+    _keep(digest_of(secret), _row(alias))
+    return secret
+
+
+def retire(alias: str, secret_id: str) -> None:
+    """Refuse a secret of an account of the database, in every process within 30 seconds. Raises ValueError."""
+    deleted, _by_model = WebhookSecret.objects.for_writing().filter(account=_row(alias), secret_id=secret_id).delete()
+    if not deleted:
+        raise ValueError(_("The account has no secret with this id."))
+
+
+def move(alias: str) -> models.Account:
+    """Copy an account of the setting, with its secrets, into the database. Raises ValueError.
+
+    The setting's wins until it is taken out there. Its token stays where it is.
+    """
+    account = app_settings.accounts.get(alias)
+    if account is None:
+        raise ValueError(_("The settings have no account with this alias."))
+    if account.api_url:
+        raise ValueError(_("The account has an API_URL, which only an account of the settings can have."))
+    label = "" if account.label == alias else account.label
+    row = models.Account(alias=alias, label=label, provider=account.provider, instance=account.instance)
+    with transaction.atomic(using=router.db_for_write(models.Account)):
+        _save(row)
+        # The first one last: the newest is the one to register.
+        for secret in reversed(account.webhook_secrets):
+            _keep(digest_of(secret), row)
+    return row
+
+
+def _save(row: models.Account) -> models.Account:
+    if not f"{row.label}{row.instance}".isprintable():
+        raise ValueError(_("A label and an instance have only printable characters."))
+    database = router.db_for_write(models.Account)
+    try:
+        row.clean_fields()
+        with transaction.atomic(using=database):
+            row.save(using=database)
+    except ValidationError as error:
+        raise ValueError(" ".join(error.messages)) from None
+    except IntegrityError:
+        raise ValueError(_("An account of the database has this alias.")) from None
+    return row
+
+
+def _row(alias: str) -> models.Account:
+    row: models.Account | None = models.Account.objects.for_writing().filter(alias=alias).first()
+    if row is None:
+        raise ValueError(_("The database has no account with this alias."))
+    return row
+
+
+def _keep(digest: str, account: models.Account) -> None:
+    WebhookSecret.objects.for_writing().create(account=account, digest=digest, secret_id=digest[:8])
+
+
+# What a process remembers
+
+
+class _Memory:
+    """What this process has read of the database's accounts, and when. What was wrong is not kept: it has no end."""
+
+    def __init__(self) -> None:
+        self._callers: dict[str, tuple[Caller, float]] = {}
+        self._labels: dict[str, str] = {}
+        self._labels_read_at = self._empty_at = self._changed_at = self._failed_at = -math.inf
+
+    def changed(self, **kwargs: Any) -> None:
+        """Read everything again: this process has written something."""
+        self._changed_at = time.monotonic()
+
+    def _is_fresh(self, read_at: float) -> bool:
+        return read_at > max(time.monotonic() - BELIEVED_FOR, self._changed_at)
+
+    def caller(self, digest: str) -> Caller | None:
+        known, read_at = self._callers.get(digest, (None, -math.inf))
+        now = time.monotonic()
+        if known and (self._is_fresh(read_at) or now < self._failed_at + _AWAY_FOR):
+            return known
+        if self._is_fresh(self._empty_at):
+            return None
+        if known and self._failed_at > -math.inf:
+            # One asks whether the database is back; the others need not wait for it.
+            self._failed_at = now
+        try:
+            is_empty, alias = _owner(digest)
+        except Error:
+            if known is None:
+                raise
+            self._failed_at = time.monotonic()
+            return known
+        self._failed_at = -math.inf
+        if is_empty:
+            self._empty_at = now
+        if alias is None:
+            self._callers.pop(digest, None)
+            return None
+        found = Caller(alias, digest[:8])
+        self._callers[digest] = found, now
+        return found
+
+    def labels(self) -> dict[str, str]:
+        if not self._is_fresh(self._labels_read_at):
+            now = time.monotonic()
+            rows = models.Account.objects.for_writing().values_list("alias", "label")
+            self._labels = {alias: name or alias for alias, name in rows}
+            self._labels_read_at = now
+        return self._labels
+
+
+def _owner(digest: str) -> tuple[bool, str | None]:
+    """Whether the database has no secret at all, and the alias of the active account that this one belongs to."""
+    database = router.db_for_write(WebhookSecret)
+    owner = WebhookSecret.objects.filter(digest=digest, account__is_active=True).values("account__alias")
+    # Hung on whichever row there is: so one statement answers both.
+    rows = WebhookSecret.objects.using(database).values_list(Subquery(owner[:1]))
+    if not connections[database].in_atomic_block:
+        row = rows.first()
+    else:
+        # Somebody else's transaction has to go on if this fails.
+        with transaction.atomic(using=database):
+            row = rows.first()
+    return row is None, row[0] if row else None
+
+
+_memory = _Memory()
+for _signal in (post_save, post_delete):
+    for _model in (models.Account, WebhookSecret):
+        _signal.connect(_memory.changed, sender=_model)
