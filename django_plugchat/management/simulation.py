@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import secrets
-import threading
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from queue import SimpleQueue
+from functools import partial
+from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
 from django.utils.translation import gettext as _
+from requests.adapters import HTTPAdapter
 
-from django_plugchat.provider.callbacks import INCOMING_STATUSES
+from django_plugchat.provider.callbacks import CONNECTION_CALLBACKS, INCOMING_STATUSES
 from django_plugchat.provider.errors import ERROR_BEGINNINGS, ERROR_CODES, ERRORS_BY_KIND, Failure
 from django_plugchat.testing import callback_path, delivery_callback, message_status_callback
 
@@ -69,8 +71,8 @@ def callbacks(
     """Callbacks of which ``duplicates`` percent repeat an earlier one. Of the others, ``statuses`` percent say what
     became of an earlier message, as far as there is one left; of the rest, ``failures`` percent failed.
     """
+    account = _Account(deque(maxlen=_REMEMBERED), deque())
     earlier: deque[dict[str, Any]] = deque(maxlen=_REMEMBERED)
-    chats: deque[_Chat] = deque(maxlen=_REMEMBERED)
     different = deliveries = 0
     for number in range(count):
         if earlier and _is_one_of(number, duplicates):
@@ -78,12 +80,12 @@ def callbacks(
             continue
         is_status = _is_one_of(different, statuses)
         different += 1
-        if is_status and chats:
-            callback = _next_status(chats)
+        if is_status and account.chats:
+            callback = account.status()
         else:
-            callback = _delivery(chats, failed=_is_one_of(deliveries, failures))
+            callback = account.delivery(failed=_is_one_of(deliveries, failures))
             deliveries += 1
-        if callback.get("status") not in INCOMING_STATUSES:
+        if callback["type"] not in CONNECTION_CALLBACKS and callback.get("status") not in INCOMING_STATUSES:
             earlier.append(callback)
         yield callback
 
@@ -103,21 +105,48 @@ class _Chat:
     to_come: deque[tuple[str, str]]
 
 
-def _delivery(chats: deque[_Chat], *, failed: bool) -> dict[str, Any]:
-    callback = delivery_callback()
-    if secrets.randbelow(3) == 0:  # most messages are sent without one
-        callback["customId"] = f"order-{secrets.randbelow(10**6)}"
-    if failed:
-        return callback | secrets.choice(FAILURES[secrets.choice(list(FAILURES))])
-    if chats and secrets.randbelow(4) == 0:
-        # One more to somebody who has been written to.
-        chat = chats[-1]
-        chat.message_ids.append(callback["messageId"])
-        return callback | {"phone": chat.phone}
-    if secrets.randbelow(8) == 0:
-        callback["phone"] = f"120363{secrets.randbelow(10**12):012}-group"
-    chats.append(_Chat(callback["phone"], [callback["messageId"]], _statuses_to_come(callback["phone"])))
-    return callback
+@dataclass
+class _Account:
+    chats: deque[_Chat]
+    #: What must come next, before any status.
+    due: deque[dict[str, Any]]
+
+    def delivery(self, *, failed: bool) -> dict[str, Any]:
+        callback = delivery_callback()
+        if secrets.randbelow(3) == 0:  # most messages are sent without one
+            callback["customId"] = f"order-{secrets.randbelow(10**6)}"
+        if failed:
+            return callback | secrets.choice(FAILURES[secrets.choice(list(FAILURES))])
+        if self.chats and secrets.randbelow(4) == 0:
+            # One more to somebody who has been written to.
+            self.chats[-1].message_ids.append(callback["messageId"])
+            return callback | {"phone": self.chats[-1].phone}
+        if secrets.randbelow(8) == 0:
+            callback["phone"] = f"120363{secrets.randbelow(10**12):012}-group"
+        self.chats.append(_Chat(callback["phone"], [callback["messageId"]], _statuses_to_come(callback["phone"])))
+        return callback
+
+    def status(self) -> dict[str, Any]:
+        """What became of a message; now and then something else that comes to the same URL."""
+        if self.due:
+            return self.due.popleft()
+        chance = secrets.randbelow(30)
+        if chance == 0:
+            disconnected, connected = connection_lost_and_found()
+            self.due.append(connected)
+            return disconnected
+        if chance <= 3:
+            # The account itself has read what a contact wrote.
+            return message_status_callback(status="READ_BY_ME")
+        self.chats.rotate(secrets.randbelow(len(self.chats)))
+        chat = self.chats.popleft()
+        status, participant = chat.to_come.popleft()
+        if chat.to_come:
+            self.chats.append(chat)
+        callback = message_status_callback(
+            status=status, ids=list(chat.message_ids), phone=chat.phone, isGroup=chat.phone.endswith("-group")
+        )
+        return callback | {"participant": participant, "participantDevice": 0} if participant else callback
 
 
 def _statuses_to_come(phone: str) -> deque[tuple[str, str]]:
@@ -129,57 +158,34 @@ def _statuses_to_come(phone: str) -> deque[tuple[str, str]]:
     return deque((status, "") for status in statuses[: secrets.choice([1, 2, 3, 3])])
 
 
-def _next_status(chats: deque[_Chat]) -> dict[str, Any]:
-    if secrets.randbelow(10) == 0:
-        # The account itself has read what a contact wrote. It comes to the same URL, and is ignored.
-        return message_status_callback(status="READ_BY_ME")
-    chats.rotate(secrets.randbelow(len(chats)))
-    chat = chats.popleft()
-    status, participant = chat.to_come.popleft()
-    if chat.to_come:
-        chats.append(chat)
-    callback = message_status_callback(
-        status=status, ids=list(chat.message_ids), phone=chat.phone, isGroup=chat.phone.endswith("-group")
+def connection_lost_and_found() -> tuple[dict[str, Any], dict[str, Any]]:
+    """The instance is disconnected a minute ago, and connected now: in seconds the one, in milliseconds the other."""
+    now = time.time()
+    instance = delivery_callback()["instanceId"]
+    lost = {"type": "DisconnectedCallback", "disconnected": True, "error": "Device has been disconnected"}
+    found = {"type": "ConnectedCallback", "connected": True, "phone": delivery_callback()["phone"]}
+    return (
+        lost | {"instanceId": instance, "momment": int(now) - 60},
+        found | {"instanceId": instance, "momment": int(now * 1000)},
     )
-    return callback | {"participant": participant, "participantDevice": 0} if participant else callback
 
 
 def post_all(url: str, callbacks: Iterable[dict[str, Any]], *, concurrency: int = 1) -> Iterator[str]:
-    """Post them, each worker on a connection that it keeps; yield what ``post`` says of each as it is answered.
+    """Post them on connections that are kept; yield what ``post`` says of each, in their order.
 
     Ends early when the server gives no answer at all.
     """
-    waiting, lock, stop = iter(callbacks), threading.Lock(), threading.Event()
-    answers: SimpleQueue[str | None] = SimpleQueue()
-
-    def work() -> None:
+    waiting = iter(callbacks)
+    with requests.Session() as session, ThreadPoolExecutor(concurrency) as pool:
+        # A proxy of the environment is for other machines.
+        session.trust_env = urlsplit(url).hostname not in _LOOPBACK
+        session.mount("http", HTTPAdapter(pool_maxsize=concurrency))
         try:
-            with requests.Session() as session:
-                # A proxy of the environment is for other machines.
-                session.trust_env = urlsplit(url).hostname not in _LOOPBACK
-                while not stop.is_set():
-                    with lock:
-                        callback = next(waiting, None)
-                    if callback is None:
-                        break
-                    try:
-                        answers.put(post(session, url, callback))
-                    except requests.RequestException as error:
-                        # The class alone: the text quotes the URL.
-                        answers.put(type(error).__name__)
-                        stop.set()
-        finally:
-            answers.put(None)
-
-    with ThreadPoolExecutor(concurrency) as pool:
-        workers = [pool.submit(work) for _number in range(concurrency)]
-        try:
-            for _worker in workers:
-                yield from iter(answers.get, None)
-        finally:
-            stop.set()
-        for worker in workers:
-            worker.result()
+            while some := list(islice(waiting, 10 * concurrency)):
+                yield from pool.map(partial(post, session, url), some)
+        except requests.RequestException as error:
+            # The class alone: the text quotes the URL.
+            yield type(error).__name__
 
 
 def post(session: requests.Session, url: str, callback: dict[str, Any]) -> str:
@@ -200,22 +206,22 @@ def post(session: requests.Session, url: str, callback: dict[str, Any]) -> str:
 
 def advice(answer: str) -> str:
     """What to do about an answer that is none of ``TAKEN``."""
-    if answer.endswith("Timeout"):
-        return _("The server did not answer in time. Is it busy, or its database locked?")
-    if answer == "SSLError":
-        return _("No trusted HTTPS connection. Is it http:// there, or the certificate not a public one?")
-    if answer == "HTTP 404":
-        return _(
-            "The server does not know the secret. Does it run with the same PLUGCHAT setting, and with the app's URLs?"
-        )
-    if answer == "HTTP 400":
-        return _("The server refuses the request. Is the URL's host in its ALLOWED_HOSTS?")
-    if answer == "HTTP 503":
-        return _("The server's database failed: its log says why.")
-    if answer.startswith("HTTP 3"):
-        return _("The server redirects. Give the URL that it redirects to, with https:// if that is missing.")
-    if answer.startswith("HTTP 5"):
-        return _("The server failed: its log says why.")
-    if answer.startswith("HTTP "):
-        return _("Something other than django_plugchat's callback view answers at this URL.")
+    for beginning, text in (
+        ("ReadTimeout", _("The server did not answer in time. Is it busy, or its database locked?")),
+        ("SSLError", _("No trusted HTTPS connection. Is it http:// there, or the certificate not a public one?")),
+        (
+            "HTTP 404",
+            _(
+                "The server does not know the secret. "
+                "Does it run with the same PLUGCHAT setting, and with the app's URLs?"
+            ),
+        ),
+        ("HTTP 400", _("The server refuses the request. Is the URL's host in its ALLOWED_HOSTS?")),
+        ("HTTP 503", _("The server's database failed: its log says why.")),
+        ("HTTP 3", _("The server redirects. Give the URL that it redirects to, with https:// if that is missing.")),
+        ("HTTP 5", _("The server failed: its log says why.")),
+        ("HTTP ", _("Something other than django_plugchat's callback view answers at this URL.")),
+    ):
+        if answer.startswith(beginning):
+            return text
     return _("Nothing answers there. Is the server running, and the URL right?")

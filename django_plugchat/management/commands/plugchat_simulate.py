@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop, ngettext
 
 from django_plugchat.management import simulation
+from django_plugchat.management.progress import progress
 
 
 class Command(BaseCommand):
@@ -45,8 +46,8 @@ class Command(BaseCommand):
             default=0,
             metavar="PERCENT",
             help=_(
-                "How many of the callbacks say that a message was sent, received or read, as PlugChat's webhook for "
-                "statuses does. Default: 0"
+                "How many of the callbacks say that a message was sent, received or read, or now and then that the "
+                "connection was lost and found. Default: 0"
             ),
         )
         parser.add_argument(
@@ -79,8 +80,11 @@ class Command(BaseCommand):
         except (ValueError, ImproperlyConfigured) as error:
             raise CommandError(str(error)) from error
         callbacks = simulation.callbacks(count, failures=failures, duplicates=duplicates, statuses=statuses)
-        answers = simulation.post_all(target, callbacks, concurrency=min(concurrency, count))
-        tally = Counter(_with_progress_bar(answers, count))
+        tally: Counter[str] = Counter()
+        with progress(count) as step:
+            for answer in simulation.post_all(target, callbacks, concurrency=min(concurrency, count)):
+                tally[answer] += 1
+                step(1)
         self._print(tally, origin=simulation.origin(target))
         unexpected = [answer for answer, _times in tally.most_common() if answer not in simulation.TAKEN]
         if unexpected:
@@ -99,12 +103,3 @@ class Command(BaseCommand):
         width = max(map(len, tally))
         for answer, times in tally.most_common():
             self.stdout.write(f"  {answer:{width}}  {times:>{len(str(total))}}")
-
-
-def _with_progress_bar(answers: Any, total: int) -> Any:
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return answers
-    # disable=None: only on a terminal.
-    return tqdm(answers, total=total, disable=None, leave=False)
