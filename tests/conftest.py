@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,6 +11,12 @@ from django.test import Client
 from django.utils import translation
 
 from .payloads import URL
+
+
+def pytest_configure() -> None:
+    """What a shell starts in the background ignores SIGINT, and so would the servers that tests start and interrupt."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

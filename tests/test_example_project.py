@@ -232,6 +232,20 @@ def test_the_demo_serves_until_it_is_interrupted(environment):
     assert (process.returncode, errors) == (0, "")
 
 
+def test_tests_in_the_background_of_a_shell_interrupt_what_they_start(tmp_path):
+    test = """
+import signal, subprocess, sys
+def test_it():
+    started = [sys.executable, "-c", "import signal; print(signal.getsignal(signal.SIGINT).__name__)"]
+    assert subprocess.run(started, capture_output=True, text=True).stdout == "default_int_handler\\n"
+"""
+    (tmp_path / "test_it.py").write_text(test)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.conftest", "--rootdir", ROOT, tmp_path / "test_it.py"]
+    background = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command]
+    run = subprocess.run(background, cwd=ROOT, capture_output=True, encoding="utf-8", timeout=120)
+    assert run.returncode == 0, run.stdout
+
+
 def test_the_demo_does_not_take_a_changed_password_back(manage):
     assert manage("migrate", "--verbosity=0").returncode == 0
     create = manage("createsuperuser", "--noinput", "--username=admin", "--email=", DJANGO_SUPERUSER_PASSWORD="another")
