@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
@@ -71,6 +70,8 @@ DATABASE_OPTIONS: dict[str, dict[str, Any]] = {
 }
 DATABASE: dict[str, Any] = {"ENGINE": "django.db.backends.sqlite3", "NAME": BASE_DIR / "db.sqlite3"}
 if os.environ.get("DATABASE_URL"):
+    import dj_database_url  # not needed without: the demo installs the app alone
+
     # Under ASGI none is kept: see asgi.py.
     conn_max_age = int(os.environ.get("DJANGO_CONN_MAX_AGE", "60"))
     DATABASE = dict(dj_database_url.config(conn_max_age=conn_max_age, conn_health_checks=True))
