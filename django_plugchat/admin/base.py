@@ -21,7 +21,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator, capfirst
 from django.utils.translation import gettext_lazy as _
 
-from django_plugchat import times
+from django_plugchat import accounts, times
 from django_plugchat.conf import app_settings
 from django_plugchat.phones.numbers import format_phone, mask_id, mask_phone
 
@@ -71,6 +71,21 @@ def sees_phones(request: HttpRequest) -> bool:
     return request.user.has_perm("django_plugchat.view_phone")
 
 
+def seen_accounts(request: HttpRequest) -> frozenset[str] | None:
+    """The aliases of the accounts that this user sees, as ``ADMIN_ACCOUNTS`` says; None for all of them."""
+    function = app_settings.admin_accounts
+    if function is None:
+        return None
+    # Asked once for each request: it may ask the database.
+    known: Any = request.__dict__
+    if "_plugchat_accounts" not in known:
+        aliases = function(request.user)
+        one = isinstance(aliases, str)
+        known["_plugchat_accounts"] = None if aliases is None else frozenset([aliases] if one else aliases)
+    seen: frozenset[str] | None = known["_plugchat_accounts"]
+    return seen
+
+
 def pill(kind: str, text: Any, symbol: str = "") -> SafeString:
     """A state, as a word; its colour, chosen by ``kind``, and its symbol only repeat it."""
     mark = format_html('<span aria-hidden="true">{}</span> ', symbol) if symbol else ""
@@ -116,6 +131,8 @@ class ReadOnlyAdmin(_ModelAdmin):
     sortable_by = ()
     #: Query parameters that filters read; Django would take any lookup, ``phone__regex`` among them.
     allowed_lookups: ClassVar[frozenset[str]] = frozenset()
+    #: What holds the alias.
+    account_field = "account"
 
     class Media:
         css = {"all": ["django_plugchat/admin.css"]}
@@ -146,7 +163,8 @@ class ReadOnlyAdmin(_ModelAdmin):
         # On the row, since what a column shows depends on who reads it.
         whole_phones = Value(sees_phones(request), output_field=BooleanField())
         rows: QuerySet[Any] = super().get_queryset(request).annotate(whole_phones=whole_phones)
-        return rows
+        seen = seen_accounts(request)
+        return rows if seen is None else rows.filter(**{f"{self.account_field}__in": seen})
 
     def page_of_rows(self, name: str, view: Callable[[HttpRequest, ChangeList], HttpResponseBase]) -> URLPattern:
         """A page beside the list that shows the same rows, with the same filters and search, in another way."""
@@ -169,4 +187,4 @@ class ReadOnlyAdmin(_ModelAdmin):
 
     @admin.display(description=_("account"))
     def account_label(self, row: Any) -> str:
-        return app_settings.label(row.account)
+        return accounts.label(row.account)
