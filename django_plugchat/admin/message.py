@@ -121,6 +121,8 @@ class MessagePage(ReadOnlyAdmin):
         found = found.defer("payload", *_LONG_TEXTS)
         # Sorted here: for an ORDER BY with a LIMIT a database may walk along all that the account has.
         story = [told for told in found.order_by()[: MAX_STORY + 1] if told.pk != event.pk]
+        for told in story:
+            told.whole_phones = event.whole_phones
         return sorted([*story, event], key=lambda told: (_happened(told), _step(told.outcome), told.pk))
 
     def _other_messages(
