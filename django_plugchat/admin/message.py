@@ -24,7 +24,7 @@ from django_plugchat.admin.base import ReadOnlyAdmin, pre, shown_id, shown_phone
 from django_plugchat.admin.explanations import FAILURES, IN_GROUP, MEANINGS, outcome_pill, provider_text
 from django_plugchat.conf import app_settings
 from django_plugchat.models import DeliveryEvent
-from django_plugchat.phones.numbers import mask_phone
+from django_plugchat.phones.numbers import mask_numbers, mask_phone
 from django_plugchat.provider.callbacks import DELIVERY_CALLBACK
 from django_plugchat.provider.errors import Failure
 
@@ -270,7 +270,7 @@ def _technical(event: Any) -> list[tuple[Any, Any]]:
         (_label(event, "dispatch_attempts"), event.dispatch_attempts or ""),
         moment("dispatched_at"),
         moment("dispatch_due_at"),
-        (_label(event, "dispatch_error"), pre(shown_id(event, event.dispatch_error)) if event.dispatch_error else ""),
+        (_label(event, "dispatch_error"), pre(mask_numbers(event.dispatch_error)) if event.dispatch_error else ""),
         (_label(event, "type"), event.type),
         (_label(event, "account"), format_html("<code>{}</code>", event.account)),
         (_label(event, "secret_id"), format_html("<code>{}</code>", event.secret_id)),

@@ -6,7 +6,7 @@ from typing import Any
 
 
 @contextmanager
-def progress(total: int) -> Iterator[Callable[[int], Any]]:
+def progress(total: int | None = None) -> Iterator[Callable[[int], Any]]:
     """Gives what to call after each step, with its size. On a terminal tqdm shows it, where that is installed."""
     try:
         from tqdm import tqdm

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from django_plugchat.phones.numbers import MASK, SHORTEST_HIDDEN, mask_id
+from django_plugchat.phones.numbers import MASK, mask_numbers
 from django_plugchat.redaction.texts import redact
 
 _APP = "django_plugchat"
@@ -13,7 +13,7 @@ _AS_IT_IS = frozenset({"_meta", "dist", "environment", "level", "modules", "plat
 _IDS_AND_TIMES = frozenset({"event_id", "parent_span_id", "span_id", "start_timestamp", "timestamp", "trace_id"})
 _ID_OR_TIME = re.compile(r"[0-9a-f]{16}|[0-9a-f]{32}|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,15}(?:Z|\+00:00)?", re.ASCII)
 _CREDENTIALS = frozenset({"authorization", "cookie", "z-api-token"})
-_SMALLEST_HIDDEN = 10 ** (SHORTEST_HIDDEN - 1)
+_SMALLEST_HIDDEN = 10**6  # seven digits
 
 
 def before_send(event: Any, hint: Any) -> Any:
@@ -68,4 +68,4 @@ def _hidden(value: Any, key: str = "") -> Any:
 
 
 def _hidden_text(text: str) -> str:
-    return mask_id(redact(text))
+    return mask_numbers(redact(text))

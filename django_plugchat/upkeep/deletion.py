@@ -1,46 +1,22 @@
-"""What is deleted: what is old, and what is about one person.
+"""What is deleted because it is old.
 
-All of it in small batches, each a short transaction of its own, so that callbacks are stored meanwhile, and so that
-what was deleted stays deleted when the rest is left for another time.
+In small batches, each a short transaction of its own, so that callbacks are stored meanwhile, and so that what was
+deleted stays deleted when the rest is left for another time.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from django.apps import apps
 from django.db import IntegrityError, connections, models, router, transaction
 from django.db.models.deletion import Collector
 from django.utils.translation import gettext as _
-from rest_framework.exceptions import ParseError
 
 from django_plugchat.models import DeliveryEvent, RejectedCallback
-from django_plugchat.payloads import parse
-from django_plugchat.phones import mentions, numbers
-from django_plugchat.phones.digits import only_digits, read, readings
 from django_plugchat.querysets import DeliveryEventQuerySet, PlugChatQuerySet, RejectedCallbackQuerySet
-
-# Payloads and bodies may be MAX_BODY_BYTES long.
-_SCAN_BATCH = 200
-
-# A number without a country must be longer to be told from one of a small country.
-_SHORTEST_WITH_PLUS = 8
-_SHORTEST = 10
-_TEXTS = (
-    "phone",
-    "participant",
-    "zaap_id",
-    "custom_id",
-    "message_id",
-    "instance_id",
-    "error",
-    "error_code",
-    "dispatch_error",
-)
 
 
 class Deletion(NamedTuple):
@@ -135,122 +111,3 @@ def tell_sqlite() -> None:
             # Those of one column are of ids and phone numbers: few rows for each, as SQLite expects of any index.
             if len(index.fields) > 1:
                 cursor.execute(f"ANALYZE {connection.ops.quote_name(index.name)}")
-
-
-# What is about one person
-
-
-def full_number(text: str) -> str:
-    """The digits of a full international number, in whatever notation.
-
-    Raises ValueError, whose text does not repeat the number.
-    """
-    number, kind, is_international = numbers.identify(text)
-    if not number or kind in {"group", "lid"} or len(only_digits(read(text)[0])) > numbers.LONGEST_WRITTEN:
-        raise ValueError(_("That is not one phone number."))
-    if (
-        kind == "national"
-        or len(number) < (_SHORTEST_WITH_PLUS if is_international else _SHORTEST)
-        or (not is_international and numbers.is_national(number))
-    ):
-        raise ValueError(
-            _(
-                "That is not a full international number. Begin with the country code, for Brazil 55; "
-                "write a short number of another country with a + before it."
-            )
-        )
-    return number
-
-
-@dataclass(frozen=True)
-class Found:
-    """Of a batch of rows: how many were looked at, and the keys of those that hold the number."""
-
-    model: type[models.Model]
-    looked_at: int
-    international: list[Any]
-    #: Those that hold it without its country only: it may be somebody else's abroad.
-    national: list[Any]
-
-
-def size() -> int:
-    """How many rows a search for a number looks at."""
-    return sum(rows.count() for rows in _searched())
-
-
-def _searched() -> list[PlugChatQuerySet]:
-    # Rejected callbacks first: one that is replayed meanwhile is then found among the events.
-    searched: list[PlugChatQuerySet] = [RejectedCallback.objects.for_writing(), DeliveryEvent.objects.for_writing()]
-    if apps.is_installed("django.contrib.admin"):
-        entries = PlugChatQuerySet(apps.get_model("admin", "LogEntry")).for_writing()
-        searched.append(entries.filter(content_type__app_label="django_plugchat"))
-    return searched
-
-
-def search(number: str) -> Iterator[Found]:
-    """What holds a full international number: events, rejected callbacks, and the admin's history of both.
-
-    Each row is read whole: no condition of a database knows all the notations.
-    """
-    wanted = mentions.Wanted(number)
-    for rows in _searched():
-        for batch in rows.in_batches(_SCAN_BATCH):
-            keys: dict[mentions.Found, list[Any]] = {found: [] for found in mentions.Found}
-            for row in batch:
-                keys[_found_in(row, wanted)].append(row.pk)
-            yield Found(rows.model, len(batch), keys[mentions.Found.INTERNATIONAL], keys[mentions.Found.NATIONAL])
-
-
-def erase(model: type[models.Model], keys: list[Any], *, dry_run: bool = False) -> Deletion:
-    """Delete rows; of the admin's history take the numbers only, so that it still says who did what."""
-    rows = PlugChatQuerySet(model).for_writing()
-    if not keys:
-        return Deletion(0, {})
-    if model in (DeliveryEvent, RejectedCallback):
-        return delete(rows, keys, dry_run=dry_run)
-    for entry in () if dry_run else rows.filter(pk__in=keys):
-        entry.object_repr = numbers.mask_id(entry.object_repr)
-        entry.change_message = numbers.mask_id(entry.change_message)
-        entry.save(update_fields=["object_repr", "change_message"])
-    return Deletion(len(keys), {})
-
-
-def _found_in(row: Any, wanted: mentions.Wanted) -> mentions.Found:
-    if isinstance(row, DeliveryEvent):
-        if _is_stored(wanted, row.phone_digits, row.phone) or _is_stored(
-            wanted, row.participant_digits, row.participant
-        ):
-            return mentions.Found.INTERNATIONAL
-        return wanted.found_in([*(getattr(row, name) for name in _TEXTS), *_texts_in(row.payload)])
-    if isinstance(row, RejectedCallback):
-        return wanted.found_in([*readings(bytes(row.body)), *_parsed(bytes(row.body))])
-    return wanted.found_in([row.object_repr, row.change_message])
-
-
-def _is_stored(wanted: mentions.Wanted, digits: str, written: str) -> bool:
-    # A number without its country may have the digits of another country's.
-    return digits in wanted.international and numbers.identify(written).kind != "national"
-
-
-def _parsed(body: bytes) -> Iterable[str]:
-    # For numbers that are written with an exponent.
-    try:
-        return _texts_in(parse(body))
-    except ParseError:
-        return ()
-
-
-def _texts_in(value: Any) -> Iterator[str]:
-    """The strings, keys and whole numbers of a JSON value."""
-    unread = [value]
-    while unread:
-        value = unread.pop()
-        if isinstance(value, dict):
-            unread += [*value, *value.values()]
-        elif isinstance(value, list):
-            unread += value
-        elif isinstance(value, float):
-            if value.is_integer():
-                yield f"{value:.0f}"
-        elif isinstance(value, str | int):
-            yield str(value)

@@ -9,17 +9,18 @@ from django.utils.translation import gettext_noop, ngettext
 
 from django_plugchat.management.progress import progress
 from django_plugchat.models import DeliveryEvent, RejectedCallback
-from django_plugchat.upkeep import deletion
+from django_plugchat.phones.numbers import mask_phone
+from django_plugchat.upkeep import erasure
 
 _MOST_NAMED = 20
 
 
 class Command(BaseCommand):
     help = gettext_noop(
-        "Erase what is stored about a person (LGPD, art. 18): the events about a phone number, those that mention it "
-        "anywhere, the rejected callbacks that do, and the number in the admin's history of them. In every "
-        "international notation, with and without Brazil's ninth digit, and the groups whose id begins with the "
-        "number. Never what only holds it within a longer number or id."
+        "Erase what is stored about a person (LGPD, art. 18): the events about a phone number or privacy id (…@lid), "
+        "all others of the same messages, those that mention it anywhere, the rejected callbacks that do, and the "
+        "number in the admin's history of them. In every international notation, with and without Brazil's ninth "
+        "digit, and the groups whose id begins with the number. Never what only holds it within a longer number or id."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -30,32 +31,34 @@ class Command(BaseCommand):
             nargs="+",
             metavar="PHONE",
             help=_(
-                "The full international number, in any notation; - reads it from standard input, which keeps it "
-                "out of the shell's history."
+                "The full international number, in any notation, or a privacy id (…@lid); - reads it from standard "
+                "input, which keeps it out of the shell's history."
             ),
         )
         parser.add_argument(
             "--national",
             action="store_true",
             help=_(
-                "Also what holds the number without its country, which may be somebody else's abroad. Without this "
-                "option those are counted and named."
+                "Also what may be somebody else's: the number without its country, which may be one abroad, or beside "
+                "digits that may belong to it. Without this option those rows are counted and named."
             ),
         )
         parser.add_argument("--dry-run", action="store_true", help=_("Say how many, and erase nothing."))
 
     def handle(self, *, phone: list[str], national: bool, dry_run: bool, **options: Any) -> None:
         try:
-            number = deletion.full_number(sys.stdin.readline() if phone == ["-"] else " ".join(phone))
+            text = sys.stdin.readline() if phone == ["-"] else " ".join(phone)
+            person = erasure.Person(text, or_national=national)
         except ValueError as error:
             raise CommandError(str(error)) from None
         self.erased: dict[Any, int] = {}
         self.left: dict[Any, list[Any]] = {}
         self.needed: dict[Any, dict[Any, set[str]]] = {}
+        self.also_called: set[str] = set()
         try:
-            with progress(deletion.size()) as step:
-                for found in deletion.search(number):
-                    self.take(found, national=national, dry_run=dry_run)
+            with progress() as step:
+                for found in erasure.search(person):
+                    self.take(found, dry_run=dry_run)
                     step(found.looked_at)
         except KeyboardInterrupt:
             self.stdout.write("\n".join(self.lines(dry_run=dry_run)))
@@ -63,20 +66,20 @@ class Command(BaseCommand):
         self.stdout.write("\n".join(self.lines(dry_run=dry_run)))
         self.stdout.write(
             _(
-                "Out of reach: backups, logs, exported files, what your own code stored, privacy ids (@lid), and the "
-                "number spelled in words or in pictures."
+                "Out of reach: backups, logs, exported files, what your own code stored, privacy ids (@lid) that no "
+                "message here ties to the number, and the number spelled in words or in pictures."
             )
         )
         if self.needed:
             raise CommandError(self.why_needed())
 
-    def take(self, found: deletion.Found, *, national: bool, dry_run: bool) -> None:
-        keys = found.international + (found.national if national else [])
-        done = deletion.erase(found.model, keys, dry_run=dry_run)
+    def take(self, found: erasure.Batch, *, dry_run: bool) -> None:
+        done = erasure.erase(found.model, found.to_erase, dry_run=dry_run)
         self.erased[found.model] = self.erased.get(found.model, 0) + done.deleted
         if done.needed:
             self.needed.setdefault(found.model, {}).update(done.needed)
-        self.left.setdefault(found.model, []).extend([] if national else found.national)
+        self.left.setdefault(found.model, []).extend(found.left)
+        self.also_called |= found.also_called
 
     def lines(self, *, dry_run: bool) -> list[str]:
         events, rejected = self.erased.pop(DeliveryEvent, 0), self.erased.pop(RejectedCallback, 0)
@@ -112,13 +115,14 @@ class Command(BaseCommand):
                 lines.append(
                     ngettext(
                         "Left %(count)d row of “%(model)s” that holds the number without its country, which may be "
-                        "somebody else's abroad: %(keys)s. --national erases it too.",
+                        "somebody else's abroad, or beside other digits: %(keys)s. --national erases it too.",
                         "Left %(count)d rows of “%(model)s” that hold the number without its country, which may be "
-                        "somebody else's abroad: %(keys)s. --national erases them too.",
+                        "somebody else's abroad, or beside other digits: %(keys)s. --national erases them too.",
                         len(keys),
                     )
                     % {"count": len(keys), "model": model._meta.verbose_name_plural, "keys": _named(keys)}
                 )
+        lines += [also_called(name) for name in sorted(self.also_called)]
         return lines
 
     def why_needed(self) -> str:
@@ -139,6 +143,19 @@ class Command(BaseCommand):
             "take the references out of them, and run this again.",
             count,
         ) % {"count": count, "rows": rows}
+
+
+def also_called(name: str) -> str:
+    """What to run next for another number or privacy id of the person, of which no more than this is shown."""
+    event = erasure.still_called(name)
+    if event is None:
+        return _("By the same messages the person is also %(name)s. No other event has that.") % {
+            "name": mask_phone(name)
+        }
+    return _(
+        "By the same messages the person is also %(name)s. Event %(event)d has it whole: read it there, and run "
+        "plugchat_forget with it as well."
+    ) % {"name": mask_phone(name), "event": event}
 
 
 def _named(keys: list[Any]) -> str:

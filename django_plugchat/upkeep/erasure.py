@@ -1,0 +1,223 @@
+"""What is about one person: where it is looked for, what the app ties to that person, and how it is erased."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+from django.apps import apps
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext as _
+
+from django_plugchat import bodies, statements
+from django_plugchat.models import DeliveryEvent, RejectedCallback
+from django_plugchat.phones import numbers
+from django_plugchat.phones.mentions import SHORTEST_LID, Found, Wanted
+from django_plugchat.phones.reading import plain
+from django_plugchat.querysets import PlugChatQuerySet
+from django_plugchat.upkeep.deletion import Deletion, delete
+
+# Payloads and bodies may be MAX_BODY_BYTES long.
+_SCAN_BATCH = 200
+# Few rows are locked at once, for a short time: callbacks may come for them meanwhile.
+_DELETE_BATCH = 50
+#: Of a body that was compressed, and compressed again. What is longer is named, to be looked at.
+_MOST_INFLATED = 16 * 1024 * 1024
+_MOST_NESTED = 4
+
+# A number without a country must be longer to be told from one of a small country.
+_SHORTEST_WITH_PLUS = 8
+_SHORTEST = 10
+_TEXTS = (
+    "phone",
+    "participant",
+    "zaap_id",
+    "custom_id",
+    "message_id",
+    "instance_id",
+    "error",
+    "error_code",
+    "dispatch_error",
+)
+
+
+class Person:
+    """Who is to be erased: a full international number, in whatever notation, or a privacy id.
+
+    Raises ValueError, whose text does not repeat what was given.
+    """
+
+    def __init__(self, text: str, *, or_national: bool = False) -> None:
+        identity = numbers.identify(text)
+        digits, kind, is_international, _written = identity
+        has_too_many = sum(map(str.isdigit, plain(text))) > numbers.LONGEST_WRITTEN
+        if kind not in {"number", "national", "lid"} or not digits or has_too_many:
+            raise ValueError(_("That is not one phone number, and not one privacy id (…@lid)."))
+        is_short = len(digits) < (_SHORTEST_WITH_PLUS if is_international else _SHORTEST)
+        is_national = kind == "national" or (not is_international and numbers.is_national(digits))
+        if kind != "lid" and (is_short or is_national):
+            raise ValueError(
+                _(
+                    "That is not a full international number. Begin with the country code, for Brazil 55; "
+                    "write a short number of another country with a + before it."
+                )
+            )
+        self._is_lid = kind == "lid" or len(digits) >= SHORTEST_LID
+        self._wanted = Wanted(identity)
+        # How sure one must be to erase.
+        self.enough = Found.PERHAPS if or_national else Found.SURELY
+        self.found_in = self._wanted.found_in
+
+    def is_called(self, phone: str) -> bool:
+        """Whether a phone is this person, and not a group that they created."""
+        return numbers.identify(phone).kind != "group" and self.found_in([phone]) >= self.enough
+
+    def may_be_called(self, phone: str) -> bool:
+        """Whether a message to this person may also name them so: by another number only where none is known."""
+        identity = numbers.identify(phone)
+        if identity.kind not in {"number", "national", "lid"}:
+            return False
+        is_lid = identity.kind == "lid" or len(identity.all_digits) >= SHORTEST_LID
+        return is_lid or self._is_lid or self.found_in([phone]) > Found.NOT
+
+
+class Batch(NamedTuple):
+    """Of some rows: the keys of those to erase, and of those that may be about somebody else."""
+
+    model: type[models.Model]
+    looked_at: int
+    to_erase: list[Any]
+    left: list[Any]
+    #: The stored forms of other numbers and privacy ids that the app knows the person by.
+    also_called: set[str]
+
+
+def searched() -> Iterator[PlugChatQuerySet]:
+    """Where it is looked for, with what is there by the time that it is asked for; whatever comes later is not.
+
+    What may become something else comes before it: a rejected callback that is replayed meanwhile is found as an event.
+    """
+    rows: list[PlugChatQuerySet] = [RejectedCallback.objects.for_writing(), DeliveryEvent.objects.for_writing()]
+    if apps.is_installed("django.contrib.admin"):
+        entries = PlugChatQuerySet(apps.get_model("admin", "LogEntry")).for_writing()
+        rows.append(entries.filter(content_type__app_label="django_plugchat"))
+    for some in rows:
+        newest = some.order_by("-pk").values_list("pk", flat=True).first()
+        if newest is not None:
+            yield some.filter(pk__lte=newest)
+
+
+def search(person: Person) -> Iterator[Batch]:
+    """Each row is read whole: no condition of a database knows all the notations."""
+    for rows in searched():
+        known: set[Any] = set()
+        for batch in rows.in_batches(_SCAN_BATCH):
+            found = [(row, _found_in(row, person)) for row in batch]
+            about = [row for row, how in found if how >= person.enough]
+            tied = _tied_to(about, person) if rows.model is DeliveryEvent else []
+            to_erase = list(dict.fromkeys(row.pk for row in [*about, *tied] if row.pk not in known))
+            known.update(to_erase)
+            yield Batch(
+                rows.model,
+                len(batch),
+                to_erase,
+                [row.pk for row, how in found if how is Found.PERHAPS and row.pk not in known],
+                {row.phone_digits for row in tied if not person.is_called(row.phone)},
+            )
+
+
+def still_called(name: str) -> Any:
+    """The key of an event that has a number or privacy id, in its stored form; None where there is none."""
+    events = DeliveryEvent.objects.for_writing().filter(Q(phone_digits=name) | Q(participant_digits=name))
+    return events.order_by("-pk").values_list("pk", flat=True).first()
+
+
+def erase(model: type[models.Model], keys: list[Any], *, dry_run: bool = False) -> Deletion:
+    """Delete rows; of the admin's history take the numbers only, so that it still says who did what."""
+    rows = PlugChatQuerySet(model).for_writing()
+    if model not in (DeliveryEvent, RejectedCallback):
+        for entry in () if dry_run else rows.filter(pk__in=keys):
+            entry.object_repr = numbers.mask_numbers(entry.object_repr)
+            entry.change_message = numbers.mask_numbers(entry.change_message)
+            entry.save(update_fields=["object_repr", "change_message"])
+        return Deletion(len(keys), {})
+    deleted, needed = 0, {}
+    for start in range(0, len(keys), _DELETE_BATCH):
+        some = partial(delete, rows, keys[start : start + _DELETE_BATCH], dry_run=dry_run)
+        done = statements.trying_again(rows.db, some)
+        deleted += done.deleted
+        needed |= done.needed
+    return Deletion(deleted, needed)
+
+
+def _found_in(row: Any, person: Person) -> Found:
+    if isinstance(row, DeliveryEvent):
+        return person.found_in([*(getattr(row, name) for name in _TEXTS), *_texts_in(row.payload)])
+    if isinstance(row, RejectedCallback):
+        return max(map(partial(_found_in_body, person), _inflated(bytes(row.body))))
+    return person.found_in([row.object_repr, row.change_message])
+
+
+def _tied_to(about: list[Any], person: Person) -> list[Any]:
+    """The other events of messages that went to the person, whatever number or privacy id they name.
+
+    A group's message went to others as well: of those, only what names the person.
+    """
+    tied: list[Any] = []
+    for row in about:
+        if not person.is_called(row.phone):
+            continue
+        events = DeliveryEvent.objects.for_writing().for_account(row.account)
+        ids, known = {row.zaap_id, row.message_id}, set[str]()
+        while new := ids - known - {""}:
+            known |= new
+            others = [
+                other
+                for other in events.for_message(*new)
+                if not other.participant and person.may_be_called(other.phone)
+            ]
+            tied += others
+            ids |= {id_ for other in others for id_ in (other.zaap_id, other.message_id)}
+    return tied
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    """The strings, keys and whole numbers of a JSON value."""
+    unread = [value]
+    while unread:
+        value = unread.pop()
+        if isinstance(value, dict):
+            unread += [*value, *value.values()]
+        elif isinstance(value, list):
+            unread += value
+        elif isinstance(value, float):
+            if value.is_integer():
+                yield f"{value:.0f}"
+        elif isinstance(value, str | int):
+            yield str(value)
+
+
+def _inflated(body: bytes) -> Iterable[bytes]:
+    """The body, and what it was before it was compressed, by somebody who did not say so or more than once."""
+    yield body
+    for _time in range(_MOST_NESTED):
+        if _is_text(body):
+            break
+        coding = "gzip" if body.startswith(b"\x1f\x8b") else "deflate"
+        body, _is_whole = bodies.inflated(body, coding, _MOST_INFLATED)
+        yield body
+
+
+def _is_text(body: bytes) -> bool:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _found_in_body(person: Person, body: bytes) -> Found:
+    found = person.found_in([body.decode(errors="replace")])
+    return max(found, Found.PERHAPS) if len(body) > _MOST_INFLATED else found
