@@ -101,7 +101,9 @@ def test_search_takes_what_a_person_has(request, who, typed):
     [
         ("120363019502650977-group", "120363019502650977-group"),
         ("120363019502650977-group", "120363019502650977"),
-        ("123456789012345@lid", "123456789012345"),
+        ("270497728188446@lid", "270497728188446"),
+        ("270497728188446", "270497728188446@lid"),
+        ("1774895799-broadcast", "1774895799-broadcast"),
         ("14155550123", "+1 415 555-0123"),
         ("5544999999999", "554499999999"),
         ("+55 (44) 99999-9999", "44999999999"),
@@ -164,7 +166,27 @@ def test_who_may_not_see_numbers_searches_for_a_few_at_once(viewer, trusted, cap
     with caplog.at_level(logging.INFO, logger="django_plugchat.admin"):
         assert len(found(viewer, typed)) == MAX_NUMBERS_UNSEEN
     assert caplog.messages[-1].endswith(f"numbers: {MAX_NUMBERS_UNSEEN}.")
-    assert len(found(viewer, ", ".join(f"Z{phone}" for phone in phones))) == len(phones)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", ["zaap_id", "custom_id", "message_id"])
+@pytest.mark.parametrize("form", ["{}", "order-{}", "true_{}@c.us"])
+def test_numbers_in_ids_count_as_well(viewer, trusted, name, form):
+    ids = [form.format(f"55449999900{number:02}") for number in range(20)]
+    for id_ in ids:
+        event(**{"phone": "120363019502650977-group", name: id_})
+    assert found(viewer, ", ".join(ids)) < found(trusted, ", ".join(ids))
+    assert len(found(viewer, ", ".join(ids))) == MAX_NUMBERS_UNSEEN
+
+
+@pytest.mark.django_db
+def test_ids_that_hold_no_number_do_not_count(viewer, caplog):
+    ids = [f"A20DA9C0183A2D35A260F53F5D2B92{number}" for number in range(20, 40)]
+    for id_ in ids:
+        event(zaap_id=id_)
+    with caplog.at_level(logging.INFO, logger="django_plugchat.admin"):
+        assert len(found(viewer, "\n".join(ids))) == len(ids)
+    assert caplog.messages == []
 
 
 @pytest.mark.django_db

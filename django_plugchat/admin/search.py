@@ -49,23 +49,25 @@ def _is_list_of_ids(words: list[str]) -> bool:
     return len(words) > 2 and len(lengths) == 1 and lengths.pop() >= _SHORTEST_PASTED_ID
 
 
-def _numbers(term: str) -> set[str]:
-    """The forms of the number that a term may be."""
-    return {number for number in searched(term) if _SHORTEST_NUMBER <= len(number) <= _LONGEST_STORED}
+def _numbers(term: str) -> frozenset[str]:
+    """The stored forms of the number that a term is or holds."""
+    return frozenset(form for form in searched(term) if _SHORTEST_NUMBER <= len(form) <= _LONGEST_STORED)
 
 
 def found_by(request: HttpRequest, typed: str) -> Q:
     """The events that are meant, each of these conditions by its index."""
-    wanted = terms(typed)
+    wanted = {term: _numbers(term) for term in terms(typed)}
+    numbers = list(dict.fromkeys(filter(None, wanted.values())))
+    if numbers and not sees_phones(request):
+        # In ids as well: some are made of a number.
+        numbers = numbers[:MAX_NUMBERS_UNSEEN]
+        wanted = {term: forms for term, forms in wanted.items() if not forms or forms in numbers}
+        user: Any = request.user
+        logger.info("%s searched for phone numbers: %d.", user.get_username(), len(numbers))
     # Ids of the provider are upper-case hex, and are read aloud.
     ids = {*wanted, *(term.upper() for term in wanted)}
-    typed_numbers = [numbers for term in wanted if (numbers := _numbers(term))]
-    if typed_numbers and not sees_phones(request):
-        typed_numbers = typed_numbers[:MAX_NUMBERS_UNSEEN]
-        user: Any = request.user
-        logger.info("%s searched for phone numbers: %d.", user.get_username(), len(typed_numbers))
-    numbers = set().union(*typed_numbers)
     condition = Q(zaap_id__in=ids) | Q(custom_id__in=ids) | Q(message_id__in=ids)
     if numbers:
-        condition |= Q(phone_digits__in=numbers) | Q(participant_digits__in=numbers)
+        digits = frozenset().union(*numbers)
+        condition |= Q(phone_digits__in=digits) | Q(participant_digits__in=digits)
     return condition
