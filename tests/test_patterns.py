@@ -17,7 +17,16 @@ import pytest
 
 import django_plugchat
 from django_plugchat.phones.mentions import Wanted
-from django_plugchat.phones.numbers import format_phone, mask_id, mask_phone, normalise, search_terms, searched
+from django_plugchat.phones.numbers import (
+    format_phone,
+    identify,
+    mask_id,
+    mask_numbers,
+    mask_phone,
+    normalise,
+    search_terms,
+    searched,
+)
 from django_plugchat.redaction import RedactingFilter, before_send, mask_url, redact
 
 from .hostile_texts import grows_too_fast, slow_text
@@ -88,11 +97,13 @@ def all_patterns() -> list[re.Pattern[Any]]:
 PATTERNS = all_patterns()
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("pattern", PATTERNS, ids=lambda pattern: str(pattern.pattern)[:60])
 def test_no_pattern_is_superlinear(pattern):
     assert slow_text(pattern) == ""
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("written", [r"(?:a+)+\Z", r"\\+u[0-9]{4}"])
 def test_what_this_would_find(written):
     assert slow_text(re.compile(written)) != ""
@@ -108,8 +119,9 @@ TAKING_TEXT: dict[str, Callable[[str], Any]] = {
     "mask_phone": mask_phone,
     "format_phone": format_phone,
     "mask_id": mask_id,
+    "mask_numbers": mask_numbers,
     "search_terms": loads_of_terms,
-    "Wanted.found_in": lambda text: Wanted("5544988771234").found_in([text, text]),
+    "Wanted.found_in": lambda text: Wanted(identify("5544988771234")).found_in([text, text]),
     "redact": redact,
     "mask_url": mask_url,
     "before_send": lambda text: before_send({"message": text, "request": {"url": text}}, {}),
@@ -139,6 +151,7 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("function", TAKING_TEXT.values(), ids=TAKING_TEXT)
 def test_what_hostile_texts_take(function):
     """Shown by ``pytest -s``: the five that take longest of 64 kB."""
