@@ -5,9 +5,9 @@ from __future__ import annotations
 import gc
 import json
 import random
-import secrets
 import sys
 import time
+import uuid
 from typing import Any
 
 import django
@@ -39,7 +39,7 @@ class Limit:
 
     def row(self) -> list[Any]:
         event = self.event
-        event.fingerprint, event.zaap_id = secrets.token_hex(32), unique_id()
+        event.fingerprint, event.zaap_id = uuid.uuid4(), unique_id()
         event.message_id = event.zaap_id
         return [field.get_db_prep_save(getattr(event, field.attname), self.connection) for field in self.fields]
 

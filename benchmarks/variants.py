@@ -32,8 +32,8 @@ def delivery(unique: str) -> str:
 
 
 def statuses(unique: str) -> str:
-    """A callback about ten messages, each of which makes an event."""
-    ids = [f"{unique}{number}" for number in range(10)]
+    """A callback about a hundred messages, each of which makes an event."""
+    ids = [f"{unique}{number}" for number in range(100)]
     return json.dumps({"type": "MessageStatusCallback", "status": "READ", "ids": ids, "phone": "5511999999999"})
 
 
@@ -88,7 +88,7 @@ ANYMAIL = Variant("django-anymail, get_or_create", "/anymail/postmark/tracking/"
 
 MANY_ACCOUNTS = Variant("django-plugchat, 1,000 accounts", CALLBACK, many_accounts=True)
 COMPRESSED = Variant("django-plugchat, gzip", CALLBACK, compressed=True)
-STATUSES = Variant("django-plugchat, a status of ten messages", CALLBACK, statuses)
+STATUSES = Variant("django-plugchat, a status of a hundred messages", CALLBACK, statuses)
 REPEATED = Variant("django-plugchat, repeated", CALLBACK, repeated=True)
 WRONG = Variant("django-plugchat, wrong secret", "/plugchat/callback/a-secret-that-nobody-configured/", status=404)
 IGNORED = Variant("django-plugchat, ignored type", CALLBACK, other_type)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import uuid
 from datetime import UTC, datetime
 from typing import Any
 
@@ -44,7 +45,7 @@ def floor(request: HttpRequest) -> JsonResponse:
         last_received_at=now,
         payload=data,
         secret_id="00000000",
-        fingerprint=hashlib.sha256(request.body).hexdigest(),
+        fingerprint=uuid.UUID(bytes=hashlib.sha256(request.body).digest()[:16], version=5),
     ).save(force_insert=True)
     return JsonResponse({"status": "recorded"})
 
