@@ -8,7 +8,10 @@ from __future__ import annotations
 import math
 import secrets
 import time
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -27,17 +30,25 @@ BELIEVED_FOR = 30
 #: Seconds after a failure in which a process does not ask the database again about secrets that it has seen.
 _AWAY_FOR = 5
 
+#: What was read of a secret: whether the database has none at all, and the alias of its active account.
+_Owner = tuple[bool, str | None]
+_Run = Callable[[str, Callable[[], _Owner]], _Owner]
+
+
+def _once(database: str, operation: Callable[[], _Owner]) -> _Owner:
+    return operation()
+
 
 # What is asked
 
 
-def caller(digest: str) -> Caller | None:
+def caller(digest: str, run: _Run = _once) -> Caller | None:
     """Who calls with the secret of this digest. Raises ``django.db.Error`` where that can't be looked up.
 
-    A secret of the setting costs no statement, one of the database one read now and then. While the database is away,
-    secrets that this process has seen stay known.
+    A secret of the setting costs no statement, one of the database one read now and then, made by ``run`` with the
+    alias of the database. While the database is away, secrets that this process has seen stay known.
     """
-    return app_settings.index.callers.get(digest) or _memory.caller(digest)
+    return app_settings.index.callers.get(digest) or _memory.caller(digest, run)
 
 
 def find(alias: str) -> conf.Account | None:
@@ -201,6 +212,9 @@ class _Memory:
     """What this process has read of the database's accounts, and when. What was wrong is not kept: it has no end."""
 
     def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
         self._callers: dict[str, tuple[Caller, float]] = {}
         self._labels: dict[str, str] = {}
         self._labels_read_at = self._empty_at = self._changed_at = self._failed_at = -math.inf
@@ -212,7 +226,7 @@ class _Memory:
     def _is_fresh(self, read_at: float) -> bool:
         return read_at > max(time.monotonic() - BELIEVED_FOR, self._changed_at)
 
-    def caller(self, digest: str) -> Caller | None:
+    def caller(self, digest: str, run: _Run) -> Caller | None:
         known, read_at = self._callers.get(digest, (None, -math.inf))
         now = time.monotonic()
         if known and (self._is_fresh(read_at) or now < self._failed_at + _AWAY_FOR):
@@ -223,7 +237,8 @@ class _Memory:
             # One asks whether the database is back; the others need not wait for it.
             self._failed_at = now
         try:
-            is_empty, alias = _owner(digest)
+            database = router.db_for_write(WebhookSecret)
+            is_empty, alias = run(database, partial(_owner, digest, database))
         except Error:
             if known is None:
                 raise
@@ -248,22 +263,19 @@ class _Memory:
         return self._labels
 
 
-def _owner(digest: str) -> tuple[bool, str | None]:
-    """Whether the database has no secret at all, and the alias of the active account that this one belongs to."""
-    database = router.db_for_write(WebhookSecret)
+def _owner(digest: str, database: str) -> _Owner:
     owner = WebhookSecret.objects.filter(digest=digest, account__is_active=True).values("account__alias")
     # Hung on whichever row there is: so one statement answers both.
-    rows = WebhookSecret.objects.using(database).values_list(Subquery(owner[:1]))
-    if not connections[database].in_atomic_block:
+    rows = WebhookSecret.objects.using(database).order_by("pk").values_list(Subquery(owner[:1]))
+    # Somebody else's transaction has to go on if this fails.
+    with transaction.atomic(using=database) if connections[database].in_atomic_block else nullcontext():
         row = rows.first()
-    else:
-        # Somebody else's transaction has to go on if this fails.
-        with transaction.atomic(using=database):
-            row = rows.first()
     return row is None, row[0] if row else None
 
 
 _memory = _Memory()
+#: For tests that move the clock.
+forget = _memory.forget
 for _signal in (post_save, post_delete):
     for _model in (models.Account, WebhookSecret):
         _signal.connect(_memory.changed, sender=_model)

@@ -17,7 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView, exception_handler
 
-from django_plugchat import accounts, bodies, recording, serializers
+from django_plugchat import accounts, bodies, recording, serializers, statements
 from django_plugchat.models import RejectedCallback
 from django_plugchat.phones.numbers import mask_id
 from django_plugchat.redaction import hide_secret, redact
@@ -54,7 +54,7 @@ class CallbackView(APIView):
         hide_secret(request._request)
         request.accepted_renderer = JSONRenderer()
         request.accepted_media_type = JSONRenderer.media_type
-        caller = accounts.caller(digest) if digest else None
+        caller = accounts.caller(digest, statements.trying_again) if digest else None
         if caller is None:
             raise NotFound
         self.receipt = recording.Receipt.of(caller)
