@@ -171,7 +171,7 @@ def what_became_of_events() -> dict[str, Any]:
         "done": events.filter(dispatch_status="done").count(),
         "progress": events.progress(LIVE_SUCCESS["zaapId"]),
         "story": len(events.for_message(LIVE_SUCCESS["zaapId"])),
-        "figures": [account.figures.rejected_kept for account in statuses()],
+        "figures": [account.figures.counts["rejected"] for account in statuses()],
     }
 
 

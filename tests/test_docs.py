@@ -21,11 +21,11 @@ from django.apps import apps
 from django.core.management import BaseCommand, CommandError, call_command, get_commands, load_command_class
 
 from django_plugchat import conf
+from django_plugchat.admin import overview
 from django_plugchat.models import DeliveryEvent, Registration, RejectedCallback
 from django_plugchat.provider.errors import Failure
 from django_plugchat.signals import delivery_recorded
 from django_plugchat.testing import post_callback
-from django_plugchat.upkeep import findings as status
 
 from .answers import ANSWERS
 from .payloads import EXAMPLE, SECRET
@@ -40,8 +40,8 @@ OTHERS = {
 }
 PORTUGUESE = {name: text for name, text in PAGES.items() if name.startswith("pt-br/")}
 TRANSLATED = {f"pt-br/{name}" for name in PAGES if re.match(r"(index|quickstart|howto/[\w-]+)\.md", name)}
-#: What ``plugchat_status`` may find, as its module lists it.
-RULES = re.findall(r"^``(\w+)``$", status.__doc__ or "", re.MULTILINE)
+#: What ``plugchat_status`` may find.
+RULES = list(overview.NAMES)
 COMMANDS = [name for name in get_commands() if name.startswith("plugchat_")]
 ENVIRON = {
     "PLUGCHAT_TOKEN": "token-of-the-default-account",

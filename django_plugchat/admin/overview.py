@@ -19,21 +19,27 @@ from django_plugchat.upkeep.findings import AccountStatus, Finding, statuses
 
 ACCOUNTS_ON_A_PAGE = 25
 
-#: Each rule of ``status``, in a few words.
+#: Each rule of ``findings``, in a few words, in the order of the runbook.
 NAMES = {
     "never_called": _("never called"),
     "silent_since_registered": _("silent since it was registered"),
     "silent": _("silent"),
+    "disconnected": _("disconnected"),
+    "other_instance": _("another instance"),
+    "statuses_silent": _("no statuses"),
     "failures": _("many failures"),
+    "undelivered": _("few are received"),
     "overdue": _("late dispatches"),
     "waiting": _("the queue stands still"),
     "exhausted": _("dispatches given up"),
     "retrying": _("a receiver fails"),
+    "no_receiver": _("no receiver was connected"),
     "rejected": _("rejected callbacks"),
     "rejected_full": _("no room for rejected callbacks"),
+    "unknown_status": _("unknown status"),
     "retiring_secret": _("retiring secret in use"),
     "unknown_secret": _("unknown secret in use"),
-    "no_receiver": _("no receiver was connected"),
+    "clocks": _("clocks differ"),
 }
 
 #: Where the rows are that a finding is about: the model, and what its list is filtered by.
@@ -44,6 +50,7 @@ ROWS = {
     "waiting": ("deliveryevent", {"dispatch_status__exact": DeliveryEvent.DispatchStatus.PENDING.value}),
     "rejected": ("rejectedcallback", {}),
     "rejected_full": ("rejectedcallback", {}),
+    "unknown_status": ("rejectedcallback", {}),
 }
 
 

@@ -1,273 +1,300 @@
-"""What is stored of each account, counted for all of them at once: a few statements, however many accounts there are.
+"""What is stored of each account, counted for all at once: a statement for each figure, however many accounts.
 
-The walks go along indexes, over the events of one day and over those that still need something. None of them reads the
-whole table, and none asks for one account after another.
+The walks go along indexes: over the events of one day, over those that still need something, and over the newest of
+each account. None of them reads the whole table, and none asks for one account after another.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from operator import attrgetter
+from typing import Any, NamedTuple
 
-from django.db.models import Count, Max, Min, Q
+from django.db import connections
+from django.db.models import Case, Count, Max, Min, OuterRef, Q, Subquery, Value, When
 from django.utils.timesince import timesince
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext
 
 from django_plugchat import times
 from django_plugchat.conf import app_settings
-from django_plugchat.models import DeliveryEvent, Registration, RejectedCallback
-from django_plugchat.provider.callbacks import DELIVERY_CALLBACK
+from django_plugchat.models import Connection, DeliveryEvent, Registration, RejectedCallback
+from django_plugchat.phones.numbers import mask_id
+from django_plugchat.provider.callbacks import DELIVERY_CALLBACK, MESSAGE_STATUS_CALLBACK
+from django_plugchat.provider.calls import DELIVERY_KEYS, DELIVERY_WEBHOOK, MESSAGE_STATUS_KEY, MESSAGE_STATUS_WEBHOOK
 from django_plugchat.provider.errors import Failure
 
-DAY = timedelta(days=1)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+#: The days before the last one that say how many messages are usually received.
+USUAL = 14 * DAY
+#: Fewer messages say nothing about how many usually arrive.
+ENOUGH_MESSAGES = 20
 #: How long ago an account's newest event may be for its secret to count as one in use.
 RECENT_SECRET = timedelta(days=3)
-#: The days before an account's newest event that say which pauses are usual.
-USUAL_DAYS = 14
-#: An event that has waited for its first attempt for longer waits in a queue that nobody works on.
-LONGEST_WAIT = timedelta(hours=1)
-#: A site without receivers has nothing but ``none`` events: the newest of them are counted, and no more.
-MAX_NONE_COUNTED = 10_000
-
-# SQLite takes 500 parts of a union.
-_PROBES_AT_ONCE = 400
+#: The type of the callbacks that a webhook asks for, where they become events.
+TYPE_OF_WEBHOOK = {
+    **dict.fromkeys((DELIVERY_WEBHOOK, *DELIVERY_KEYS), DELIVERY_CALLBACK),
+    **dict.fromkeys((MESSAGE_STATUS_WEBHOOK, MESSAGE_STATUS_KEY), MESSAGE_STATUS_CALLBACK),
+}
 
 _Status = DeliveryEvent.DispatchStatus
 
 
+class Reach(NamedTuple):
+    """Messages that were sent, and how many of them were received."""
+
+    sent: int = 0
+    received: int = 0
+
+    @property
+    def percent(self) -> float:
+        return 100 * self.received / self.sent
+
+
 @dataclass
 class Figures:
-    """Of one account. "Lately" means in the last 24 hours."""
+    """Of one account. "Lately" means in the last 24 hours.
 
-    newest: DeliveryEvent | None = None
+    ``counts`` has dispatches by their status (``none`` lately, the others whenever they came, and not those that are
+    done), which of them are ``due``, ``overdue`` for two leases, ``waiting`` in a queue for over an hour, or retrying
+    because a receiver ``raised``; the ``rejected`` and ``unknown`` (status) callbacks that are kept, and those that
+    came ``rejected_lately`` and ``unknown_lately``.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    #: Events new lately, by outcome: those that delivery callbacks made, and those that statuses made.
+    deliveries: Counter[str] = field(default_factory=Counter)
+    statuses: Counter[str] = field(default_factory=Counter)
+    #: Of the deliveries, why some of them failed, by kind.
+    failures: Counter[str] = field(default_factory=Counter)
+    #: Messages of a day that ended an hour ago; of the 14 days before it only where few of that day were received.
+    day: Reach = field(default_factory=Reach)
+    usual: Reach = field(default_factory=Reach)
     #: Whatever came last: an event, new or repeated, or a callback that was rejected.
     last_callback: datetime | None = None
-    #: Events new lately, by outcome.
-    outcomes: Counter[str] = field(default_factory=Counter)
-    #: Of these, those that a delivery callback made, and why some of them failed, by kind.
-    deliveries: int = 0
-    failures: Counter[str] = field(default_factory=Counter)
-    #: Of these, those that no receiver was connected for, and when the first of them came.
-    none_lately: int = 0
+    #: When an event that is no failure last came, of those new lately.
+    last_success: datetime | None = None
+    #: Of the events that no receiver was connected for, new lately.
     first_none: datetime | None = None
-    #: Dispatches by their status, those that are over aside.
-    dispatches: Counter[str] = field(default_factory=Counter)
-    due: int = 0
-    overdue: int = 0
-    waiting_long: int = 0
-    #: Retrying because a receiver raised, not because it asked to be told again.
-    raised: int = 0
     next_retry_at: datetime | None = None
-    rejected_kept: int = 0
-    rejected_lately: int = 0
-    #: When an event last came by each secret, by its id.
-    secrets_seen: dict[str, datetime] = field(default_factory=dict)
-    #: The last one last.
+    #: When an event last came of each type, and by each secret lately.
+    last_of_type: dict[str, datetime] = field(default_factory=dict)
+    last_by_secret: dict[str, datetime] = field(default_factory=dict)
+    #: The instances that events new lately were about.
+    instances: set[str] = field(default_factory=set)
+    #: Of each instance, whether it is connected.
+    connections: list[Connection] = field(default_factory=list)
+    #: What this site registered, the last one last.
     registrations: list[Registration] = field(default_factory=list)
-
-    def saw_callback(self, moment: datetime) -> None:
-        self.last_callback = max(self.last_callback or moment, moment)
-
-    def saw_secret(self, secret_id: str, moment: datetime) -> None:
-        self.secrets_seen[secret_id] = max(self.secrets_seen.get(secret_id, moment), moment)
 
     @property
     def registered_at(self) -> datetime | None:
         return self.registrations[-1].registered_at if self.registrations else None
 
+    def last_call(self, registration: Registration) -> datetime | None:
+        """When a callback of a registered webhook last came, if one has come since it was registered."""
+        type_ = TYPE_OF_WEBHOOK.get(registration.webhook)
+        came = [self.last_of_type.get(type_)] if type_ else [connection.reported_at for connection in self.connections]
+        return max((moment for moment in came if moment and moment >= registration.registered_at), default=None)
 
-def collect(now: datetime) -> dict[str, Figures]:
-    """By account: those that are configured, then those that something is stored of."""
+
+def collect(now: datetime, aliases: Collection[str] | None = None) -> dict[str, Figures]:
+    """By account: of all that something is stored of, or of the named ones."""
     found: dict[str, Figures] = defaultdict(Figures)
-    for alias in app_settings.accounts:
-        found[alias] = Figures()
-    _add_events_of_a_day(found, now)
-    _add_failures(found, now)
-    _add_dispatches(found, now)
-    _add_rejected(found, now)
-    for registration in Registration.objects.for_writing().order_by("registered_at", "pk"):
+    _add_newest_events(found, now, aliases)
+    events = _of(DeliveryEvent, aliases)
+    _add_events_of_a_day(found, now, events)
+    _add_dispatches(found, now, events)
+    _add_received(found, now, events)
+    _add_rejected(found, now, _of(RejectedCallback, aliases))
+    for registration in _of(Registration, aliases).order_by("registered_at", "pk"):
         found[registration.account].registrations.append(registration)
-    for newest in _newest_events(list(found)):
-        figures = found[newest.account]
-        figures.newest = newest
-        figures.saw_callback(newest.received_at)
-        if newest.received_at > now - RECENT_SECRET:
-            figures.saw_secret(newest.secret_id, newest.received_at)
+    for connection in _of(Connection, aliases).order_by("instance_id"):
+        found[connection.account].connections.append(connection)
     return found
 
 
-def _events() -> Any:
-    return DeliveryEvent.objects.for_writing()
+def _of(model: Any, aliases: Collection[str] | None) -> Any:
+    rows = model.objects.for_writing().order_by()
+    return rows if aliases is None else rows.filter(account__in=aliases)
 
 
-def _add_events_of_a_day(found: dict[str, Figures], now: datetime) -> None:
-    rows = _events().filter(received_at__gt=now - DAY).values("account", "secret_id", "type", "outcome")
+# The newest event of each account and type, from the last pair along the index back to the first, a step for each pair.
+# With GROUP BY, PostgreSQL and SQLite would read every row; MariaDB leaps along the index then, and only then.
+_WALK = """
+WITH RECURSIVE newest (id) AS (
+    SELECT (SELECT id FROM django_plugchat_deliveryevent
+            ORDER BY account DESC, type DESC, received_at DESC, id DESC LIMIT 1)
+    UNION ALL
+    SELECT COALESCE(
+        (SELECT earlier.id FROM django_plugchat_deliveryevent earlier
+         WHERE earlier.account = known.account AND earlier.type < known.type
+         ORDER BY earlier.type DESC, earlier.received_at DESC, earlier.id DESC LIMIT 1),
+        (SELECT earlier.id FROM django_plugchat_deliveryevent earlier WHERE earlier.account < known.account
+         ORDER BY earlier.account DESC, earlier.type DESC, earlier.received_at DESC, earlier.id DESC LIMIT 1)
+    ) FROM newest JOIN django_plugchat_deliveryevent known ON known.id = newest.id
+)
+SELECT event.id, event.account, event.type, event.received_at, event.secret_id
+FROM newest JOIN django_plugchat_deliveryevent event ON event.id = newest.id"""
+_LEAPS = """
+SELECT event.id, event.account, event.type, event.received_at, event.secret_id
+FROM (SELECT account, type, MAX(received_at) AS received_at FROM django_plugchat_deliveryevent
+      GROUP BY account, type) newest
+JOIN django_plugchat_deliveryevent event USING (account, type, received_at)"""
+
+
+def _add_newest_events(found: dict[str, Figures], now: datetime, aliases: Collection[str] | None) -> None:
+    events = DeliveryEvent.objects.for_writing()
+    leaps = connections[events.db].vendor == "mysql"
+    for newest in sorted(events.raw(_LEAPS if leaps else _WALK), key=attrgetter("received_at")):
+        if aliases is None or newest.account in aliases:
+            figures = found[newest.account]
+            figures.last_callback = figures.last_of_type[newest.type] = newest.received_at
+            is_recent = newest.received_at > now - RECENT_SECRET
+            figures.last_by_secret = {newest.secret_id: newest.received_at} if is_recent else {}
+
+
+def _add_events_of_a_day(found: dict[str, Figures], now: datetime, events: Any) -> None:
     is_none = Q(dispatch_status=_Status.NONE)
-    for row in rows.annotate(
+    groups = events.filter(received_at__gt=now - DAY).values(
+        "account", "secret_id", "type", "outcome", "failure", "instance_id"
+    )
+    for row in groups.annotate(
         events=Count("pk"),
         last=Max("last_received_at"),
         none=Count("pk", filter=is_none),
         first_none=Min("received_at", filter=is_none),
     ):
-        figures = found[row["account"]]
-        figures.outcomes[row["outcome"]] += row["events"]
-        if row["type"] == DELIVERY_CALLBACK:
-            figures.deliveries += row["events"]
-        figures.none_lately += row["none"]
+        figures, last = found[row["account"]], row["last"]
+        by_outcome = figures.deliveries if row["type"] == DELIVERY_CALLBACK else figures.statuses
+        by_outcome[row["outcome"]] += row["events"]
+        if row["failure"]:
+            figures.failures[row["failure"]] += row["events"]
+        else:
+            figures.last_success = max(figures.last_success or last, last)
+        figures.counts["none"] += row["none"]
         figures.first_none = min(filter(None, (figures.first_none, row["first_none"])), default=None)
-        figures.saw_callback(row["last"])
-        figures.saw_secret(row["secret_id"], row["last"])
+        figures.last_callback = max(figures.last_callback or last, last)
+        figures.last_by_secret[row["secret_id"]] = max(figures.last_by_secret.get(row["secret_id"], last), last)
+        figures.instances.add(row["instance_id"])
 
 
-def _add_failures(found: dict[str, Figures], now: datetime) -> None:
-    failed = _events().failed().deliveries().filter(received_at__gt=now - DAY)
-    for row in failed.values("account", "failure").annotate(events=Count("pk")):
-        found[row["account"]].failures[row["failure"]] += row["events"]
-
-
-def _add_dispatches(found: dict[str, Figures], now: datetime) -> None:
-    two_leases = timedelta(seconds=2 * app_settings.dispatch_lease)
-    asked = Q(dispatch_error__endswith=": TellAgain") & ~Q(dispatch_error__contains="\n")
-    # With the status, by which SQLite finds them: by the date alone it would read the whole table.
-    is_unfinished = Q(dispatch_status__in=(_Status.PENDING, _Status.RUNNING, _Status.RETRYING))
-    unfinished = _events().unfinished().filter(is_unfinished).values("account", "dispatch_status")
-    for row in unfinished.annotate(
+def _add_dispatches(found: dict[str, Figures], now: datetime, events: Any) -> None:
+    long_ago = now - timedelta(seconds=2 * app_settings.dispatch_lease)
+    is_queued = Q(dispatch_status=_Status.PENDING, received_at__lt=now - HOUR, dispatch_due_at__gte=long_ago)
+    # By the status, of which few rows have these: by the date alone, SQLite would read the whole table.
+    statuses = (_Status.PENDING, _Status.RUNNING, _Status.RETRYING, _Status.EXHAUSTED)
+    groups = events.filter(dispatch_status__in=statuses).values("account", "dispatch_status")
+    for row in groups.annotate(
         events=Count("pk"),
         due=Count("pk", filter=Q(dispatch_due_at__lte=now)),
-        overdue=Count("pk", filter=Q(dispatch_due_at__lt=now - two_leases)),
-        waiting_long=Count("pk", filter=Q(received_at__lt=now - LONGEST_WAIT, dispatch_due_at__gte=now - two_leases)),
-        raised=Count("pk", filter=~asked),
+        overdue=Count("pk", filter=Q(dispatch_due_at__lt=long_ago)),
+        waiting=Count("pk", filter=is_queued),
+        raised=Count("pk", filter=Q(dispatch_status=_Status.RETRYING, dispatch_failed=True)),
         first=Min("dispatch_due_at"),
     ):
         figures = found[row["account"]]
-        figures.dispatches[row["dispatch_status"]] += row["events"]
-        figures.due += row["due"]
-        figures.overdue += row["overdue"]
-        if row["dispatch_status"] == _Status.PENDING:
-            figures.waiting_long += row["waiting_long"]
-        elif row["dispatch_status"] == _Status.RETRYING:
-            figures.raised += row["raised"]
+        figures.counts[row["dispatch_status"]] += row["events"]
+        figures.counts.update({name: row[name] for name in ("due", "overdue", "waiting", "raised")})
+        if row["dispatch_status"] == _Status.RETRYING:
             figures.next_retry_at = row["first"]
-    exhausted = _events().filter(dispatch_status=_Status.EXHAUSTED).values("account")
-    for row in exhausted.annotate(events=Count("pk")):
-        found[row["account"]].dispatches[_Status.EXHAUSTED] += row["events"]
-    none = _events().filter(dispatch_status=_Status.NONE).order_by("-received_at", "-pk")
-    for account in none.values_list("account", flat=True)[:MAX_NONE_COUNTED]:
-        found[account].dispatches[_Status.NONE] += 1
 
 
-def _add_rejected(found: dict[str, Figures], now: datetime) -> None:
-    for row in (
-        RejectedCallback.objects.for_writing()
-        .values("account")
-        .annotate(
-            kept=Count("pk"),
-            lately=Count("pk", filter=Q(last_received_at__gt=now - DAY)),
-            last=Max("last_received_at"),
-        )
+def _add_received(found: dict[str, Figures], now: datetime, events: Any) -> None:
+    since, end = now - HOUR - DAY, now - HOUR
+    for account, reach in _reach(events, since, end):
+        found[account].day = reach
+    # The two weeks before are counted only where they may matter.
+    poor = [
+        alias
+        for alias, figures in found.items()
+        if figures.day.sent >= ENOUGH_MESSAGES
+        and figures.day.percent < 50
+        and figures.last_of_type.get(MESSAGE_STATUS_CALLBACK, since - USUAL) > since - USUAL
+    ]
+    if poor:
+        for account, reach in _reach(_of(DeliveryEvent, poor), since - USUAL, since):
+            found[account].usual = reach
+
+
+def _reach(events: Any, since: datetime, end: datetime) -> Iterator[tuple[str, Reach]]:
+    sent = events.messages().sent().filter(received_at__gt=since, received_at__lte=end).exclude(message_id="")
+    counts = sent.values("account").annotate(sent=Count("pk"), received=Count("reached_at"))
+    for account, *reach in counts.values_list("account", "sent", "received"):
+        yield account, Reach(*reach)
+
+
+def _add_rejected(found: dict[str, Figures], now: datetime, callbacks: Any) -> None:
+    is_unknown, is_new = Q(reason=RejectedCallback.Reason.UNKNOWN_STATUS), Q(last_received_at__gt=now - DAY)
+    for row in callbacks.values("account").annotate(
+        rejected=Count("pk", filter=~is_unknown),
+        rejected_lately=Count("pk", filter=~is_unknown & is_new),
+        unknown=Count("pk", filter=is_unknown),
+        unknown_lately=Count("pk", filter=is_unknown & is_new),
+        last=Max("last_received_at"),
     ):
-        figures = found[row["account"]]
-        figures.rejected_kept += row["kept"]
-        figures.rejected_lately += row["lately"]
-        figures.saw_callback(row["last"])
+        figures, last = found[row.pop("account")], row.pop("last")
+        figures.counts.update(row)
+        figures.last_callback = max(figures.last_callback or last, last)
 
 
-# One row of each account, by the index on it. GROUP BY would read every row on PostgreSQL and SQLite, and a recursive
-# query or a correlated one would on MariaDB, which looks only for constants along an index. So: a union of constants.
-_NEWEST = """
-SELECT * FROM (
-    SELECT id, account, received_at, secret_id FROM django_plugchat_deliveryevent
-    WHERE account = %s ORDER BY received_at DESC, id DESC LIMIT 1
-) newest"""
-_NEXT_ACCOUNT = """
-SELECT * FROM (
-    SELECT id, account, received_at, secret_id FROM django_plugchat_deliveryevent
-    WHERE account > %s ORDER BY account, received_at, id LIMIT 1
-) next_account"""
-_BETWEEN = """
-SELECT * FROM (
-    SELECT id, account, received_at, secret_id FROM django_plugchat_deliveryevent
-    WHERE account = %s AND received_at > %s AND received_at <= %s LIMIT 1
-) between_moments"""
+def first_calls(aliases: Collection[str]) -> dict[tuple[str, str], datetime | None]:
+    """When each webhook, by account and the provider's name of it, was first called since it was registered.
 
-
-def _newest_events(accounts: Iterable[str]) -> Iterator[DeliveryEvent]:
-    """The newest event of each account that has one, also of accounts that are not among these."""
-    known: set[str] = set()
-    unasked = {"", *accounts}
-    while unasked:
-        known |= unasked
-        asked = [(alias,) for alias in sorted(unasked)]
-        yield from _probe(_NEWEST, asked)
-        # All those that are configured are known from the start. A run of others takes a round for each of them.
-        unasked = {event.account for event in _probe(_NEXT_ACCOUNT, asked)} - known
-
-
-def days_with_events(newest: Iterable[DeliveryEvent]) -> dict[str, list[int]]:
-    """Of the days before the newest event of each account: those that had any, counted backwards from it."""
-    last = {event.account: event.received_at for event in newest}
-    days: dict[str, list[int]] = {account: [] for account in last}
-    for event in _probe(
-        _BETWEEN,
-        (
-            (account, moment - (day + 1) * DAY, moment - day * DAY)
-            for account, moment in last.items()
-            for day in range(USUAL_DAYS)
-        ),
-    ):
-        days[event.account].append((last[event.account] - event.received_at) // DAY)
-    return {account: sorted(of_account) for account, of_account in days.items()}
-
-
-def _probe(part: str, parameters: Iterable[tuple[Any, ...]]) -> Iterator[DeliveryEvent]:
-    waiting = list(parameters)
-    for start in range(0, len(waiting), _PROBES_AT_ONCE):
-        batch = waiting[start : start + _PROBES_AT_ONCE]
-        yield from _events().raw(" UNION ALL ".join([part] * len(batch)), [value for row in batch for value in row])
+    For a page of accounts, in one statement. Of connecting and disconnecting only the last call is known.
+    """
+    type_ = Case(*(When(webhook=webhook, then=Value(type_)) for webhook, type_ in TYPE_OF_WEBHOOK.items()))
+    events = DeliveryEvent.objects.for_writing().order_by("received_at", "pk")
+    calls = events.filter(
+        account=OuterRef("account"), type=OuterRef("type"), received_at__gte=OuterRef("registered_at")
+    )
+    registrations = _of(Registration, aliases).annotate(type=type_)
+    rows = registrations.annotate(first=Subquery(calls.values("received_at")[:1]))
+    return {(account, webhook): first for account, webhook, first in rows.values_list("account", "webhook", "first")}
 
 
 def describe(found: Figures) -> Iterator[str]:
     """What people read of an account, a line each."""
-    yield _callbacks(found)
-    outcomes = [f"{outcome.label} {count}" for outcome in DeliveryEvent.Outcome if (count := found.outcomes[outcome])]
-    yield gettext("In 24 hours: %(outcomes)s") % {"outcomes": ", ".join(outcomes) or gettext("nothing")}
+    registered, last = found.registered_at, found.last_callback
+    told = gettext("registered %(ago)s ago") % {"ago": _ago(registered)} if registered else ""
+    heard = gettext("last callback %(ago)s ago") % {"ago": _ago(last)} if last else gettext("no callback yet")
+    yield f"{told or gettext('not registered by this site')}, {heard}"
+    for connection in found.connections:
+        values = {"instance": mask_id(connection.instance_id), "when": times.shown(connection.since)}
+        connected = gettext("Instance %(instance)s: connected since %(when)s") % values
+        yield (
+            connected
+            if connection.is_connected
+            else gettext("Instance %(instance)s: disconnected since %(when)s") % values
+        )
+    yield gettext("Messages in 24 hours: %(outcomes)s") % {"outcomes": _counted(found.deliveries)}
     if found.failures:
         yield commonest_failure(found)
-    yield gettext("Dispatches: %(dispatches)s") % {"dispatches": _dispatches(found)}
-    if found.rejected_kept:
-        yield gettext("Rejected callbacks: %(lately)d in 24 hours, %(kept)d kept") % {
-            "lately": found.rejected_lately,
-            "kept": found.rejected_kept,
-        }
+    yield gettext("Statuses in 24 hours: %(outcomes)s") % {"outcomes": _counted(found.statuses)}
+    parts = [f"{status.label} {count}" for status in _Status if (count := found.counts[status])]
+    if found.counts["due"]:
+        parts.append(gettext("due %(count)d") % {"count": found.counts["due"]})
+    if found.next_retry_at:
+        parts.append(gettext("next attempt %(when)s") % {"when": times.shown(found.next_retry_at)})
+    yield gettext("Dispatches: %(dispatches)s") % {"dispatches": ", ".join(parts) or gettext("nothing is waiting")}
+    if kept := found.counts["rejected"] + found.counts["unknown"]:
+        lately = found.counts["rejected_lately"] + found.counts["unknown_lately"]
+        text = gettext("Rejected callbacks: %(lately)d in 24 hours, %(kept)d kept")
+        yield text % {"lately": lately, "kept": kept}
 
 
-def _callbacks(found: Figures) -> str:
-    registered, last = found.registered_at, found.last_callback
-    told = gettext("not registered by this site")
-    if registered:
-        told = gettext("registered %(ago)s ago") % {"ago": _ago(registered)}
-    heard = gettext("last callback %(ago)s ago") % {"ago": _ago(last)} if last else gettext("no callback yet")
-    return f"{told}, {heard}"
+def _counted(outcomes: Counter[str]) -> str:
+    counts = [f"{outcome.label} {outcomes[outcome]}" for outcome in DeliveryEvent.Outcome if outcomes[outcome]]
+    return ", ".join(counts) or gettext("nothing")
 
 
 def _ago(moment: datetime) -> str:
     return timesince(moment, depth=1).replace("\xa0", " ")
 
 
-def _dispatches(found: Figures) -> str:
-    parts = [f"{status.label} {count}" for status in _Status if (count := found.dispatches[status])]
-    if found.due:
-        parts.append(gettext("due %(count)d") % {"count": found.due})
-    if found.next_retry_at:
-        parts.append(gettext("next attempt %(when)s") % {"when": times.shown(found.next_retry_at)})
-    return ", ".join(parts) or gettext("nothing is waiting")
-
-
 def commonest_failure(found: Figures) -> str:
-    (kind, count), failed = found.failures.most_common(1)[0], found.failures.total()
-    return ngettext(
-        "%(count)d of %(failed)d failure: %(kind)s.", "%(count)d of %(failed)d failures: %(kind)s.", failed
-    ) % {"count": count, "failed": failed, "kind": Failure(kind).label}
+    ((kind, count),) = found.failures.most_common(1)
+    values = {"count": count, "failed": found.failures.total(), "kind": Failure(kind).label}
+    return gettext("Why: %(kind)s, %(count)d of %(failed)d.") % values

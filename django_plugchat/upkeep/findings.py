@@ -1,66 +1,37 @@
-"""How each account is doing, and what needs a person. Numbers only: nothing here tells a secret or a phone number.
+"""What needs a person, account by account. Nothing here tells a secret or a phone number.
 
-The rules, by name. They are about the last 24 hours where nothing else is said:
-
-``never_called``
-    A configured account never got a callback.
-``silent_since_registered``
-    No callback since this site registered its URL, more than an hour ago.
-``silent``
-    No callback for 36 hours, nor for twice the longest pause, in whole days, between the events of the 14 days
-    before the newest one. Where all of those were on one day no pause is usual, and the limit is 14 days.
-``failures``
-    More than half of at least 20 delivery callbacks say that the message was not sent.
-``overdue``
-    A dispatch has been due for over two leases: nothing runs ``plugchat_redispatch``, or the workers are behind.
-``waiting``
-    An event that came over an hour ago waits in a queue for its first attempt: the workers stand still.
-``exhausted``
-    A dispatch has failed for the last time, whenever that was.
-``retrying``
-    A receiver raised, and the event waits to be tried again. One that raised TellAgain is no finding.
-``rejected``
-    A callback was rejected.
-``rejected_full``
-    ``MAX_REJECTED`` rejected callbacks are kept: new ones are lost.
-``retiring_secret``
-    An event came by another secret of the account than its first, the registered one: in 24 hours, or, where there
-    were none, the newest of three days.
-``unknown_secret``
-    The same by a secret that the account no longer has.
-``no_receiver``
-    An event was stored while no receiver was connected, though one is connected in this process.
-
-An account that is no longer configured is shown for as long as something of it is stored; it can't be silent.
+The rule of each finding, and what to do about it, is in the runbook, docs/howto/monitoring.md.
 """
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+import time
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import chain, pairwise
+from itertools import chain
 from typing import NamedTuple
 
+from django.db import connections, router
 from django.utils import timezone
 from django.utils.functional import cached_property
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import get_language, gettext
 
-from django_plugchat import dispatch, times
-from django_plugchat.conf import Account, app_settings, secret_id
-from django_plugchat.models import DeliveryEvent
-from django_plugchat.provider.calls import MESSAGE_STATUS_WEBHOOK, UPDATE_WEBHOOKS_KEYS
+from django_plugchat import accounts, conf, dispatch, times
+from django_plugchat.conf import app_settings
+from django_plugchat.models import Account, Connection, DeliveryEvent
+from django_plugchat.phones.numbers import mask_id
+from django_plugchat.provider.callbacks import MESSAGE_STATUS_CALLBACK
+from django_plugchat.provider.calls import CONNECTION_WEBHOOKS, DISCONNECTION_KEY, UPDATE_WEBHOOKS_KEYS
 from django_plugchat.upkeep import figures
-from django_plugchat.upkeep.figures import DAY, USUAL_DAYS, Figures
+from django_plugchat.upkeep.figures import DAY, ENOUGH_MESSAGES, HOUR, TYPE_OF_WEBHOOK, Figures
 
-_SHORTEST_SILENCE = timedelta(hours=36)
-#: Twice the longest pause that the usual days can have: whoever is silent for longer is, whatever was usual.
-_LONGEST_SILENCE = 2 * USUAL_DAYS * DAY
-_JUST_REGISTERED = timedelta(hours=1)
-_FAILURES_OF = 20
-
-_Dispatch = DeliveryEvent.DispatchStatus
+_RUNBOOK = "https://github.com/django-plugchat/django-plugchat/blob/main/docs/{}howto/monitoring.md#{}"
+#: Seconds since the epoch, by the database's clock. SQLite has this host's.
+_CLOCKS = {"postgresql": "EXTRACT(EPOCH FROM CLOCK_TIMESTAMP())", "mysql": "UNIX_TIMESTAMP(NOW(6))"}
+#: What was on its way when an instance was disconnected may come a little later.
+_ON_ITS_WAY = timedelta(minutes=5)
 
 
 class Finding(NamedTuple):
@@ -72,13 +43,17 @@ class Finding(NamedTuple):
     #: What to run, as it can be pasted into a shell; "" where the admin is the place to go.
     command: str = ""
 
+    @property
+    def link(self) -> str:
+        """Of its section in the runbook, in the active language."""
+        return _RUNBOOK.format("pt-br/" if (get_language() or "").startswith("pt") else "", self.name)
 
-@dataclass(frozen=True)
-class OtherSecret:
+
+class OtherSecret(NamedTuple):
     """One that is not the account's first, seen of late."""
 
     secret_id: str
-    #: Configured still; else the account no longer has it.
+    #: Accepted still; else the account no longer has it.
     is_retiring: bool
     last_seen: datetime
 
@@ -91,57 +66,51 @@ class OtherSecret:
 
 @dataclass(frozen=True)
 class AccountStatus:
+    """How an account is doing: its ``figures`` and ``findings``."""
+
     alias: str
-    #: None when the account is no longer configured.
-    configured: Account | None
     figures: Figures
-    is_silent: bool
+    #: None when the account is no longer configured, or no longer active.
+    configured: conf.Account | None
+    #: The one that is to be registered first.
+    secret_ids: Sequence[str]
+    #: Whether it was added to the database within the hour.
+    is_new: bool
 
     @property
     def label(self) -> str:
-        return str(self.configured.label) if self.configured else self.alias
+        return accounts.label(self.alias)
 
     @property
     def name(self) -> str:
         """For people: the label, and the alias where that is another."""
         return self.alias if self.label == self.alias else f"{self.label} ({self.alias})"
 
-    @cached_property
+    @property
     def other_secrets(self) -> list[OtherSecret]:
-        known = [secret_id(secret) for secret in self.configured.webhook_secrets] if self.configured else []
         return [
-            OtherSecret(seen, seen in known, moment)
-            for seen, moment in sorted(self.figures.secrets_seen.items())
-            if seen not in known[:1]
+            OtherSecret(seen, seen in self.secret_ids, moment)
+            for seen, moment in sorted(self.figures.last_by_secret.items())
+            if seen not in self.secret_ids[:1]
         ]
 
     @cached_property
     def findings(self) -> list[Finding]:
-        return list(chain(_silence(self), _failures(self), _dispatches(self), _rejected(self), _secrets(self)))
+        now = timezone.now()
+        channel = (_silence(self, now), _connection(self), _messages(self, now)) if self.configured else ()
+        return list(chain(*channel, _failures(self), _dispatches(self), _rejected(self), _secrets(self)))
 
 
-def statuses() -> list[AccountStatus]:
-    """Of every account that is configured or has something stored, the configured ones first."""
+def statuses(aliases: Collection[str] | None = None) -> list[AccountStatus]:
+    """Of every account that is configured or has something stored, or of the named ones; the configured ones first."""
     now = timezone.now()
-    collected, accounts = figures.collect(now), app_settings.accounts
-    silent = _silent_accounts({alias: collected[alias] for alias in accounts}, now)
+    collected, configured, secret_ids = figures.collect(now, aliases), accounts.all_accounts(), accounts.secret_ids()
+    new = set(Account.objects.for_writing().filter(created_at__gt=now - HOUR).values_list("alias", flat=True))
     return [
-        AccountStatus(alias, accounts.get(alias), collected[alias], alias in silent)
-        for alias in [*accounts, *sorted(collected.keys() - accounts.keys())]
+        AccountStatus(alias, collected[alias], configured.get(alias), secret_ids.get(alias, []), alias in new)
+        for alias in [*configured, *sorted(collected.keys() - configured.keys())]
+        if aliases is None or alias in aliases
     ]
-
-
-def _silent_accounts(collected: dict[str, Figures], now: datetime) -> set[str]:
-    pauses = {alias: now - found.last_callback for alias, found in collected.items() if found.last_callback}
-    long = {alias: pause for alias, pause in pauses.items() if pause > _SHORTEST_SILENCE}
-    unsure = [collected[alias].newest for alias, pause in long.items() if pause <= _LONGEST_SILENCE]
-    days = figures.days_with_events(filter(None, unsure))
-    return {alias for alias, pause in long.items() if pause > _usual_silence(days.get(alias, []))}
-
-
-def _usual_silence(days_with_events: list[int]) -> timedelta:
-    pauses = [later - earlier - 1 for earlier, later in pairwise(days_with_events)]
-    return max(_SHORTEST_SILENCE, 2 * max(pauses) * DAY) if pauses else USUAL_DAYS * DAY
 
 
 def _command(name: str, *options: str) -> str:
@@ -151,110 +120,131 @@ def _command(name: str, *options: str) -> str:
 def _registering(account: AccountStatus, *options: str) -> str:
     """The command that registers the account's URL again, for those webhooks that were registered last."""
     webhooks = [registration.webhook for registration in account.figures.registrations]
-    if {MESSAGE_STATUS_WEBHOOK, "messageStatus"}.intersection(webhooks):
+    if not {*webhooks} <= TYPE_OF_WEBHOOK.keys():
+        options = ("--with-connection", *options)
+    if any(TYPE_OF_WEBHOOK.get(webhook) == MESSAGE_STATUS_CALLBACK for webhook in webhooks):
         options = ("--with-status", *options)
     if webhooks and webhooks[-1] in UPDATE_WEBHOOKS_KEYS:
         options = ("--api", "update-webhooks", *options)
     return _command("plugchat_set_webhook", "--account", account.alias, *options)
 
 
-def _silence(account: AccountStatus) -> Iterator[Finding]:
-    if account.configured is None:
-        return
+def _silence(account: AccountStatus, now: datetime) -> Iterator[Finding]:
     last, registered = account.figures.last_callback, account.figures.registered_at
-    waiting = _registering(account, "--wait", "60")
-    since = {"when": times.shown(registered)} if registered else {}
-    if last is None and registered:
-        text = gettext("PlugChat has never called this account (registered on %(when)s).") % since
-        yield Finding("never_called", text, waiting)
-    elif last is None:
+    command = _registering(account, "--wait", "60")
+    if last is None:
         text = gettext("PlugChat has never called this account. This site has not registered its URL.")
-        yield Finding("never_called", text, waiting)
-    elif registered and last < registered < timezone.now() - _JUST_REGISTERED:
-        text = gettext("No callback has come since this site registered its URL (on %(when)s).") % since
-        yield Finding("silent_since_registered", text, waiting)
-    elif account.is_silent:
-        text = gettext("No callback has come for longer than usual. Is the webhook still registered?")
-        yield Finding("silent", text, waiting)
+        if registered:
+            text = gettext("PlugChat has never called this account (registered on %(when)s).")
+            text %= {"when": times.shown(registered)}
+        if not account.is_new and not (registered and registered > now - HOUR):
+            yield Finding("never_called", text, command)
+    elif registered and last < registered < now - HOUR:
+        text = gettext("No callback has come since this site registered its URL (on %(when)s).")
+        yield Finding("silent_since_registered", text % {"when": times.shown(registered)}, command)
+    elif last < now - timedelta(hours=app_settings.silent_after_hours):
+        text = gettext("No callback has come since %(when)s. Is the webhook still registered?")
+        yield Finding("silent", text % {"when": times.shown(last)}, command)
+
+
+def _connection(account: AccountStatus) -> Iterator[Finding]:
+    found, instance = account.figures, account.configured.instance if account.configured else ""
+    mine = [connection for connection in found.connections if instance in ("", connection.instance_id)]
+    away = [connection for connection in mine if not connection.is_connected and not _is_back(account, connection)]
+    if away:
+        text = gettext("Disconnected from WhatsApp since %(when)s. Connect it again in the provider's panel.")
+        yield Finding("disconnected", text % {"when": times.shown(min(connection.since for connection in away))})
+    if instance and (others := sorted(found.instances - {"", instance})):
+        text = gettext("Callbacks of an instance that is not the account's INSTANCE came: %(instances)s.")
+        yield Finding("other_instance", text % {"instances": ", ".join(map(mask_id, others))})
+
+
+def _is_back(account: AccountStatus, connection: Connection) -> bool:
+    """Where nothing was registered that tells of a connection: whether messages went out since it was lost."""
+    registered = {registration.webhook for registration in account.figures.registrations}
+    if DISCONNECTION_KEY not in registered or registered.intersection(CONNECTION_WEBHOOKS):
+        return False
+    success = account.figures.last_success
+    return success is not None and success > connection.reported_at + _ON_ITS_WAY
+
+
+def _messages(account: AccountStatus, now: datetime) -> Iterator[Finding]:
+    found = account.figures
+    asked = [each for each in found.registrations if TYPE_OF_WEBHOOK.get(each.webhook) == MESSAGE_STATUS_CALLBACK]
+    has_waited = all(each.registered_at < now - DAY and found.last_call(each) is None for each in asked)
+    if asked and has_waited and found.deliveries["sent"]:
+        text = gettext(
+            "Messages are sent, and no status has come since this site registered for them (on %(when)s). The provider "
+            "has a switch of its own for them."
+        )
+        text %= {"when": times.shown(asked[-1].registered_at)}
+        yield Finding("statuses_silent", text, _registering(account, "--wait", "60"))
+    day, usual = found.day, found.usual
+    if usual.sent >= ENOUGH_MESSAGES and day.percent * 2 < usual.percent:
+        text = gettext(
+            "Of %(sent)d messages of a day, %(received)d were received, which is %(share)d%%; in the two weeks before "
+            "it was %(usual)d%%. Look on the phone that sends them whether they have one tick or two."
+        )
+        values = {"sent": day.sent, "received": day.received, "share": day.percent, "usual": usual.percent}
+        yield Finding("undelivered", text % values)
 
 
 def _failures(account: AccountStatus) -> Iterator[Finding]:
-    failed, deliveries = account.figures.failures.total(), account.figures.deliveries
-    if deliveries < _FAILURES_OF or failed * 2 <= deliveries:
-        return
-    text = gettext("%(failed)d of %(deliveries)d messages were not sent.") % {
-        "failed": failed,
-        "deliveries": deliveries,
-    }
-    yield Finding("failures", f"{text} {figures.commonest_failure(account.figures)}")
+    failed, deliveries = account.figures.failures.total(), account.figures.deliveries.total()
+    if deliveries >= ENOUGH_MESSAGES and failed * 2 > deliveries:
+        text = gettext("%(failed)d of %(deliveries)d messages were not sent.")
+        text %= {"failed": failed, "deliveries": deliveries}
+        yield Finding("failures", f"{text} {figures.commonest_failure(account.figures)}")
 
 
 def _dispatches(account: AccountStatus) -> Iterator[Finding]:
     found = account.figures
-    if found.overdue:
-        text = ngettext(
-            "%(count)d event should have reached your code long ago. Does plugchat_redispatch run every minute?",
-            "%(count)d events should have reached your code long ago. Does plugchat_redispatch run every minute?",
-            found.overdue,
-        )
-        yield Finding("overdue", text % {"count": found.overdue}, _command("plugchat_redispatch"))
-    if found.waiting_long:
-        text = ngettext(
-            "%(count)d event has waited in the queue for over an hour. Do its workers run?",
-            "%(count)d events have waited in the queue for over an hour. Do its workers run?",
-            found.waiting_long,
-        )
-        yield Finding("waiting", text % {"count": found.waiting_long})
-    if exhausted := found.dispatches[_Dispatch.EXHAUSTED]:
-        text = ngettext(
-            "Your code failed for %(count)d event, which was given up. The admin says which receiver raised what; "
-            "dispatch it again there when that is mended.",
-            "Your code failed for %(count)d events, which were given up. The admin says which receiver raised what; "
-            "dispatch them again there when that is mended.",
-            exhausted,
+    if overdue := found.counts["overdue"]:
+        text = gettext("Events that should have reached your code long ago: %(count)d. Does plugchat_redispatch run?")
+        yield Finding("overdue", text % {"count": overdue}, _command("plugchat_redispatch"))
+    if waiting := found.counts["waiting"]:
+        text = gettext("Events that have waited in the queue for over an hour: %(count)d. Do its workers run?")
+        yield Finding("waiting", text % {"count": waiting})
+    if exhausted := found.counts["exhausted"]:
+        text = gettext(
+            "Events that your code failed for and that were given up: %(count)d. The admin says which receiver raised "
+            "what; dispatch them again there when that is mended."
         )
         yield Finding("exhausted", text % {"count": exhausted})
-    if found.raised and found.next_retry_at:
-        text = ngettext(
-            "Your code failed for %(count)d event, which is tried again (first on %(when)s). The admin says which "
-            "receiver raised what. When that is mended, you need not wait.",
-            "Your code failed for %(count)d events, which are tried again (first on %(when)s). The admin says which "
-            "receiver raised what. When that is mended, you need not wait.",
-            found.raised,
+    if found.counts["raised"] and found.next_retry_at:
+        text = gettext(
+            "Events that your code failed for and that are tried again: %(count)d (the first on %(when)s). The admin "
+            "says which receiver raised what. When that is mended, you need not wait."
         )
-        values = {"count": found.raised, "when": times.shown(found.next_retry_at)}
+        values = {"count": found.counts["raised"], "when": times.shown(found.next_retry_at)}
         yield Finding("retrying", text % values, _command("plugchat_redispatch", "--now"))
     if found.first_none and dispatch.has_receivers():
-        text = ngettext(
-            "%(count)d event came while none of your receivers was connected. Import them in an AppConfig.ready(), "
-            "then hand over what they missed.",
-            "%(count)d events came while none of your receivers was connected. Import them in an AppConfig.ready(), "
-            "then hand over what they missed.",
-            found.none_lately,
+        text = gettext(
+            "Events that came while none of your receivers was connected: %(count)d. Import them in an "
+            "AppConfig.ready(), then hand over what they missed."
         )
         since = times.local(found.first_none).date().isoformat()
-        yield Finding(
-            "no_receiver",
-            text % {"count": found.none_lately},
-            _command("plugchat_redispatch", "--include-none", "--since", since),
-        )
+        command = _command("plugchat_redispatch", "--include-none", "--since", since)
+        yield Finding("no_receiver", text % {"count": found.counts["none"]}, command)
 
 
 def _rejected(account: AccountStatus) -> Iterator[Finding]:
     found = account.figures
-    if found.rejected_lately:
-        text = ngettext(
-            "%(count)d callback was rejected. The admin says why, and what to do.",
-            "%(count)d callbacks were rejected. The admin says why, and what to do.",
-            found.rejected_lately,
-        )
-        yield Finding("rejected", text % {"count": found.rejected_lately})
-    if 0 < app_settings.max_rejected <= found.rejected_kept:
+    if rejected := found.counts["rejected_lately"]:
+        text = gettext("Callbacks that were rejected: %(count)d. The admin says why, and what to do.")
+        yield Finding("rejected", text % {"count": rejected})
+    if 0 < app_settings.max_rejected <= found.counts["rejected"]:
         text = gettext(
             "No more rejected callbacks are kept: there are as many as MAX_REJECTED allows, and new ones are lost. "
             "Replay or delete them in the admin."
         )
         yield Finding("rejected_full", text)
+    if unknown := found.counts["unknown_lately"]:
+        text = gettext(
+            "Callbacks with a status that this version does not know: %(count)d. Update django-plugchat, then replay "
+            "them in the admin."
+        )
+        yield Finding("unknown_status", text % {"count": unknown})
 
 
 def _secrets(account: AccountStatus) -> Iterator[Finding]:
@@ -266,3 +256,24 @@ def _secrets(account: AccountStatus) -> Iterator[Finding]:
             "PlugChat called with a secret that is no longer configured. If it still does, its callbacks are lost."
         )
         yield Finding("unknown_secret", text, _registering(account) if account.configured else "")
+
+
+def of_this_host() -> list[Finding]:
+    """What is about no account: this host's clock, and its spool."""
+    return list(_clocks())
+
+
+def _clocks() -> Iterator[Finding]:
+    connection = connections[router.db_for_write(DeliveryEvent)]
+    clock = _CLOCKS.get(connection.vendor)
+    if clock is None:
+        return
+    before = time.time()
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {clock}")
+        there = float(cursor.fetchone()[0])
+    # The database was asked at some moment between these.
+    difference = there - min(max(there, before), time.time())
+    if abs(difference) > app_settings.dispatch_lease / 10:
+        text = gettext("The clocks of this host and of the database differ by %(seconds)d seconds. Let NTP set both.")
+        yield Finding("clocks", text % {"seconds": abs(difference)})
