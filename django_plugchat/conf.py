@@ -117,22 +117,33 @@ class AccountIndex:
 
 
 class AppSettings:
+    """Each key of PLUGCHAT under its name in small letters."""
+
+    public_url: str
+    api_url: str
+    api_timeout: float
+    max_body_bytes: int
+    max_rejected: int
+    retention_days: int | None
+    silent_after_hours: float
+    dispatcher: str
+    dispatch_lease: float
+    dispatch_max_attempts: int
+
     # Compared by identity, which costs the same for any number of accounts. Kept together with what was built from it,
     # so that a thread never pairs one with the other's.
     _indexed: tuple[Any, AccountIndex] | None = None
 
+    def __getattr__(self, name: str) -> Any:
+        key = name.upper()
+        if key not in DEFAULTS:
+            raise AttributeError(name)
+        configured = self.configured
+        return configured.get(key, DEFAULTS[key]) if isinstance(configured, dict) else DEFAULTS[key]
+
     @property
     def configured(self) -> Any:
         return getattr(settings, "PLUGCHAT", None)
-
-    def _get(self, name: str) -> Any:
-        configured = self.configured
-        return configured.get(name, DEFAULTS[name]) if isinstance(configured, dict) else DEFAULTS[name]
-
-    def _function(self, name: str) -> Callable[[Any], Any] | None:
-        path = self._get(name)
-        function: Callable[[Any], Any] | None = import_string(path) if path else None
-        return function
 
     @property
     def index(self) -> AccountIndex:
@@ -147,82 +158,29 @@ class AppSettings:
         return self.index.accounts
 
     @property
-    def public_url(self) -> str:
-        url: str = self._get("PUBLIC_URL") or ""
-        return url
-
-    @property
-    def api_url(self) -> str:
-        url: str = self._get("API_URL")
-        return url
-
-    @property
-    def api_timeout(self) -> float:
-        """Seconds for one attempt, connecting and reading."""
-        timeout: float = self._get("API_TIMEOUT")
-        return timeout
-
-    @property
     def token_source(self) -> Callable[[str], Any] | None:
         """Alias to token, or to a dict with TOKEN and CLIENT_TOKEN, for accounts of the database."""
-        return self._function("TOKEN_SOURCE")
-
-    @property
-    def max_body_bytes(self) -> int:
-        """Of a callback, as sent and after decompression."""
-        limit: int = self._get("MAX_BODY_BYTES")
-        return limit
-
-    @property
-    def max_rejected(self) -> int:
-        """Rejected callbacks kept per account."""
-        limit: int = self._get("MAX_REJECTED")
-        return limit
-
-    @property
-    def retention_days(self) -> int | None:
-        """None keeps everything."""
-        days: int | None = self._get("RETENTION_DAYS")
-        return days
-
-    @property
-    def silent_after_hours(self) -> float:
-        """Without a callback for so long an account is silent."""
-        hours: float = self._get("SILENT_AFTER_HOURS")
-        return hours
-
-    @property
-    def dispatcher(self) -> str:
-        """Dotted path of what is called with the primary key of an event to dispatch."""
-        path: str = self._get("DISPATCHER")
-        return path
-
-    @property
-    def dispatch_lease(self) -> float:
-        """Seconds an attempt may take before it counts as dead."""
-        lease: float = self._get("DISPATCH_LEASE")
-        return lease
-
-    @property
-    def dispatch_max_attempts(self) -> int:
-        attempts: int = self._get("DISPATCH_MAX_ATTEMPTS")
-        return attempts
-
-    @property
-    def spool_dir(self) -> str | None:
-        """A folder that keeps callbacks while the database is away; None for no spool."""
-        folder = self._get("SPOOL_DIR")
-        return str(folder) if folder else None
+        return _imported(self.__getattr__("token_source"))
 
     @property
     def admin_accounts(self) -> Callable[[Any], Any] | None:
         """User to the aliases that this user sees, or None for all."""
-        return self._function("ADMIN_ACCOUNTS")
+        return _imported(self.__getattr__("admin_accounts"))
+
+    @property
+    def spool_dir(self) -> str | None:
+        """A folder that keeps callbacks while the database is away; may be set as a Path."""
+        folder = self.__getattr__("spool_dir")
+        return str(folder) if folder else None
 
     def label(self, alias: str) -> str:
         """What people read of an account, also of one that is not in the setting."""
         account = self.accounts.get(alias)
         return account.label if account else alias
+
+
+def _imported(path: str | None) -> Callable[[Any], Any] | None:
+    return import_string(path) if path else None
 
 
 app_settings = AppSettings()
