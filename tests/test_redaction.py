@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+import timeit
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -36,7 +37,6 @@ from django_plugchat.redaction import (
     redact,
     texts,
 )
-from django_plugchat.redaction import records as redaction_records
 
 from .databases import Interrupt, raising
 from .payloads import EXAMPLE, RETIRING_SECRET, SECRET, SECRET_OF_NORTE, URL
@@ -85,7 +85,18 @@ def assert_silent_records(records: list[logging.LogRecord]) -> None:
         (f"next=%2Fplugchat%2Fcallback%2F{WRONG}%2F", f"next=/plugchat/callback/{MASK}/"),
         (f"/elsewhere/{SECRET}/x", f"/elsewhere/{MASK}/x"),
         ("/elsewhere/%66irst-secret-of-the-default-account/", f"/elsewhere/{MASK}/"),
-        (f"{SECRET}{SECRET_OF_NORTE}", MASK * 2),
+        (f"{SECRET} {SECRET_OF_NORTE}", f"{MASK} {MASK}"),
+        (repr(f"it was\n{SECRET}"), f"'it was\\n{MASK}'"),
+        # Mistyped with what ends it elsewhere
+        (f"/callback/ab'{WRONG}\"<x>/ HTTP/1.1", f"/callback/{MASK}/ HTTP/1.1"),
+        (f"/callback/'{WRONG}'", f"/callback/{MASK}'"),
+        (f'{{"path":"/callback/{WRONG}/","status":404}}', f'{{"path":"/callback/{MASK}/","status":404}}'),
+        (f"<POST '/callback/{WRONG}/'>", f"<POST '/callback/{MASK}/'>"),
+        # Z-API's calls
+        (
+            f"PUT https://api.z-api.io/instances/3C/token/{WRONG}/me",
+            f"PUT https://api.z-api.io/instances/3C/token/{MASK}",
+        ),
         ("Authorization: token-of-norte", f"Authorization: {MASK}"),
         (f"GET {SEARCH}&o=1 HTTP/1.1", f"GET /admin/django_plugchat/deliveryevent/?{MASK} HTTP/1.1"),
         (
@@ -93,6 +104,7 @@ def assert_silent_records(records: list[logging.LogRecord]) -> None:
             f"/admin/login/?{MASK}",
         ),
         ("/a%2525252525252525" * 2, MASK),
+        (f"/admin/autocomplete/?term={EXAMPLE['phone']}&app_label=shop", f"/admin/autocomplete/?{MASK}"),
         # What stays
         ("100% of 5544999999999", "100% of 5544999999999"),
         ("/accounts/login/callback/?code=1", "/accounts/login/callback/?code=1"),
@@ -117,6 +129,7 @@ def test_redact(text, shown):
         (f"https://example.com{PERCENT}", f"https://example.com/plugchat/callback/{MASK}/"),
         (f"https://{SECRET}.example.com/", f"https://{MASK}.example.com/"),
         ("https://example.com/a?token=b", f"https://example.com/a?{MASK}"),
+        (f"https://api.z-api.io/instances/3C/token/{WRONG}", f"https://api.z-api.io/instances/3C/token/{MASK}"),
         ("https://example.com", "https://example.com"),
     ],
 )
@@ -124,33 +137,25 @@ def test_mask_url(url, shown):
     assert mask_url(url) == shown
 
 
-def test_what_a_text_costs_does_not_grow_with_the_accounts(plugchat, monkeypatch):
-    text = f"POST {URL} a-secret-of-the-account-0500-and-more " + "a-secret-of-the-account-" * 50
-    looked_at: list[int] = []
+def test_what_a_text_costs_does_not_grow_with_the_accounts(plugchat):
+    def seconds(accounts: int) -> float:
+        secrets = [f"a-secret-of-the-account-{number:05}-and-more" for number in range(accounts)]
+        plugchat(ACCOUNTS={secret: {"TOKEN": f"{secret}/=", "WEBHOOK_SECRETS": [secret]} for secret in secrets})
+        text = f"POST {URL} {secrets[0]} and {secrets[0]}/= " + "a-secret-of-the-account- " * 50
+        assert redact(text).count(MASK) == 3
+        return min(timeit.repeat(lambda: redact(text), number=20, repeat=5))
 
-    class Counting(dict):
-        def get(self, key: Any, default: Any = None) -> Any:
-            lengths = super().get(key, default)
-            looked_at[-1] += 1 + len(lengths)
-            return lengths
-
-    for accounts in (1, 1000):
-        secrets = frozenset(f"a-secret-of-the-account-{number:04}-and-more" for number in range(500, 500 + accounts))
-        confidential = texts._Confidential(secrets)
-        confidential.lengths = Counting(confidential.lengths)
-        looked_at.append(0)
-        assert f"{MASK} a-secret" in confidential.hidden_in(text)
-    assert looked_at[0] == looked_at[1]
+    assert seconds(5000) < 3 * seconds(1)
 
 
-def test_secrets_that_begin_alike_and_that_are_short(plugchat):
-    secrets = ["abcdefghijklmnopqrstuvwx", "abcdefghijklmnopqrstuvwxyz", "abcdefghijklmnopqrstuvwy"]
-    plugchat(ACCOUNTS={"a": {"TOKEN": "tok", "WEBHOOK_SECRETS": secrets}})
-    assert redact(f"x{secrets[1]}y {secrets[0]}! {secrets[2]} to tok") == f"x{MASK}y {MASK}! {MASK} to {MASK}"
-    plugchat(ACCOUNTS={"a": {"TOKEN": "a\"token<with>all'of-it", "WEBHOOK_SECRETS": secrets[:1]}})
-    assert redact("Authorization: a\"token<with>all'of-it, so") == f"Authorization: {MASK}, so"
+@pytest.mark.parametrize("token", ["tok", "to.ken+of/norte==", "a\"token<with>all'of-it"])
+def test_tokens_of_any_characters(plugchat, token):
+    plugchat(ACCOUNTS={"a": {"TOKEN": token, "CLIENT_TOKEN": f"client-{token}"}})
+    assert redact(f"Authorization: {token}, so") == f"Authorization: {MASK}, so"
+    assert redact(f"token={token} ") == f"token={MASK} "
+    assert token not in redact(f"Client-Token: client-{token}")
     plugchat(ACCOUNTS={})
-    assert redact(secrets[0]) == secrets[0]
+    assert redact(token) == token
 
 
 def test_before_the_project_is_loaded():
@@ -227,6 +232,34 @@ def test_a_scope_of_asgi_has_nothing_left_to_show():
     assert scope["path"] == request.path == f"/plugchat/callback/{MASK}/"
     assert scope["headers"][1:] == [(b"x-original-uri", f"/plugchat/callback/{MASK}/".encode()), (b"x-note", b"\xe9")]
     assert_silent(scope, request.META, request.headers, repr(request))
+
+
+@pytest.mark.parametrize(
+    ("header", "shown"),
+    [
+        (f"/hooks/wa/{WRONG}/", f"/hooks/wa/{MASK}/"),
+        ("/hooks/wa/some%2Dwrong%2dsecret/", f"/hooks/wa/{MASK}/"),
+        ("/hooks/wa/%2573ome-wrong-secret?a=b", f"/hooks/wa/{MASK}?a=b"),
+        (f'by="{WRONG}";for=x', f'by="{MASK}";for=x'),
+        ("text/html, 100%", "text/html, 100%"),
+    ],
+)
+def test_headers_whose_path_a_proxy_has_rewritten(header, shown):
+    """Also the secret of an account in the database, which no setting holds."""
+    request = RequestFactory().post(f"/plugchat/callback/{WRONG}/", headers={"x-original-uri": header})
+    hide_secret(request)
+    assert request.headers["X-Original-Uri"] == request.META["HTTP_X_ORIGINAL_URI"] == shown
+    assert_silent(request.META, request.headers, repr(request))
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": f"/plugchat/callback/{WRONG}/",
+        "query_string": f"again={WRONG}".encode(),
+        "headers": [(b"x-original-uri", header.encode())],
+    }
+    hide_secret(ASGIRequest(scope, None))
+    assert scope["headers"] == [(b"x-original-uri", shown.encode())]
+    assert_silent(scope)
 
 
 @pytest.mark.parametrize("path_of_nothing", ["/plugchat/callback", "/plugchat/callback/"])
@@ -786,5 +819,4 @@ def test_before_send(event, sent):
 
 
 def test_nothing_shows_a_secret():
-    assert_silent(repr(app_settings), repr(app_settings.accounts), repr(app_settings.index))
-    assert_silent(repr(texts._known), vars(redaction_records))
+    assert_silent(repr(app_settings), repr(app_settings.accounts), repr(app_settings.index), vars(texts))

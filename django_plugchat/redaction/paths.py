@@ -1,18 +1,22 @@
 from __future__ import annotations
 
 import re
+from typing import Any
+from urllib.parse import unquote
 
 from django.http import HttpRequest
 from django.urls import Resolver404, resolve
 
 from django_plugchat.phones.numbers import MASK
-from django_plugchat.redaction.texts import redact
+from django_plugchat.redaction.texts import MAX_TIMES_QUOTED, redact
 
 #: The provider sends it with each callback: a credential that can send messages.
 CREDENTIAL = "HTTP_Z_API_TOKEN"
 _CREDENTIAL_HEADER = b"z-api-token"
 
 _CALLBACK_SEGMENT = re.compile(r"(?:\A|/)callback(?=/|\Z)")
+# What may be a secret, or the most of one that was mistyped.
+_SECRET = re.compile(r"[A-Za-z0-9_-]{8,}")
 
 
 def hidden_path(path: str) -> str:
@@ -22,12 +26,19 @@ def hidden_path(path: str) -> str:
     return f"{path[: segment.end()] if segment else ''}/{MASK}/"
 
 
+def secrets_in(path: str) -> list[str]:
+    """What a path says after ``callback/``: also secrets that no setting knows, of accounts in the database."""
+    segment = _CALLBACK_SEGMENT.search(path)
+    return _SECRET.findall(path, segment.end() if segment else 0)
+
+
 def hide_secret(request: HttpRequest) -> None:
     """Replace the path of a callback, and drop the provider's token, once the secret has been read.
 
     Then middleware, error mails, trackers and the server's access log have nothing left to show. Who called is in
     ``resolver_match``, which names the account.
     """
+    secrets = secrets_in(request.path_info)
     request.path = hidden_path(request.path)
     request.path_info = hidden_path(request.path_info)
     meta = request.META
@@ -36,23 +47,35 @@ def hide_secret(request: HttpRequest) -> None:
         if key in paths:
             meta[key] = paths[key]
         elif value.__class__ is str:
-            meta[key] = _hidden_header(value)
+            meta[key] = without(secrets, value)
     meta.pop(CREDENTIAL, None)
     # Read from META when somebody asks for them again.
     request.__dict__.pop("headers", None)
-    scope = getattr(request, "scope", None)
+    scope: Any = getattr(request, "scope", None)
     if scope is not None:
         scope["path"], scope["raw_path"] = request.path, request.path.encode()
+        scope["query_string"] = _without_bytes(secrets, scope.get("query_string", b""))
         scope["headers"] = [
-            (name, _hidden_header(value.decode("latin-1")).encode("latin-1"))
+            (name, _without_bytes(secrets, value))
             for name, value in scope["headers"]
             if name.lower() != _CREDENTIAL_HEADER
         ]
 
 
-def _hidden_header(value: str) -> str:
-    # Proxies repeat the path in headers of their own.
+def without(secrets: list[str], value: str) -> str:
+    """Proxies repeat the path in headers of their own, with whatever around the secret after they have rewritten it."""
+    for secret in secrets:
+        value = value.replace(secret, MASK)
+    plain = value
+    for _time in range(MAX_TIMES_QUOTED if "%" in value else 0):
+        plain = unquote(plain)
+        if any(secret in plain for secret in secrets):
+            return without(secrets, plain)
     return redact(value) if "callback" in value or "%" in value else value
+
+
+def _without_bytes(secrets: list[str], value: bytes) -> bytes:
+    return without(secrets, value.decode("latin-1")).encode("latin-1", "replace")
 
 
 def is_callback(request: HttpRequest) -> bool:

@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from django.utils.functional import LazyObject, empty
 
 from django_plugchat.phones.numbers import MASK
-from django_plugchat.redaction.paths import CREDENTIAL, hidden_path, hide_secret, is_callback
+from django_plugchat.redaction.paths import CREDENTIAL, hidden_path, hide_secret, is_callback, secrets_in, without
 from django_plugchat.redaction.texts import redact, redact_configured
 
 _OWN_TABLE = re.compile(r"\bdjango_plugchat_\w+")
@@ -152,7 +152,7 @@ class _Protection(logging.Handler):
 
 
 def _hide_request(record: logging.LogRecord, request: HttpRequest) -> None:
-    path = request.path
+    path, secrets = request.path, secrets_in(request.path_info)
     try:
         ours = is_callback(request)
         rewrite = redact if ours else redact_configured
@@ -169,8 +169,9 @@ def _hide_request(record: logging.LogRecord, request: HttpRequest) -> None:
             hide_secret(request)
         # As Django writes it.
         escaped, hidden = path.encode("unicode_escape").decode("ascii"), hidden_path(path)
-        _rewrite(record, lambda text: text.replace(escaped, hidden).replace(path, hidden))
-    _rewrite(record, rewrite)
+        _rewrite(record, lambda text: redact(without(secrets, text.replace(escaped, hidden).replace(path, hidden))))
+    else:
+        _rewrite(record, rewrite)
 
 
 def keep_protected(**kwargs: Any) -> None:

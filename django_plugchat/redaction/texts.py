@@ -1,121 +1,111 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from functools import lru_cache
 from urllib.parse import unquote
 
 from django.core.exceptions import ImproperlyConfigured
 
-from django_plugchat.conf import AccountIndex, app_settings
+from django_plugchat.conf import app_settings
 from django_plugchat.phones.numbers import MASK
 
-# What follows it is a secret, or was meant to be one.
-_CALLBACK = re.compile(r"callback/+[^/?#]", re.IGNORECASE)
 _APP = "django_plugchat"
-# What may be a URL, wherever it stands: in a request line, in JSON.
-_WORDS = re.compile(r"[^\s\"'<>]+")
-# What may hold a token, which has no space but may have anything else.
+# A secret, or what was meant to be one; and the token in the path of Z-API's calls. A secret may be mistyped with
+# quotes: the text goes on after those that nothing like an end follows.
+_TO_ITS_END = r"(?:[^\s\"'<>]|[\"'<>](?![\s>,;:)\]}]|\Z))"
+_AFTER_NAME = re.compile(rf"((?:callback|/token)/+)(?![/?#]){_TO_ITS_END}+", re.IGNORECASE)
+# A search is a GET: its query holds the number that somebody looked for, as does ?next= after a session's end.
+_QUERY = re.compile(rf"\?{_TO_ITS_END}+")
+_AUTOCOMPLETE = "/autocomplete/?"
 _UNSPACED = re.compile(r"\S+")
-_MAX_TIMES_QUOTED = 5
-_LONGEST_START = 8
+#: Nobody quotes a URL so often but to hide what it is.
+MAX_TIMES_QUOTED = 5
+
+# What secrets are made of, and nearly all tokens (RFC 9110, token68).
+_WORD = re.compile(r"[A-Za-z0-9_-]+")
+_LONGER_WORD = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 
 
 class _Confidential:
-    """All secrets and tokens, by how they start: what a text costs does not grow with the number of accounts."""
+    """All configured secrets and tokens: what a text costs does not grow with the number of accounts."""
 
     def __init__(self, texts: frozenset[str]) -> None:
-        self.texts = texts
-        self.shortest = min(map(len, texts), default=0)
-        self.start = min(self.shortest, _LONGEST_START)
-        lengths: dict[str, set[int]] = {}
-        for text in texts:
-            lengths.setdefault(text[: self.start], set()).add(len(text))
-        # The longest first: one may begin with another.
-        self.lengths = {start: sorted(found, reverse=True) for start, found in lengths.items()}
+        self.words = frozenset(filter(_WORD.fullmatch, texts))
+        self.longer_words = frozenset(filter(_LONGER_WORD.fullmatch, texts - self.words))
+        self.others = texts - self.words - self.longer_words
 
     def hidden_in(self, text: str) -> str:
-        if not self.texts or len(text) < self.shortest:
-            return text
-        shown: list[str] = []
-        end = 0
-        for start, stop in self._found_in(text):
-            shown += (text[end:start], MASK)
-            end = stop
-        return "".join(shown) + text[end:] if shown else text
+        for other in self.others:
+            text = text.replace(other, MASK)
+        if self.longer_words:
+            text = _LONGER_WORD.sub(lambda word: MASK if word[0] in self.longer_words else word[0], text)
+        return _WORD.sub(self._shown, text)
 
-    def _found_in(self, text: str) -> Iterator[tuple[int, int]]:
-        for word in _UNSPACED.finditer(text):
-            position, last = word.start(), word.end() - self.shortest
-            while position <= last:
-                length = self._length_at(text, position)
-                if length:
-                    yield position, position + length
-                position += length or 1
-
-    def _length_at(self, text: str, position: int) -> int:
-        for length in self.lengths.get(text[position : position + self.start], ()):
-            if text[position : position + length] in self.texts:
-                return length
-        return 0
+    def _shown(self, word: re.Match[str]) -> str:
+        text = word[0]
+        if text in self.words:
+            return MASK
+        # After an escaped line break, whose letter looks like the secret's first.
+        return text[0] + MASK if text[1:] in self.words else text
 
 
-# Kept together with what it was built from, so that a thread never pairs one with the other's.
-_known: tuple[AccountIndex | None, _Confidential] = (None, _Confidential(frozenset()))
+_confidential = lru_cache(maxsize=2)(_Confidential)
 
 
-def _without_secrets(text: str) -> str:
-    global _known
+def _without_confidential(text: str) -> str:
     try:
-        index = app_settings.index
+        return _confidential(app_settings.index.confidential).hidden_in(text)
     except ImproperlyConfigured:
         # A server's own process, which logs before it loads the project.
         return text
-    known = _known
-    if known[0] is not index:
-        known = _known = (index, _Confidential(index.confidential))
-    return known[1].hidden_in(text)
 
 
 def redact(text: str) -> str:
-    """The text without webhook secrets, tokens, what follows ``callback/``, and queries of this app's admin pages."""
-    if "%" in text or _APP in text or "callback" in text.lower():
-        text = _WORDS.sub(lambda word: _redacted_word(word[0]), text)
-    return _without_secrets(text)
+    """The text without webhook secrets, tokens, what follows ``callback/`` and ``/token/``, and queries of this app's
+    admin pages."""
+    if "%" in text:
+        text = _UNSPACED.sub(lambda word: _redacted_word(word[0]), text)
+    return _redacted(text)
 
 
 def redact_configured(text: str) -> str:
     """The same for what is not this app's: only the secrets and tokens that are configured."""
     if "%" in text:
-        text = _WORDS.sub(lambda word: _redacted_word(word[0], ours=False), text)
-    return _without_secrets(text)
+        text = _UNSPACED.sub(lambda word: _redacted_word(word[0], ours=False), text)
+    return _without_confidential(text)
 
 
 def _redacted_word(word: str, *, ours: bool = True) -> str:
+    """A word with its percent signs resolved, where something has to be hidden in it; else as it is."""
     plain = word
-    for _time in range(_MAX_TIMES_QUOTED):
-        unquoted = unquote(plain) if "%" in plain else plain
-        if unquoted == plain:
+    for _time in range(MAX_TIMES_QUOTED):
+        quoted, plain = plain, unquote(plain)
+        if plain == quoted:
             break
-        plain = unquoted
     else:
-        # Nobody quotes a URL so often but to hide what it is.
         return MASK
-    shown = _cut(plain) if ours else plain
-    shown = _without_secrets(shown)
+    plain = "".join(plain.split())  # one word still, to whose end is masked
+    shown = _redacted(plain) if ours else _without_confidential(plain)
     return word if shown == plain else shown
 
 
-def _cut(url: str) -> str:
-    if found := _CALLBACK.search(url):
-        # To the end: a secret may be mistyped with anything.
-        url = f"{url[: found.end() - 1]}{MASK}{'/' if url.endswith('/') else ''}"
-    if _APP in url and "?" in url:
-        # A search is a GET: its query holds the number that somebody looked for, as does ?next= after a session's end.
-        url = f"{url.partition('?')[0]}?{MASK}"
-    return url
+def _redacted(text: str) -> str:
+    text = _AFTER_NAME.sub(_masked, text)
+    if _APP in text or _AUTOCOMPLETE in text:
+        text = _UNSPACED.sub(lambda word: _without_query(word[0]), text)
+    return _without_confidential(text)
+
+
+def _masked(found: re.Match[str]) -> str:
+    return f"{found[1]}{MASK}{'/' if found[0].endswith('/') else ''}"
+
+
+def _without_query(url: str) -> str:
+    return _QUERY.sub(f"?{MASK}", url) if _APP in url or _AUTOCOMPLETE in url else url
 
 
 def mask_url(url: str) -> str:
-    """The URL for people to read: without what follows ``callback/``, configured secrets and tokens, and queries."""
+    """The URL for people to read: without what follows ``callback/`` and ``/token/``, configured secrets and tokens,
+    and queries."""
     path, question_mark, _query = url.partition("?")
     return _redacted_word(path) + (f"?{MASK}" if question_mark else "")
