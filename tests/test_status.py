@@ -715,7 +715,7 @@ def test_an_account_of_the_database():
 
 
 def test_prometheus_reads_it(plugchat):
-    plugchat(ACCOUNTS={'Loja "do" João\\': {"WEBHOOK_SECRETS": [SECRET]}})
+    plugchat(ACCOUNTS={'Loja "do" João\\': {"WEBHOOK_SECRETS": [SECRET]}, "norte": {}})
     fields = {"account": 'Loja "do" João\\'}
     event(**fields, outcome="failed", error="Timeout on send message", dispatch_status=Status.DONE)
     rows.status("read", "M", **fields, dispatch_status=Status.DONE)
@@ -731,6 +731,9 @@ def test_prometheus_reads_it(plugchat):
     account = ("account", fields["account"])
     assert samples["plugchat_finding", account, ("finding", "disconnected")] == 1
     assert samples["plugchat_connected", account] == 0
+    assert [key for key in samples if ("account", "norte") in key] == [
+        ("plugchat_finding", ("account", "norte"), ("finding", "never_called"))
+    ]
     assert samples["plugchat_deliveries_24h", account, ("outcome", "failed")] == 1
     assert samples["plugchat_statuses_24h", account, ("outcome", "read")] == 1
     assert samples["plugchat_failures_24h", account, ("kind", "temporary")] == 1
