@@ -96,6 +96,20 @@ def labels() -> dict[str, str]:
     return configured | {alias: name for alias, name in _memory.labels().items() if alias not in configured}
 
 
+def seen_by(user: Any) -> frozenset[str] | None:
+    """The aliases of the accounts that a user of the admin sees, as ``ADMIN_ACCOUNTS`` says; None for all of them.
+
+    Nobody (None) sees none where it says anything.
+    """
+    function = app_settings.admin_accounts
+    if function is None:
+        return None
+    aliases = () if user is None else function(user)
+    if aliases is None:
+        return None
+    return frozenset([aliases] if isinstance(aliases, str) else aliases)
+
+
 @sensitive_variables()
 def with_token(account: conf.Account) -> conf.Account:
     """The account with what ``TOKEN_SOURCE`` says, where it has no token of its own. Raises ValueError."""

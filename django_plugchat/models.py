@@ -7,7 +7,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from django_plugchat.conf import PLUGCHAT, Z_API
-from django_plugchat.phones.numbers import mask_id
+from django_plugchat.phones.numbers import mask_id, mask_phone
 from django_plugchat.provider.errors import Failure
 from django_plugchat.querysets import DeliveryEventQuerySet, PlugChatQuerySet, RejectedCallbackQuerySet
 
@@ -117,8 +117,11 @@ class DeliveryEvent(models.Model):
         ]
 
     def __str__(self) -> str:
-        # Some WhatsApp engines put the number into the ids that they give.
-        return f"{mask_id(self.zaap_id or self.message_id)} ({self.get_outcome_display()})"
+        # Masked for everybody, since the admin's history keeps it. Some engines put the number into the ids they give.
+        name = mask_phone(self.phone) if self.phone else mask_id(self.zaap_id or self.message_id)
+        # Where a query asked for it, how far the message has come.
+        outcome = getattr(self, "progress", self.outcome)
+        return f"{name} ({dict(self.Outcome.choices).get(outcome, outcome)})"
 
     @property
     def is_temporary(self) -> bool:

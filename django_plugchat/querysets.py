@@ -111,6 +111,11 @@ class DeliveryEventQuerySet(PlugChatQuerySet):
             furthest[known] = max(furthest.get(known, ""), rank or "")
         return {given: furthest[text][1:] for given, text in text_of.items() if furthest.get(text)}
 
+    def furthest(self) -> str:
+        """How far the one message has come that all these events are about; "" without any."""
+        rank = self.aggregate(rank=Max(_RANK))["rank"]
+        return rank[1:] if rank else ""
+
     def messages(self) -> Self:
         """The delivery callbacks, each with how far its message has come, and since when.
 

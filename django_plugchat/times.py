@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 
 from django.conf import settings
 from django.utils import timezone
-from django.utils.formats import date_format
+from django.utils.formats import date_format, get_format
 
 
 def from_timestamp(seconds: float) -> datetime:
@@ -35,6 +35,10 @@ def start_of(day: date) -> datetime:
     return as_stored(datetime(day.year, day.month, day.day))  # noqa: DTZ001
 
 
-def shown(moment: datetime) -> str:
+def shown(moment: datetime, *, seconds: bool = False) -> str:
     """A stored moment as people read it, short."""
-    return date_format(local(moment), "SHORT_DATETIME_FORMAT")
+    wanted = get_format("SHORT_DATETIME_FORMAT")
+    if seconds and "s" not in wanted:
+        # "P" is Django's "1:30 p.m.", without the minutes of a whole hour.
+        wanted = wanted.replace("P", "g:i a").replace("i", "i:s")
+    return date_format(local(moment), wanted)

@@ -7,11 +7,16 @@ import re
 from datetime import timedelta
 
 import pytest
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
+from django.http import HttpResponse
+from django.template import Context, RequestContext, Template
+from django.test import RequestFactory
 from django.utils import timezone
 
+from django_plugchat import story
 from django_plugchat.admin import message
+from django_plugchat.models import DeliveryEvent
 from django_plugchat.provider.errors import ERRORS_BY_KIND
 
 from .people import EVENTS, person, text_of
@@ -42,8 +47,12 @@ def open_page(client, row):
     return response
 
 
+def steps(response):
+    return response.context["story"].steps
+
+
 def outcomes(response):
-    return [line.outcome for line in response.context["lines"]]
+    return [step.outcome for step in steps(response)]
 
 
 # The story
@@ -51,35 +60,43 @@ def outcomes(response):
 
 def test_it_reads_from_top_to_bottom(trusted):
     opened = event(message_id="M1", phone="5544999999999", received_at=at(0), occurred_at=at(0))
-    read = status("read", "M1", received_at=at(3), occurred_at=at(2), times_received=3)
-    # The sender's clock is the same for all: what came last happened in between.
-    status("received", "M1", received_at=at(9), occurred_at=at(1))
+    status("sent", "M1", received_at=at(0), occurred_at=at(0) + timedelta(seconds=1))
+    status("received", "M1", received_at=at(9), occurred_at=at(0) + timedelta(seconds=3))
+    read = status("read", "M1", received_at=at(71), occurred_at=at(71))
     event(zaap_id=opened.zaap_id, account="norte")
-    event(message_id="")
-    response = open_page(trusted, opened)
-    assert outcomes(response) == ["sent", "received", "read"]
-    text = text_of(response)
-    assert "Message to +55 44 99999-9999" in text
-    assert "saw the message" in text
-    assert "PlugChat told it 3 times" in text
-    assert text.count("PlugChat told it later") == 1
-    assert f'href="{EVENTS}{read.pk}/change/"' in response.content.decode()
+    for row in (opened, read):
+        response = open_page(trusted, row)
+        # Sent is said twice, and one step.
+        assert outcomes(response) == ["sent", "received", "read"]
+        assert [step.later for step in steps(response)] == ["", "3 s later", "1\xa0hour, 10\xa0minutes later"]
+        text = text_of(response)
+        assert "Message to +55 44 99999-9999" in text
+        assert "saw the message" in text
+        assert f"{NOW:%M:%S}" in text
+        assert text.count("PlugChat told it later") == 1
 
 
-def test_a_status_tells_the_same_story(viewer):
-    event(message_id="M1", custom_id="order-7", received_at=at(0))
-    read = status("read", "M1", received_at=at(1))
-    response = open_page(viewer, read)
-    assert outcomes(response) == ["sent", "read"]
-    assert [line.is_current for line in response.context["lines"]] == [False, True]
-    # What only the delivery callback says.
-    assert "order-7" in text_of(response)
+def test_all_tries_of_a_message_are_one_story(viewer):
+    failed = event(zaap_id="SAME", outcome="failed", error="Timeout on send message", received_at=at(0))
+    event(zaap_id="SAME", message_id="M1", custom_id="order-7", received_at=at(5))
+    received = status("received", "M1", received_at=at(6))
+    for row in (failed, received):
+        response = open_page(viewer, row)
+        assert outcomes(response) == ["failed", "sent", "received"]
+        text = text_of(response)
+        assert "went out after all" in text
+        assert "order-7" in text
+        assert "Was it tried again?" not in text
 
 
 def test_a_status_without_its_delivery_callback_stands_alone(viewer):
     response = open_page(viewer, status("received", "LOST"))
     assert outcomes(response) == ["received"]
     assert "zaapId" not in [row["label"] for row in response.context["ids"]]
+
+
+def test_a_row_without_ids_stands_alone(viewer):
+    assert outcomes(open_page(viewer, event(zaap_id=""))) == ["sent"]
 
 
 def test_what_was_sent_is_not_called_received(viewer):
@@ -90,22 +107,18 @@ def test_what_was_sent_is_not_called_received(viewer):
 def test_every_kind_of_failure_says_what_it_means_and_what_to_do(viewer, kind):
     error = ERRORS_BY_KIND.get(kind, ("Never heard of",))[0]
     response = open_page(viewer, event(outcome="failed", error=error))
-    (line,) = response.context["lines"]
-    label, meaning, advice = line.failure
+    (step,) = steps(response)
     text = text_of(response)
-    assert f"{label}. {meaning} What to do: {advice}" in text
+    assert "{kind}. {meaning} What to do: {advice}".format(**step.failure) in text
     # Words that are not known may hold anything.
     assert (error in text) == (kind != "other")
 
 
-def test_a_failure_that_went_out_after_all_is_told(viewer):
-    failed = event(zaap_id="SAME", outcome="failed", error="Timeout on send message", received_at=at(0))
-    event(zaap_id="SAME", message_id="M1", received_at=at(5))
-    status("received", "M1", received_at=at(6))
-    response = open_page(viewer, failed)
-    assert outcomes(response) == ["failed", "sent", "received"]
-    assert "went out after all" in text_of(response)
-    assert "Was it tried again?" not in text_of(response)
+def test_an_outcome_and_a_failure_of_a_later_version_are_shown_as_they_are(viewer):
+    event(zaap_id="SAME", outcome="failed", failure="unheard")
+    text = text_of(open_page(viewer, event(zaap_id="SAME", outcome="edited")))
+    assert "edited" in text
+    assert "What to do" not in text
 
 
 def test_a_group_is_summed_up(trusted):
@@ -117,16 +130,16 @@ def test_a_group_is_summed_up(trusted):
     # Out of order: it does not take her back.
     status("sent", "M1", phone=group, participant="5511999990002", received_at=at(9))
     response = open_page(trusted, sent)
-    assert outcomes(response) == ["sent", "received", "read", "sent"]
+    assert outcomes(response) == ["sent", "received", "read"]
     text = text_of(response)
     assert "3 participants of the group" in text
     assert "1 participant of the group" in text
-    phones = [phone for phone, _outcome, _moment in response.context["participants"]]
+    phones = [row["phone"] for row in response.context["participants"]]
     assert phones == ["+55 11 99999-0000", "+55 11 99999-0001", "+55 11 99999-0002"]
     # Of her own status, she comes first.
-    phone, outcome, _moment = open_page(trusted, hers).context["participants"][0]
-    assert phone == "+55 11 99999-0002"
-    assert "Read" in outcome
+    first = open_page(trusted, hers).context["participants"][0]
+    assert first["phone"] == "+55 11 99999-0002"
+    assert "Read" in first["pill"]
 
 
 def test_a_large_group_is_bounded(viewer, monkeypatch, django_assert_max_num_queries):
@@ -134,7 +147,7 @@ def test_a_large_group_is_bounded(viewer, monkeypatch, django_assert_max_num_que
     sent = event(message_id="M1", phone="120363019502650977-group")
     for number in range(5):
         status("received", "M1", phone="120363019502650977-group", participant=f"551199999000{number}")
-    with django_assert_max_num_queries(10):
+    with django_assert_max_num_queries(12):
         response = open_page(viewer, sent)
     assert len(response.context["participants"]) == 2
     assert "5 participants of the group" in text_of(response)
@@ -142,13 +155,8 @@ def test_a_large_group_is_bounded(viewer, monkeypatch, django_assert_max_num_que
 
 
 def test_a_long_story_is_cut(viewer, monkeypatch):
-    monkeypatch.setattr(message, "MAX_LINES", 3)
+    monkeypatch.setattr(story, "MAX_EVENTS", 4)
     told = events(6, zaap_id="SAME", received_at=at(0))
-    response = open_page(viewer, told[5])
-    # The one that was opened is always among them.
-    assert len(response.context["lines"]) == 4
-    assert response.context["lines"][-1].is_current
-    monkeypatch.setattr(message, "MAX_STORY", 4)
     assert "more about this message than is shown" in text_of(open_page(viewer, told[0]))
 
 
@@ -157,19 +165,70 @@ def test_the_order_of_participants_tells_nothing_of_hidden_numbers(request, who,
     """In the order of the whole numbers their first digits could be guessed."""
     group = "120363019502650977-group"
     for minutes, number in enumerate([3, 1, 2]):
-        row = status(
-            "read",
-            "M1",
-            phone=group,
-            participant=f"55119888877{number}{number}",
-            received_at=at(minutes),
-            occurred_at=None,
-        )
+        participant = f"55119888877{number}{number}"
+        row = status("read", "M1", phone=group, participant=participant, received_at=at(minutes), occurred_at=None)
     other = status("read", "M1", phone=group, received_at=at(9))
     shown = open_page(request.getfixturevalue(who), other).context["participants"]
-    assert [int(phone[-1]) for phone, _outcome, _moment in shown] == expected
+    assert [int(each["phone"][-1]) for each in shown] == expected
     # Whose status it is comes first all the same.
-    assert open_page(request.getfixturevalue(who), row).context["participants"][0][0].endswith("2")
+    assert open_page(request.getfixturevalue(who), row).context["participants"][0]["phone"].endswith("2")
+
+
+# What the project's code did with it
+
+
+def test_what_failed_in_the_projects_code_is_said_at_the_top(viewer):
+    sent = event(message_id="M1", dispatch_status="done")
+    status("received", "M1", dispatch_status="exhausted", dispatch_attempts=5, dispatch_failed=True)
+    status("read", "M1", dispatch_status="retrying", dispatch_attempts=1, dispatch_due_at=at(5), dispatch_failed=False)
+    response = open_page(viewer, sent)
+    lines = {line["text"].split(".")[0]: line["is_failed"] for line in response.context["not_taken"]}
+    assert lines == {
+        "Your system failed to take in “Received”": True,
+        "Your system has not taken in “Read” yet": False,
+    }
+    text = text_of(response)
+    assert "Given up after 5 attempts" in text
+    assert text.index("Your system failed") < text.index("History of this message")
+
+
+def test_a_site_without_receivers_has_nothing_to_say_about_them(viewer):
+    assert open_page(viewer, event(dispatch_status="none")).context["not_taken"] == []
+
+
+# Its name and its deletion
+
+
+def test_it_is_called_by_its_masked_number_and_how_far_it_has_come():
+    client = person("view_deliveryevent", "delete_deliveryevent", "view_phone")
+    sent = event(message_id="M1", phone="5544999999999")
+    status("read", "M1")
+    for page in ("change", "delete", "history"):
+        text = text_of(client.get(f"{EVENTS}{sent.pk}/{page}/"))
+        assert "+55 ****99 (Read)" in text
+        assert "(Sent)" not in text or page == "delete"
+
+
+def test_nobody_changes_a_message_so_there_is_no_history_of_changes(viewer):
+    row = event()
+    assert f"{EVENTS}{row.pk}/history/" not in open_page(viewer, row).content.decode()
+
+
+def test_deleting_it_deletes_all_that_was_said_about_it(monkeypatch):
+    monkeypatch.setattr(message, "_DELETED_AT_ONCE", 2)
+    client = person("view_deliveryevent", "delete_deliveryevent")
+    event(zaap_id="SAME", outcome="failed", error="Timeout on send message")
+    event(zaap_id="SAME", message_id="M1")
+    read = status("read", "M1")
+    others = {event().pk, status("read", "M1", account="norte").pk}
+    url = f"{EVENTS}{read.pk}/delete/"
+    text = text_of(client.get(url))
+    assert "The whole message is deleted" in text
+    assert "3" in text[text.index("Summary") :]
+    assert client.post(url, {"post": "yes"}).status_code == 302
+    assert set(DeliveryEvent.objects.values_list("pk", flat=True)) == others
+    (entry,) = LogEntry.objects.all()
+    assert entry.object_repr == "+55 ****99 (Read)"
 
 
 # Whether it was tried again
@@ -217,6 +276,52 @@ def test_no_more_others_are_named_than_help(viewer):
     failed = event(outcome="failed", error="Timeout on send message", received_at=at(0))
     later = [event(received_at=at(minutes)) for minutes in range(1, 9)]
     assert [pk for pk, _why in others(open_page(viewer, failed))] == [row.pk for row in later[:5]]
+
+
+# On other pages
+
+
+def told_on_a_page(client, *ids, **fields):
+    """What the tag says to somebody who reads a page of the project."""
+    request = RequestFactory().get("/")
+    request.user = client and User.objects.get(pk=client.session["_auth_user_id"])
+    page = Template("{% load plugchat %}{% plugchat_story zaap_id message_id account=account %}")
+    values = dict(zip(("zaap_id", "message_id"), ids, strict=False)) | {"account": None} | fields
+    return text_of(HttpResponse(page.render(RequestContext(request, values) if client else Context(values))))
+
+
+def test_a_page_of_the_project_tells_the_same_story(trusted, viewer):
+    event(zaap_id="Z1", message_id="M1", outcome="failed", error="<b>5544988887777</b>")
+    status("read", "M1")
+    event(zaap_id="Z1", account="norte", outcome="failed", error="Timeout on send message")
+    for ids in (("Z1", "M1"), ("Z1", ""), (None, "M1")):
+        text = told_on_a_page(trusted, *ids, account="default")
+        assert "✓✓ Read" in text
+        assert "<b>5544988887777</b>" in text
+        assert "Timeout" not in text
+        # Neither to whoever may not see numbers, nor where nobody is known.
+        for client in (viewer, None):
+            assert "88887777" not in told_on_a_page(client, *ids)
+    assert "Timeout" in told_on_a_page(viewer, "Z1", "", account="norte")
+
+
+@pytest.mark.parametrize("ids", [("", ""), (None, None), (" ", "\0"), ("NEVER", "HEARD")])
+def test_of_an_unknown_message_nothing_is_told(viewer, ids):
+    event(message_id="")
+    assert told_on_a_page(viewer, *ids) == "PlugChat has not said anything about this message."
+
+
+def test_only_the_accounts_that_somebody_sees_are_told_of(viewer, plugchat):
+    event(zaap_id="Z1")
+    plugchat(ADMIN_ACCOUNTS="tests.test_admin_message.only_norte")
+    for client in (viewer, None):
+        assert "has not said anything" in told_on_a_page(client, "Z1", "")
+    event(zaap_id="Z1", account="norte")
+    assert "✓ Sent" in told_on_a_page(viewer, "Z1", "")
+
+
+def only_norte(user):
+    return "norte"
 
 
 # Ids
@@ -281,19 +386,3 @@ def test_dispatch_again_is_offered_to_who_may(viewer):
 
 def test_an_event_that_is_gone_leads_back(viewer):
     assert viewer.get(f"{EVENTS}77/change/").status_code == 302
-
-
-def test_long_errors_are_loaded_only_of_what_is_shown(viewer, monkeypatch):
-    monkeypatch.setattr(message, "MAX_LINES", 2)
-    rows = [
-        event(
-            zaap_id="SAME", message_id=f"M{number}", outcome="failed", error=f"{number}" * 900, received_at=at(number)
-        )
-        for number in range(5)
-    ]
-    with CaptureQueriesContext(connection) as queries:
-        response = open_page(viewer, rows[4])
-    assert [line.failure is not None for line in response.context["lines"]] == [True] * 3
-    loaded = [query["sql"] for query in queries if '."error"' in query["sql"].replace("`", '"')]
-    # The event itself, and those that are shown.
-    assert len(loaded) == 2

@@ -24,7 +24,7 @@ ROWS = [
     ["signals", "statements", "dispatch", "tasks"],
     ["spool", "bodies", "serializers", "recording", "views", "urls"],
     ["client", "registering"],
-    ["upkeep"],
+    ["upkeep", "story"],
     ["testing"],
     ["admin", "templatetags", "management", "checks", "apps"],
 ]

@@ -25,8 +25,9 @@ from django.utils.text import Truncator, capfirst
 from django.utils.translation import gettext_lazy as _
 
 from django_plugchat import accounts, times
-from django_plugchat.conf import app_settings
+from django_plugchat.models import DeliveryEvent
 from django_plugchat.phones.numbers import format_phone, mask_id, mask_phone
+from django_plugchat.story import SYMBOLS
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
@@ -100,15 +101,10 @@ def sees_phones(request: HttpRequest) -> bool:
 
 def seen_accounts(request: HttpRequest) -> frozenset[str] | None:
     """The aliases of the accounts that this user sees, as ``ADMIN_ACCOUNTS`` says; None for all of them."""
-    function = app_settings.admin_accounts
-    if function is None:
-        return None
     # Asked once for each request: it may ask the database.
     known: Any = request.__dict__
     if "_plugchat_accounts" not in known:
-        aliases = function(request.user)
-        one = isinstance(aliases, str)
-        known["_plugchat_accounts"] = None if aliases is None else frozenset([aliases] if one else aliases)
+        known["_plugchat_accounts"] = accounts.seen_by(request.user)
     seen: frozenset[str] | None = known["_plugchat_accounts"]
     return seen
 
@@ -117,6 +113,10 @@ def pill(kind: str, text: Any, symbol: str = "") -> SafeString:
     """A state, as a word; its colour, chosen by ``kind``, and its symbol only repeat it."""
     mark = format_html('<span aria-hidden="true">{}</span> ', symbol) if symbol else ""
     return format_html('<span class="plugchat-pill plugchat-{}">{}{}</span>', kind, mark, text)
+
+
+def outcome_pill(outcome: str) -> SafeString:
+    return pill(outcome, dict(DeliveryEvent.Outcome.choices).get(outcome, outcome), SYMBOLS.get(outcome, ""))
 
 
 def pre(text: str) -> SafeString:
