@@ -1,4 +1,4 @@
-"""Follow the README in a project of its own, away from the repository: its installation, and its receiver.
+"""Follow the README in a project of its own, away from the repository: each step, and all the code that it shows.
 
 ``adopt.py PYTHON WHEEL-OR-SDIST README``
 """
@@ -14,32 +14,23 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+#: The README's host, which can't be registered, and the one that its reader puts there.
+PLACEHOLDER, HOST = "your-site.example", "hooks.loja.com.br"
 FILES = "from importlib.metadata import files; print(*files('django-plugchat'), sep=chr(10))"
-
-MODELS = """
-from django.db import models
-
-
-class Order(models.Model):
-    zaap_id = models.CharField(max_length=255)
-    message_id = models.CharField(max_length=255)
-    whatsapp = models.CharField(max_length=8)
-    problem = models.TextField()
-"""
 
 APPS = """
 from django.apps import AppConfig
 
 
-class OrdersConfig(AppConfig):
-    name = "orders"
+class ShopConfig(AppConfig):
+    name = "shop"
 
     def ready(self):
-        from orders import receivers
+        from shop import receivers
 """
 
 ID = "A20DA9C0183A2D35A260F53F5D2B9244"
-ORDER = f"from orders.models import Order; Order.objects.create(zaap_id={ID!r}, message_id={ID!r})"
+ORDER = f"from shop.models import Order; Order.objects.create(zaap_id={ID!r}, message_id={ID!r})"
 
 # What a browser and the provider would do.
 VISIT = f"""
@@ -61,23 +52,26 @@ assert "Callbacks recusados" in page, page
 
 TOLD = """
 from django_plugchat.models import DeliveryEvent
-from orders.models import Order
+from shop.models import Order
 assert [order.whatsapp for order in Order.objects.all()] == ["read"]
 assert {event.dispatch_status for event in DeliveryEvent.objects.all()} == {"done"}
 """
 
 
-def blocks(readme: str, heading: str, language: str) -> list[str]:
-    section = readme.split(f"## {heading}\n")[1].split("\n## ")[0]
+def blocks(section: str, language: str) -> list[str]:
     found = re.findall(rf"^( *)```{language}\n(.*?)^ *```", section, re.S | re.M)
     return [re.sub(rf"^{indent}", "", block, flags=re.M) for indent, block in found]
 
 
 def main(python: str, distribution: str, readme: str) -> None:
-    text = Path(readme).read_text()
-    install, exports, set_up, curl, register = blocks(text, "Installation", "console")
-    settings, urls = blocks(text, "Installation", "python")
-    (receiver,) = blocks(text, "Hear of an event", "python")
+    _before, installation, receiving = re.split(
+        r"<!-- (?:installation|end of the installation) -->", Path(readme).read_text()
+    )
+    install, exports, set_up, curl, register = blocks(installation, "console")
+    settings, urls = blocks(installation, "python")
+    modules = {
+        match[1]: block for block in blocks(receiving, "python") if (match := re.match(r"# (shop/\w+\.py)\n", block))
+    }
     with tempfile.TemporaryDirectory() as directory:
         project = Path(directory)
         environ = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "DATABASE_URL"}}
@@ -88,13 +82,13 @@ def main(python: str, distribution: str, readme: str) -> None:
             return done.stdout
 
         subprocess.run([python, "-m", "venv", project / "venv"], check=True)
-        assert install == "pip install django-plugchat\n"
+        assert install.startswith('pip install "django-plugchat @ git+https://'), install
         run("pip", "install", "-q", distribution)
         names = run("python", "-c", FILES).splitlines()
         for part in ("py.typed", "locale/pt_BR/LC_MESSAGES/django.mo", "templates/", "migrations/0001_initial.py"):
             assert any(name.startswith(f"django_plugchat/{part}") for name in names), part
         assert all(name.startswith(("django_plugchat/", "django_plugchat-")) for name in names), names
-        run("django-admin", "startproject", "shop", ".")
+        run("django-admin", "startproject", "mysite", ".")
         for line in run("bash", "-ec", f"{exports}env").splitlines():
             if line.startswith("PLUGCHAT_"):
                 name, _equals, value = line.partition("=")
@@ -102,19 +96,19 @@ def main(python: str, distribution: str, readme: str) -> None:
         assert len(environ["PLUGCHAT_WEBHOOK_SECRET"]) >= 32
 
         # Below what startproject wrote, so that lists are added to.
-        own = settings.replace("INSTALLED_APPS = [", "INSTALLED_APPS += [") + (
-            'INSTALLED_APPS += ["orders"]\n'
+        own = settings.replace(PLACEHOLDER, HOST).replace("INSTALLED_APPS = [", "INSTALLED_APPS += [") + (
+            'INSTALLED_APPS += ["shop"]\n'
             'MIDDLEWARE.insert(2, "django.middleware.locale.LocaleMiddleware")\n'
             'LANGUAGES = [("en", "English"), ("pt-br", "Português")]\n'
         )
-        with (project / "shop/settings.py").open("a") as file:
+        with (project / "mysite/settings.py").open("a") as file:
             file.write(own)
-        with (project / "shop/urls.py").open("a") as file:
+        with (project / "mysite/urls.py").open("a") as file:
             file.write(urls.replace("urlpatterns = [", "urlpatterns += ["))
-        (project / "orders").mkdir()
-        for name, content in {"__init__": "", "models": MODELS, "apps": APPS, "receivers": receiver}.items():
-            (project / f"orders/{name}.py").write_text(content)
-        run("python", "manage.py", "makemigrations", "orders")
+        (project / "shop").mkdir()
+        for path, content in {"shop/__init__.py": "", "shop/apps.py": APPS, **modules}.items():
+            (project / path).write_text(content)
+        run("python", "manage.py", "makemigrations", "shop")
 
         *steps, create_user = set_up.splitlines()
         assert create_user == "python manage.py createsuperuser"
@@ -124,7 +118,10 @@ def main(python: str, distribution: str, readme: str) -> None:
         run(*create_user.split(), "--noinput", "--username", "admin", "--email", "a@example.com")
         run("python", "manage.py", "shell", "-c", ORDER)
         # Neither PlugChat nor the public site is here.
-        print(run(*re.sub(r"--probe|--wait \d+", "", register).split(), "--dry-run"), end="")
+        register = re.sub(r"--probe|--wait \d+", "", register) + " --dry-run"
+        print(run(*register.split()), end="")
+        refused = subprocess.run([*register.split(), f"https://{PLACEHOLDER}"], cwd=project, env=environ, check=False)
+        assert refused.returncode == 1
 
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))

@@ -7,7 +7,7 @@ import secrets
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -15,10 +15,12 @@ from django.contrib.staticfiles.handlers import StaticFilesHandler
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from django_plugchat import accounts
 from django_plugchat.management import simulation
-from django_plugchat.models import DeliveryEvent, RejectedCallback
+from django_plugchat.models import Account, DeliveryEvent, RejectedCallback, WebhookSecret
 from django_plugchat.phones.numbers import mask_phone
 from django_plugchat.provider.callbacks import DELIVERY_CALLBACK, EXAMPLE
 from django_plugchat.provider.errors import Failure
@@ -40,8 +42,11 @@ CUSTOMERS = (
     "Heitor Alves",
     "Iara Castro",
     "João Prado",
+    "Lucas Pinto",
     "Karina Luz",
 )
+#: An account that is kept in the database, of the engine that PlugChat resells.
+BRANCH = {"alias": "norte", "label": "Loja Norte", "provider": "z-api", "instance": "3B8D1E0F5A724C96A1D0E7F2B4C6985A"}
 GROUP = "120363019502650977-group"
 #: It lacks the zaapId.
 UNUSABLE = {"type": DELIVERY_CALLBACK, "phone": "5544999999999", "customId": "124"}
@@ -80,8 +85,9 @@ def has_known_password() -> bool:
 
 def place_orders() -> list[Order]:
     """The order of the provider's example, and new ones."""
+    ids = {"zaap_id": EXAMPLE["zaapId"], "message_id": EXAMPLE["messageId"]}
     example, _created = Order.objects.get_or_create(
-        reference=EXAMPLE["customId"], defaults={"customer": "Ana Souza", "phone": EXAMPLE["phone"]}
+        reference=EXAMPLE["customId"], defaults={"customer": "Ana Souza", "phone": EXAMPLE["phone"], **ids}
     )
     return [
         example,
@@ -111,8 +117,8 @@ def story(order: Order) -> list[tuple[str, dict[str, Any]]]:
 
 def others(orders: Sequence[Order]) -> list[dict[str, Any]]:
     """The provider's own example first, then a message of each kind to look at."""
-    received, *failed, again, _unheard = orders[2:]
-    for order in (received, *failed, again):
+    received, *failed, again, unreached, _unheard = orders[2:]
+    for order in (received, *failed, again, unreached):
         tell_customer(order)
     callbacks = [
         EXAMPLE,
@@ -120,10 +126,31 @@ def others(orders: Sequence[Order]) -> list[dict[str, Any]]:
         status(received, "RECEIVED"),
         *(delivery(order, **simulation.FAILURES[kind][-1]) for order, kind in zip(failed, Failure.values, strict=True)),
         delivery(again, error="Timeout on send message"),
+        delivery(unreached),
     ]
     tell_customer(again)
     repeated = delivery(again)
-    return [*callbacks, repeated, *to_a_group(), INCOMING, *simulation.callbacks(20, statuses=50), repeated]
+    lost_and_found = simulation.connection_lost_and_found()
+    random = simulation.callbacks(20, statuses=50)
+    return [*callbacks, repeated, *to_a_group(), *lost_and_found, INCOMING, *random, repeated]
+
+
+def make_it_yesterdays(order: Order) -> None:
+    """As if the order's message had gone out a day ago, and nobody had received it since."""
+    yesterday = timezone.now() - timedelta(days=1)
+    Order.objects.filter(pk=order.pk).update(sending_since=yesterday)
+    events = DeliveryEvent.objects.for_message(order.zaap_id)
+    events.update(occurred_at=yesterday, received_at=yesterday, last_received_at=yesterday)
+
+
+def branch_secret() -> str:
+    """A new secret of the branch's account. The database has digests alone: those of earlier runs nobody knows."""
+    alias = BRANCH["alias"]
+    if not Account.objects.filter(alias=alias).exists():
+        accounts.add(**BRANCH)
+    for known in WebhookSecret.objects.filter(account__alias=alias):
+        accounts.retire(alias, known.secret_id)
+    return accounts.new_secret(alias)
 
 
 def to_a_group() -> list[dict[str, Any]]:
@@ -141,13 +168,17 @@ def to_a_group() -> list[dict[str, Any]]:
     ]
 
 
+COURIER, COURIER_IS_BACK = "courier", 3
+
+
 def call_courier(event: DeliveryEvent, **kwargs: Any) -> None:
-    """A receiver whose other end is away."""
-    raise ConnectionError
+    """A receiver whose other end is away until the third attempt."""
+    if event.custom_id == COURIER and event.dispatch_attempts < COURIER_IS_BACK:
+        raise ConnectionError
 
 
 @contextmanager
-def courier_away() -> Iterator[None]:
+def calling_courier() -> Iterator[None]:
     delivery_recorded.connect(call_courier, sender=DeliveryEvent)
     try:
         yield
@@ -187,24 +218,28 @@ def message_rows(since: datetime) -> list[Sequence[str]]:
 def order_rows(orders: Iterable[Order]) -> list[Sequence[str]]:
     now = Order.objects.filter(pk__in=[order.pk for order in orders]).order_by("pk")
     return [
-        (_("Reference"), _("Customer"), _("State"), _("Reason")),
-        *(
-            (order.reference, order.customer, order.get_state_display(), order.get_reason_display() or "-")
-            for order in now
-        ),
+        (_("Reference"), _("Customer"), "WhatsApp", _("Problem")),
+        *((order.reference, order.customer, whatsapp(order), order.get_problem_display() or "-") for order in now),
     ]
 
 
-def places(order: Order) -> Iterator[tuple[str, str]]:
-    """Pages of the admin worth a look, each with its path. ``order`` is the one whose message was read."""
-    events = DeliveryEvent.objects.deliveries().order_by("-pk")
-    for label, event in (
-        (_("A message that was read:"), events.filter(zaap_id=order.zaap_id)[0]),
-        (_("A message to a group:"), events.filter(phone=GROUP)[0]),
-        (_("A receiver failed, and waits:"), events.filter(dispatch_status="retrying")[0]),
-    ):
-        yield label, reverse("admin:django_plugchat_deliveryevent_change", args=[event.pk])
+def whatsapp(order: Order) -> str:
+    return order.get_whatsapp_display() or _("Waiting")
+
+
+def places(read: Order, unreached: Order) -> Iterator[tuple[str, str]]:
+    """Pages of the admin worth a look, each with its path."""
+    deliveries = DeliveryEvent.objects.deliveries().order_by("-pk")
+
+    def message(**known: str) -> str:
+        return reverse("admin:django_plugchat_deliveryevent_change", args=[deliveries.filter(**known)[0].pk])
+
     rejected = RejectedCallback.objects.latest("last_received_at")
+    yield _("A message that was read:"), message(zaap_id=read.zaap_id)
+    yield _("Its order:"), reverse("admin:shop_order_change", args=[read.pk])
+    yield _("One that nobody received:"), message(zaap_id=unreached.zaap_id)
+    yield _("A message to a group:"), message(phone=GROUP)
+    yield _("A receiver failed, and waits:"), message(custom_id=COURIER)
     yield (
         _("A callback that was refused:"),
         reverse("admin:django_plugchat_rejectedcallback_change", args=[rejected.pk]),

@@ -15,6 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from textwrap import dedent
 from typing import Any, NamedTuple
+from unittest import mock
 
 import pytest
 from django.apps import apps
@@ -70,10 +71,16 @@ class Block(NamedTuple):
 
 BLOCKS = [
     Block(name, match[1], dedent(match[2]))
-    for name, text in PAGES.items()
+    for name, text in (PAGES | OTHERS).items()
     for match in re.finditer(r"^ *```([\w{}]+)\n(.*?)^ *```$", text, re.DOTALL | re.MULTILINE)
 ]
-PYTHON = [block for block in BLOCKS if block.language == "python"]
+PYTHON = [block for block in BLOCKS if block.language == "python" and block.page in PAGES]
+#: What the README shows, by what each begins with.
+README = {
+    block.title or block.code.partition(" ")[0]: block.code
+    for block in BLOCKS
+    if block.language == "python" and block.page == "README.md"
+}
 
 
 def ids(block: Block) -> str:
@@ -98,20 +105,23 @@ def test_python_compiles(block):
 
 
 SETTINGS = [block for block in PYTHON if block.title == "settings.py" and "TASKS" not in block.code]
+SETTINGS.append(Block("README.md", "python", README["import"].replace("APPS = [", "APPS += [")))
 
 
 @pytest.mark.parametrize("block", SETTINGS, ids=ids)
 def test_settings_pass_the_checks(tmp_path, block):
     # What a module sets at its top, it needs there too: DATABASES differ, and mysite is nobody's.
     code = block.code.replace("mysite.celery.dispatch", "tests.dispatchers.into_queue")
+    # As readers are told to: with a host of their own.
+    code = re.sub(r"your-site\.example|example\.com", "hooks.loja.com.br", code)
     options = re.search(r'^DATABASES\["default"\]\["OPTIONS"\] = (\{.*?^\})', code, re.DOTALL | re.MULTILINE)
     if options:
         documented = ast.literal_eval(options[1])
         example = runpy.run_path(str(ROOT / "example_project" / "settings.py"))["DATABASE_OPTIONS"]
         assert documented in example.values()
         code = code.replace(options[0], 'DATABASES["default"]["OPTIONS"] = {}')
-    # The first page adds the app.
-    if "INSTALLED_APPS" in code:
+    # The README adds the app.
+    if '"django_plugchat",' in code:
         code = f"INSTALLED_APPS.remove('django_plugchat')\n{code}"
     (tmp_path / "documented.py").write_text(f"import os\nfrom tests.settings import *\n{code}")
     run = subprocess.run(
@@ -128,6 +138,42 @@ def test_settings_pass_the_checks(tmp_path, block):
         timeout=60,
     )
     assert (run.returncode, run.stderr) == (0, "")
+
+
+def test_the_readmes_receiver_is_the_shops():
+    source = (ROOT / "example_project" / "shop" / "receivers.py").read_text()
+    assert README["shop/receivers.py"] == f"# shop/receivers.py\n{source}".replace("example_project.shop", "shop")
+
+
+def test_the_readmes_model_is_the_shops():
+    source = (ROOT / "example_project" / "shop" / "models.py").read_text()
+    shown, shops = (
+        set(re.findall(r"^    (\w+) = models\.(\w+)\(", code, re.MULTILINE))
+        for code in (README["shop/models.py"], source)
+    )
+    assert shown < shops
+
+
+def test_what_the_readme_sends(monkeypatch):
+    monkeypatch.setenv("PLUGCHAT_TOKEN", "token-of-the-default-account")
+    sent = []
+
+    def post(url, **request):
+        assert order.sending_since is not None
+        order.save.assert_called_once_with()
+        sent.append((url, request["headers"], request["json"]))
+        return mock.Mock(json=lambda: {"zaapId": "Z1", "messageId": "M1"})
+
+    monkeypatch.setattr("requests.post", post)
+    order = mock.Mock(phone="5544999999999", zaap_id="Z0", whatsapp="failed", problem="number", sending_since=None)
+    names: dict[str, Any] = {}
+    exec(README["shop/sending.py"], names)
+    names["tell_customer"](order, "Seu pedido saiu.")
+    url = "https://www.plugchat.com.br/api/whatsapp/send-text"
+    headers = {"Authorization": "token-of-the-default-account"}
+    assert sent == [(url, headers, {"phone": "5544999999999", "message": "Seu pedido saiu."})]
+    assert (order.zaap_id, order.message_id, order.whatsapp, order.problem) == ("Z1", "M1", "", "")
+    order.save.assert_called_with(update_fields=["zaap_id", "message_id"])
 
 
 EXCERPTS = [block for block in PYTHON if block.title.startswith("shop/")]
@@ -315,18 +361,19 @@ def test_the_status_shown_has_todays_keys(block):
 
 def command_lines() -> set[str]:
     """What follows ``manage.py`` wherever it is shown, and this app's commands where they are named."""
-    lines = [line for block in BLOCKS if block.language != "json" for line in block.code.splitlines()]
+    lines = [line for block in BLOCKS if block.language in {"console", "python"} for line in block.code.splitlines()]
     shown = [match[1] for line in lines if (match := re.search(r"manage\.py (.*)", line))]
-    spans = [span for text in PAGES.values() for span in re.findall(r"`([^`\n]+)`", text)]
+    spans = [span for text in (PAGES | OTHERS).values() for span in re.findall(r"`([^`\n]+)`", text)]
     named = [match[1] for span in spans if (match := re.fullmatch(r"(?:python )?(?:manage\.py )?(plugchat_.*)", span))]
     return {line.partition(" >")[0] for line in [*shown, *named]}
 
 
 COMMAND_LINES = sorted(command_lines())
 OTHER_WORKERS = {WORKERS["rq"][1], WORKERS["db"][1]}
+NOT_OF_THE_TESTS = {*OTHER_WORKERS, "demo"}
 
 
-@pytest.mark.parametrize("line", [line for line in COMMAND_LINES if line.split()[0] not in OTHER_WORKERS])
+@pytest.mark.parametrize("line", [line for line in COMMAND_LINES if line.split()[0] not in NOT_OF_THE_TESTS])
 def test_commands_and_options_exist(line):
     name, *arguments = shlex.split(line.replace("DATE", "2026-01-31"))
     if name == "plugchat_forget":

@@ -174,8 +174,9 @@ def test_the_demo_shows_messages_and_orders(manage, tmp_path):
         for reason in Failure.labels:
             assert shown(rf"^\+55 \*{{4}}\d\d +[0-9A-F]{{8}}… .* Not sent +{reason} +1$")
             assert shown(rf"^PED-\w+ .* Not sent +{reason}$")
-        for customer, state in (("Ana", "Sent"), ("Bruno", "Read"), ("Carla", "Received"), ("João", "Sent")):
-            assert shown(rf"^\S+ +{customer} \w+ +{state} +-$")
+        told = (("Ana", "Sent"), ("Bruno", "Read"), ("Carla", "Received"), ("João", "Sent"), ("Lucas", "Sent"))
+        for customer, whatsapp in told:
+            assert shown(rf"^\S+ +{customer} \w+ +{whatsapp} +-$")
         assert shown(r"^PED-\w+ +Karina Luz +Waiting +-$")
         assert shown(r"\d+ recorded, .*\b1 HTTP 400\b")
         assert shown(r"^Admin: +http://127\.0\.0\.1:[0-9]+/admin/\nUser: +admin\nPassword: +admin$")
@@ -198,6 +199,12 @@ def test_the_demo_shows_messages_and_orders(manage, tmp_path):
         )
         refused = "SELECT reason, times_received FROM django_plugchat_rejectedcallback"
         assert database.execute(refused).fetchall() == [("invalid", 2)]
+        connected = "SELECT is_connected FROM django_plugchat_connection"
+        assert database.execute(connected).fetchall() == [(1,)]
+        branch = "SELECT COUNT(*) FROM django_plugchat_deliveryevent WHERE account = 'norte'"
+        assert database.execute(branch).fetchone() == (6,)
+        accepted = "SELECT COUNT(*) FROM django_plugchat_webhooksecret"
+        assert database.execute(accepted).fetchone() == (1,)
 
 
 def test_the_demo_serves_until_it_is_interrupted(environment):

@@ -1,43 +1,30 @@
-from __future__ import annotations
-
+from datetime import timedelta
 from typing import Any
 
+from django.db.models import Q
 from django.dispatch import receiver
+from django.utils import timezone
 
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.signals import TellAgain, delivery_recorded
 from example_project.shop.models import Order
 
-STATES: dict[str, Order.State] = {
-    DeliveryEvent.Outcome.SENT: Order.State.SENT,
-    DeliveryEvent.Outcome.FAILED: Order.State.FAILED,
-    DeliveryEvent.Outcome.RECEIVED: Order.State.RECEIVED,
-    DeliveryEvent.Outcome.READ: Order.State.READ,
-    DeliveryEvent.Outcome.PLAYED: Order.State.READ,
-}
-FURTHEST_LAST = [
-    Order.State.WAITING,
-    Order.State.SENT,
-    Order.State.FAILED,
-    Order.State.RECEIVED,
-    Order.State.READ,
-]
+LONGEST_SEND = timedelta(minutes=1)  # a send request is answered sooner, or never
+FURTHEST_LAST = ["", "sent", "failed", "received", "read", "played"]
 
 
 @receiver(delivery_recorded, sender=DeliveryEvent)
 def mark_order(event: DeliveryEvent, **kwargs: Any) -> None:
-    """Mark how far the message about an order has come.
-
-    Events come at least once and in no order. One statement decides by the row as it then is, and never takes an order
-    back: whatever comes again, late or at the same time, the end is the same.
-    """
-    state = STATES.get(event.outcome)
-    if state is None:  # one that a later version of django_plugchat adds
-        return
-    # Asked first: between the two questions the ids may be saved.
-    may_be_early = Order.objects.being_sent(event).exists()
-    orders = Order.objects.about(event)
-    earlier = FURTHEST_LAST[: FURTHEST_LAST.index(state)]
-    orders.filter(state__in=earlier).update(state=state, reason=event.failure)
-    if may_be_early and not orders.exists():
-        raise TellAgain(seconds=60)
+    """Mark how far an order's message has come. Events come in any order, and more than once."""
+    if event.outcome not in FURTHEST_LAST:
+        return  # a later version of django_plugchat may add one
+    # Asked before the orders: between the two questions the ids may be saved.
+    started = Order.objects.filter(zaap_id="", sending_since__lte=event.received_at)
+    is_being_sent = started.filter(sending_since__gt=timezone.now() - LONGEST_SEND).exists()
+    # A status has no zaapId. Blank would be every order that is not sent yet.
+    ids = [known for known in (event.zaap_id, event.message_id) if known]
+    orders = Order.objects.filter(Q(zaap_id__in=ids) | Q(message_id__in=ids))
+    earlier = FURTHEST_LAST[: FURTHEST_LAST.index(event.outcome)]
+    orders.filter(whatsapp__in=earlier).update(whatsapp=event.outcome, problem=event.failure)
+    if is_being_sent and not orders.exists():
+        raise TellAgain(seconds=60)  # it may be about the message that is being sent

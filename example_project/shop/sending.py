@@ -15,8 +15,7 @@ def send_text(phone: str, message: str) -> dict[str, str]:
 
 def tell_customer(order: Order) -> None:
     """Send the order's message, and keep the ids by which its callbacks will name it."""
-    order.state, order.reason = Order.State.WAITING, ""
-    order.zaap_id = order.message_id = ""
+    order.zaap_id = order.message_id = order.whatsapp = order.problem = ""
     order.sending_since = timezone.now()
     # Committed before the message goes out: a callback may come before the ids are saved.
     order.save()

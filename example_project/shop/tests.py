@@ -12,8 +12,8 @@ from django_plugchat.models import DeliveryEvent
 from django_plugchat.testing import delivery_callback, message_status_callback, post_callback
 from django_plugchat.upkeep import sweeps
 from example_project.shop import sending
-from example_project.shop.models import LONGEST_SEND, Order
-from example_project.shop.receivers import mark_order
+from example_project.shop.models import Order
+from example_project.shop.receivers import LONGEST_SEND, mark_order
 
 ANSWER = {"zaapId": "3E50A454522970E8FF33FA2035A79316", "messageId": "3EB0EE5C811ACA0277C307"}
 
@@ -30,71 +30,64 @@ class MarkOrderTests(TestCase):
     def status(self, status: str) -> dict[str, Any]:
         return message_status_callback(status=status, ids=[self.order.message_id])
 
-    def assert_state(self, state: str, reason: str = "") -> None:
+    def assert_told(self, whatsapp: str, problem: str = "") -> None:
         self.order.refresh_from_db()
-        assert (self.order.state, self.order.reason) == (state, reason)
+        assert (self.order.whatsapp, self.order.problem) == (whatsapp, problem)
 
     def test_an_order_whose_message_is_read(self) -> None:
         assert post_callback(self.delivery()).json() == {"status": "recorded"}
-        self.assert_state("sent")
+        self.assert_told("sent")
         post_callback(self.status("SENT"))
-        self.assert_state("sent")
+        self.assert_told("sent")
         post_callback(self.status("RECEIVED"))
-        self.assert_state("received")
+        self.assert_told("received")
         post_callback(self.status("READ"))
-        self.assert_state("read")
+        self.assert_told("read")
         post_callback(self.status("PLAYED"))
-        self.assert_state("read")
+        self.assert_told("played")
         assert set(DeliveryEvent.objects.values_list("dispatch_status", flat=True)) == {"done"}
 
     def test_callbacks_in_another_order(self) -> None:
         post_callback(self.status("READ"))
         post_callback(self.status("RECEIVED"))
         post_callback(self.delivery())
-        self.assert_state("read")
+        self.assert_told("read")
 
     def test_a_failure_is_kept_with_its_reason(self) -> None:
         post_callback(self.delivery(error="Phone number does not exist"))
-        self.assert_state("failed", "number")
+        self.assert_told("failed", "number")
 
     def test_a_failure_may_have_a_code_only(self) -> None:
         post_callback(self.delivery(errorCode="SHADOW_BAN"))
-        self.assert_state("failed", "restricted")
+        self.assert_told("failed", "restricted")
 
     def test_a_message_that_was_received_after_all(self) -> None:
         post_callback(self.delivery(error="Timeout on send message"))
         post_callback(self.status("RECEIVED"))
-        self.assert_state("received")
+        self.assert_told("received")
 
     def test_the_same_callback_again(self) -> None:
         callback = self.delivery(error="Timeout on send message")
         post_callback(callback)
         assert post_callback(callback).json() == {"status": "duplicate"}
-        self.assert_state("failed", "temporary")
+        self.assert_told("failed", "temporary")
 
     def test_a_message_that_is_sent_again(self) -> None:
         first = self.delivery(error="Timeout on send message")
         sending.tell_customer(self.order)
         post_callback(self.delivery())
         post_callback(first)
-        self.assert_state("sent")
-
-    def test_an_order_may_be_known_by_its_custom_id_alone(self) -> None:
-        post_callback(customId="PED-2")
-        self.other.refresh_from_db()
-        assert self.other.state == "sent"
-        self.assert_state("waiting")
+        self.assert_told("sent")
 
     def test_blank_ids_are_of_no_order(self) -> None:
         """Neither of those without a customId, nor of those whose message has not been sent."""
         post_callback(messageId="", customId="")
         post_callback(message_status_callback())
-        assert Order.objects.filter(state="waiting").count() == 2
+        assert Order.objects.filter(whatsapp="").count() == 2
 
     def test_a_message_that_is_about_no_order(self) -> None:
         post_callback()
-        post_callback(customId="PED-3")
-        assert Order.objects.filter(state="waiting").count() == 2
+        assert Order.objects.filter(whatsapp="").count() == 2
         assert set(DeliveryEvent.objects.values_list("dispatch_status", flat=True)) == {"done"}
 
     def test_an_outcome_of_a_later_version(self) -> None:
@@ -102,7 +95,7 @@ class MarkOrderTests(TestCase):
         event = DeliveryEvent.objects.get()
         event.outcome = "answered"
         mark_order(event=event)
-        self.assert_state("sent")
+        self.assert_told("sent")
 
 
 class EarlyCallbackTests(TestCase):
@@ -122,9 +115,9 @@ class EarlyCallbackTests(TestCase):
         with mock.patch.object(sending, "send_text", send_text):
             sending.tell_customer(self.order)
 
-    def state(self) -> str:
+    def whatsapp(self) -> str:
         self.order.refresh_from_db()
-        return self.order.state
+        return self.order.whatsapp
 
     def test_the_order_ends_right_in_both_orders(self) -> None:
         delivery, status = delivery_callback(**ANSWER), message_status_callback(ids=[ANSWER["messageId"]])
@@ -132,22 +125,28 @@ class EarlyCallbackTests(TestCase):
             with self.subTest(early=len(early), late=len(late)):
                 DeliveryEvent.objects.all().delete()
                 self.tell_customer(*early)
-                assert self.state() == "waiting"
+                assert self.whatsapp() == ""
                 assert DeliveryEvent.objects.filter(dispatch_status="retrying").count() == len(early)
                 for callback in late:
                     post_callback(callback)
                 # As plugchat_redispatch does a minute later.
                 sweeps.sweep(now=True)
-                assert self.state() == "read"
+                assert self.whatsapp() == "read"
                 assert not DeliveryEvent.objects.exclude(dispatch_status="done").exists()
 
-    def test_nothing_is_told_again_for_ever(self) -> None:
-        """Another message's callback, and an order whose send request never was answered."""
-        Order.objects.update(sending_since=timezone.now() - LONGEST_SEND)
-        post_callback()
+    def test_an_attendants_message_is_told_again_once_at_most(self) -> None:
+        """While an order's message is being sent, nobody knows whose the callback is."""
+        self.tell_customer(delivery_callback())
+        assert DeliveryEvent.objects.get().dispatch_status == "retrying"
+        # A minute later nothing that was being sent then is young any more.
+        Order.objects.create(reference="PED-2", sending_since=timezone.now() - LONGEST_SEND)
+        sweeps.sweep(now=True)
         assert DeliveryEvent.objects.get().dispatch_status == "done"
-        Order.objects.update(sending_since=timezone.now() + timedelta(hours=1))
-        post_callback()
+
+    def test_nothing_is_told_again_when_no_message_is_being_sent(self) -> None:
+        for since in (None, timezone.now() - LONGEST_SEND, timezone.now() + timedelta(hours=1)):
+            Order.objects.update(sending_since=since)
+            post_callback()
         assert set(DeliveryEvent.objects.values_list("dispatch_status", flat=True)) == {"done"}
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import errno
-import threading
+import time
 from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Callable
@@ -16,13 +16,17 @@ from django.db import OperationalError, connection
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_noop
+from django.utils.translation import gettext_noop, ngettext
 
 from django_plugchat.management import simulation
+from django_plugchat.registering.addresses import callback_path
 from django_plugchat.testing import delivery_callback
+from django_plugchat.upkeep import sweeps
 from example_project import demo
 from example_project.shop.models import Order
 from example_project.shop.sending import tell_customer
+
+TRIED_AGAIN_EVERY = 10  # seconds
 
 
 class Command(BaseCommand):
@@ -49,11 +53,13 @@ class Command(BaseCommand):
                 url = stack.enter_context(demo.serving(port))
             except (OSError, OverflowError) as error:
                 raise CommandError(self._about_port(port, error)) from error
+            stack.enter_context(demo.calling_courier())
             try:
                 self._show(url)
                 self._invite(url, once=once)
-                if not once:
-                    threading.Event().wait()
+                while not once:
+                    time.sleep(TRIED_AGAIN_EVERY)
+                    self._try_again()
             except KeyboardInterrupt:
                 self.stdout.write("")
 
@@ -79,17 +85,17 @@ class Command(BaseCommand):
             ) from error
         demo.create_admin()
         orders, started = demo.place_orders(), timezone.now()
-        post = partial(self._post, simulation.target(url, "default"))
+        post = partial(self._post, url)
         self._tell_one(orders[1], post)
         self._tell_others(orders, post)
         self.stdout.write(f"\n{demo.table(demo.message_rows(started))}\n\n")
         self.stdout.write(_("What example_project/shop/receivers.py made of them:"))
         self.stdout.write(f"\n{demo.table(demo.order_rows(orders))}\n\n")
-        self._print([(label, url + path) for label, path in demo.places(orders[1])])
+        self._print([(label, url + path) for label, path in demo.places(orders[1], orders[-2])])
         self.stdout.write("")
 
-    def _post(self, target: str, *callbacks: dict[str, Any], refused: bool = False) -> list[str]:
-        answers = list(simulation.post_all(target, callbacks))
+    def _post(self, url: str, *callbacks: dict[str, Any], path: str | None = "", refused: bool = False) -> list[str]:
+        answers = list(simulation.post_all(simulation.target(f"{url}{path}", "default"), callbacks))
         for answer in answers:
             if answer not in simulation.TAKEN and not refused:
                 raise CommandError(f"{answer}: {simulation.advice(answer)}")
@@ -101,7 +107,7 @@ class Command(BaseCommand):
         for what, callback in demo.story(order):
             (answer,) = post(callback)
             order.refresh_from_db()
-            rows.append((what, answer, order.get_state_display()))
+            rows.append((what, answer, demo.whatsapp(order)))
         self.stdout.write(
             _("%(customer)s is told by WhatsApp about the order %(order)s. Its message has the messageId %(id)s.")
             % {"customer": order.customer, "order": order.reference, "id": f"{order.message_id[:8]}…"}
@@ -110,10 +116,11 @@ class Command(BaseCommand):
 
     def _tell_others(self, orders: list[Order], post: Callable[..., list[str]]) -> None:
         answers = Counter(post(*demo.others(orders)))
+        demo.make_it_yesterdays(orders[-2])
         with demo.quietly():
             answers.update(post(demo.UNUSABLE, refused=True))
-            with demo.courier_away():
-                answers.update(post(delivery_callback()))
+            answers.update(post(delivery_callback(customId=demo.COURIER)))
+        answers.update(post(*simulation.callbacks(3), path=callback_path(demo.branch_secret())))
         self.stdout.write(
             _("Posted %(posted)d more callbacks, PlugChat's own example first. Answers: %(answers)s.")
             % {
@@ -121,6 +128,20 @@ class Command(BaseCommand):
                 "answers": ", ".join(f"{times} {answer}" for answer, times in answers.most_common()),
             }
         )
+
+    def _try_again(self) -> None:
+        """What ``plugchat_redispatch`` does each minute, without waiting for the pause after a failure."""
+        with demo.quietly():
+            done = sweeps.sweep(now=True).done
+        if done:
+            self.stdout.write(
+                ngettext(
+                    "A receiver had failed: %(count)d event was told again, and taken.",
+                    "A receiver had failed: %(count)d events were told again, and taken.",
+                    done,
+                )
+                % {"count": done}
+            )
 
     def _invite(self, url: str, *, once: bool) -> None:
         if once:
