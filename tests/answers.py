@@ -16,20 +16,17 @@ class Answer(NamedTuple):
 
 #: In the order in which they are decided.
 ANSWERS = (
-    Answer("unknown secret, none configured, any other path below `callback/`", 404, "", "nothing"),
+    Answer("unknown secret", 404, "", "nothing"),
     Answer("a method other than POST", 405, "", "nothing"),
-    Answer(
-        "a content type other than `application/json`, or a `Content-Encoding` other than gzip, deflate or identity",
-        415,
-        "",
-        "nothing",
-    ),
-    Answer("larger than `MAX_BODY_BYTES`, as sent or decompressed", 413, "", "nothing"),
-    Answer("no declared length, and the server can't hand the body over complete", 411, "", "nothing"),
-    Answer("fewer bytes than declared: the client went away", 400, "", "nothing"),
-    Answer("another type, a status of incoming messages, a conversation", 200, "ignored", "nothing"),
-    Answer("not JSON in UTF-8, or a field missing or unusable", 400, "", "a `RejectedCallback`"),
-    Answer("a new event; of several, at least one new", 200, "recorded", "a `DeliveryEvent` for each"),
+    Answer("a content type other than JSON, an encoding that nobody knows", 415, "", "nothing"),
+    Answer("larger than MAX_BODY_BYTES", 413, "", "nothing"),
+    Answer("no declared length, and no complete body", 411, "", "nothing"),
+    Answer("fewer bytes than declared", 400, "", "nothing"),
+    Answer("another type", 200, "ignored", "nothing"),
+    Answer("a status that nobody knows yet", 200, "ignored", "a rejected callback"),
+    Answer("not JSON, or a field that is missing or unusable", 400, "", "a rejected callback"),
+    Answer("a new event", 200, "recorded", "an event"),
     Answer("the same event again", 200, "duplicate", "counted on the event"),
+    Answer("the database failed, and there is a spool", 200, "kept", "a file"),
     Answer("the database failed", 503, "", "nothing"),
 )

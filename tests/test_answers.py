@@ -48,7 +48,7 @@ def failing_database() -> AbstractContextManager[Any]:
     return connection.execute_wrapper(Interrupt("", raising(OperationalError())))
 
 
-#: What leads to the answer in the same place of ANSWERS, the last one for the end.
+#: What leads to the answer in the same place of ANSWERS, those of a database that fails for the end.
 CAUSES: list[dict[str, Any]] = [
     {"url": url_of("wrong")},
     {"method": "PUT"},
@@ -57,39 +57,47 @@ CAUSES: list[dict[str, Any]] = [
     {"length": lambda body: ""},
     {"length": lambda body: str(len(body) + 1)},
     {"body": b'{"type": "ReceivedCallback"}'},
+    {"body": b'{"type": "MessageStatusCallback", "status": "TO_COME", "ids": ["1"]}'},
     {"body": b"{"},
     {},
     {},
     {"database": failing_database},
+    {"database": failing_database},
 ]
-NEW, AGAIN = 8, 9
+NEW, AGAIN, KEPT = (
+    next(row for row, answer in enumerate(ANSWERS) if answer.body == body) for body in ("recorded", "duplicate", "kept")
+)
+#: A spool is not asked before a database has failed.
+WITHOUT_SPOOL = [row for row in range(len(ANSWERS)) if row != KEPT]
 
 
 @pytest.mark.parametrize("row", range(len(ANSWERS)), ids=lambda row: ANSWERS[row].case)
-def test_each_row(row):
+def test_each_row(row, plugchat, tmp_path):
     answer = ANSWERS[row]
+    if row == KEPT:
+        pytest.importorskip("django_plugchat.spool")
+        plugchat(SPOOL_DIR=str(tmp_path))
     assert row != AGAIN or Request().send().status_code == 200
     before = list(DeliveryEvent.objects.values())
     response = Request(**CAUSES[row]).send()
     assert response.status_code == answer.status
     assert response.json().get("status", "") == answer.body
     stored = {
-        "nothing": (0, 0),
-        "a `RejectedCallback`": (0, 1),
-        "a `DeliveryEvent` for each": (1, 0),
-        "counted on the event": (1, 0),
+        "nothing": (0, 0, 0),
+        "a rejected callback": (0, 1, 0),
+        "an event": (1, 0, 0),
+        "counted on the event": (1, 0, 0),
+        "a file": (0, 0, 1),
     }
-    assert (DeliveryEvent.objects.count(), RejectedCallback.objects.count()) == stored[answer.stored]
+    files = [path for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_size]
+    found = DeliveryEvent.objects.count(), RejectedCallback.objects.count(), len(files)
+    assert found == stored[answer.stored]
     assert (list(DeliveryEvent.objects.values()) != before) == (row in (NEW, AGAIN))
 
 
 @pytest.mark.parametrize(
     ("first", "second"),
-    [
-        (first, second)
-        for first, second in combinations(range(len(ANSWERS)), 2)
-        if not CAUSES[first].keys() & CAUSES[second].keys()
-    ],
+    [pair for pair in combinations(WITHOUT_SPOOL, 2) if not CAUSES[pair[0]].keys() & CAUSES[pair[1]].keys()],
 )
 def test_the_order_in_which_they_are_decided(first, second):
     """Where two rows apply the upper one answers; a database is asked, and may fail, only where something is stored."""

@@ -163,6 +163,17 @@ class SiteTests(TestCase):
         self.assertContains(response, "Ana Souza")
         self.assertContains(self.client.get(reverse("admin:index")), "Shop")
 
+    def test_an_order_says_what_became_of_its_message(self) -> None:
+        order = Order.objects.get()
+        sending.tell_customer(order)
+        page = reverse("admin:shop_order_change", args=[order.pk])
+        self.assertContains(self.client.get(page), "PlugChat has not said anything about this message.")
+        for status in ("RECEIVED", "READ"):
+            post_callback(message_status_callback(status=status, ids=[order.message_id]))
+        response = self.client.get(page)
+        self.assertContains(response, '<li class="plugchat-step plugchat-step-read">')
+        self.assertNotContains(self.client.get(reverse("admin:shop_order_add")), "What became of its message")
+
     def test_in_portuguese(self) -> None:
         response = self.client.get(reverse("admin:index"), headers={"Accept-Language": "pt-br"})
         self.assertContains(response, 'lang="pt-br"')
