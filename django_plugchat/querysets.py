@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 
 from django.apps import apps
 from django.db import models, router
-from django.db.models import Case, CharField, IntegerField, Max, Min, OuterRef, Q, Subquery, Value, When
+from django.db.models import Case, CharField, IntegerField, Max, OuterRef, Q, Subquery, Value, When
 from django.db.models.functions import Coalesce, Greatest, NullIf, Substr
 from django.db.models.lookups import Exact
 from django.utils import timezone
@@ -99,7 +99,7 @@ class DeliveryEventQuerySet(PlugChatQuerySet):
             return {}
         usable = list(text_of.values())
         rows = self._for_deciding().order_by()
-        own, other = self._of_statuses(Max(_RANK))
+        own, other = self._of_statuses(_RANK, "outcome")
         of_zaap = rows.filter(zaap_id__in=usable).annotate(rank=_greatest(_RANK, own))
         of_message = rows.filter(message_id__in=usable).values("message_id").annotate(rank=Max(_RANK))
         of_its_zaap = rows.filter(message_id__in=usable).annotate(rank=_greatest(self._of_tries(), other)).deliveries()
@@ -120,7 +120,7 @@ class DeliveryEventQuerySet(PlugChatQuerySet):
         """The delivery callbacks, each with how far its message has come, and since when.
 
         ``progress`` is an outcome; ``reached_at``, when the contact received it, and ``read_at`` are null where nothing
-        said so. Those of a group are of the participants who came first.
+        said so. In a group the first participant counts.
         """
         return self.deliveries().with_progress()
 
@@ -152,35 +152,38 @@ class DeliveryEventQuerySet(PlugChatQuerySet):
     def _everything(self) -> Self:
         return self.model._default_manager.all()  # type: ignore[no-any-return]
 
-    # What follows is looked up for one row after another, along the indexes of zaapId and messageId. A bare EXISTS
-    # would become a join with all statuses that there are; what is compared with a value, or has a LIMIT, does not.
-    # Millions of zaapIds are blank, so PostgreSQL expects many rows of any other: hence a LIMIT where one is followed.
+    # What follows is looked up for one row after another, along the indexes of zaapId and messageId, which are in the
+    # order of the outcomes. A bare EXISTS would become a join with all statuses that there are. Millions of zaapIds are
+    # blank, so PostgreSQL expects many rows of any other, and compiles for seconds what it thinks expensive, but for
+    # the LIMIT. SQLite, which knows nothing of its rows, would read all of an account, but for the double negation.
 
     def _furthest(self) -> Greatest:
         """The rank of a row's message, by all that was said about it."""
-        return _greatest(_RANK, self._of_tries(), *self._of_statuses(Max(_RANK)))
+        return _greatest(_RANK, self._of_tries(), *self._of_statuses(_RANK, "outcome"))
 
     def _of_tries(self) -> Subquery:
-        """Whether any delivery callback of a row's zaapId failed."""
+        """Whether any delivery callback of a row's zaapId failed: the first of the outcomes."""
         tries = self._of_zaap(OuterRef("account"), OuterRef("zaap_id")).order_by("outcome")
-        return Subquery(tries.values(rank=_RANK)[:1])
+        return Subquery(tries.values(it=_RANK)[:1])
 
     def _first(self, outcomes: tuple[str, ...]) -> Coalesce:
-        """When a status of an event's message first said one of these."""
-        return Coalesce(*self._of_statuses(Min(_HAPPENED), outcome__in=outcomes))
+        """When a status of a row's message first said the least of these outcomes."""
+        return Coalesce(*self._of_statuses(_HAPPENED, "-outcome", "id", outcome__in=outcomes))
 
-    def _of_statuses(self, aggregate: Any, **conditions: Any) -> list[Subquery]:
+    def _of_statuses(self, told: Any, *order: str, **conditions: Any) -> list[Subquery]:
         """Of a row's messageId; then of another of its zaapId: the first try may have failed without a messageId."""
         others = self._of_zaap(OuterRef(OuterRef("account")), OuterRef(OuterRef("zaap_id"))).exclude(message_id="")
         other = others.exclude(message_id=OuterRef(OuterRef("message_id"))).values("message_id")[:1]
-        of_account = self._everything().statuses().filter(account=OuterRef("account"), **conditions)
+        rows = (
+            self._everything().filter(_same_account(OuterRef("account")), **conditions).exclude(type=DELIVERY_CALLBACK)
+        )
         return [
-            Subquery(of_account.filter(message_id=it).order_by().values("account").annotate(it=aggregate).values("it"))
-            for it in (_not_blank(OuterRef("message_id")), Subquery(other))
+            Subquery(rows.filter(message_id=message_id).order_by(*order).values(it=told)[:1])
+            for message_id in (_not_blank(OuterRef("message_id")), Subquery(other))
         ]
 
     def _of_zaap(self, account: OuterRef, zaap_id: OuterRef) -> Self:
-        return self._everything().filter(account=account, zaap_id=_not_blank(zaap_id))
+        return self._everything().filter(_same_account(account), zaap_id=_not_blank(zaap_id))
 
     def deliveries(self) -> Self:
         """Delivery callbacks, of which each message has one that was sent or failed: what ratios count."""
@@ -216,6 +219,10 @@ class DeliveryEventQuerySet(PlugChatQuerySet):
 
 def _greatest(*ranks: Any) -> Greatest:
     return Greatest(*(Coalesce(rank, Value("")) for rank in ranks))
+
+
+def _same_account(account: OuterRef) -> Q:
+    return ~Q(~Q(account=account))
 
 
 def _not_blank(text: OuterRef) -> NullIf:

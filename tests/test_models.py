@@ -321,10 +321,14 @@ def test_messages_say_how_far_and_since_when():
     stored_event(zaap_id="UNREAD", message_id="M3")
     status("received", "M3", received_at=hours[1])
     stored_event(zaap_id="FAILED", outcome="failed")
-    # In a group the first of the participants; and the one who read it has received it.
+    # In a group the first of the participants counts.
     stored_event(zaap_id="GROUP", message_id="M4")
-    status("received", "M4", participant="1", received_at=hours[2])
-    status("played", "M4", participant="2", received_at=hours[1])
+    status("received", "M4", participant="1", received_at=hours[1])
+    status("received", "M4", participant="2", received_at=hours[2])
+    status("played", "M4", participant="2", received_at=hours[3])
+    # Whoever read it has received it.
+    stored_event(zaap_id="READ-ALONE", message_id="M5")
+    status("read", "M5", received_at=hours[1])
     status("read", "without a delivery callback")
     found = DeliveryEvent.objects.for_account("default").messages()
     assert {message.zaap_id: (message.progress, message.reached_at, message.read_at) for message in found} == {
@@ -332,7 +336,8 @@ def test_messages_say_how_far_and_since_when():
         "SENT": ("sent", None, None),
         "UNREAD": ("received", hours[1], None),
         "FAILED": ("failed", None, None),
-        "GROUP": ("played", hours[1], hours[1]),
+        "GROUP": ("played", hours[1], hours[3]),
+        "READ-ALONE": ("read", hours[1], hours[1]),
     }
     assert found.filter(reached_at=None).count() == 2
 
