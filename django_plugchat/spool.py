@@ -1,0 +1,280 @@
+"""A folder of files that keeps callbacks while the database is away. ``upkeep.spooled`` takes them over later.
+
+A file is written, synced and renamed before its callback is acknowledged: whatever happens, it is there whole.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import shutil
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from django.core.files import locks
+from django.db import Error, OperationalError, connections, router
+from django.utils.translation import gettext as _
+
+from django_plugchat import times
+from django_plugchat.conf import app_settings
+from django_plugchat.models import DeliveryEvent
+
+logger = logging.getLogger(__name__)
+
+MOST_FILES = 100_000
+#: Seconds for which a process does not ask a database again that it could not reach.
+PAUSE = 5.0
+#: Seconds after which a failure is one that other requests should not wait for as well.
+_SLOW = 0.5
+#: Counting a full folder takes up to a tenth of a second.
+_COUNTED_FOR = 1.0
+_LEAST_FREE = 10 * 1024 * 1024
+_ASIDE = "aside"
+
+
+class DatabaseAway(OperationalError):  # noqa: N818
+    """This process could not reach the database a moment ago, and does not ask it again yet."""
+
+
+class NotOwner(PermissionError):  # noqa: N818
+    """The folder belongs to another user: what this one writes there, its owner could not take over."""
+
+
+class _State:
+    """What this process knows, all its threads together."""
+
+    def __init__(self) -> None:
+        self.pause_ends_at: float | None = None
+        #: Held by whoever asks whether the database is back.
+        self.turn = threading.Lock()
+        self.counted: tuple[Path | None, float] = (None, 0.0)
+        self.files = 0
+
+
+_state = _State()
+
+
+def _folder() -> Path | None:
+    return Path(app_settings.spool_dir) if app_settings.spool_dir else None
+
+
+def _is_usable() -> bool:
+    """Inside a transaction it is not: whoever began it decides what becomes of the callback."""
+    return bool(app_settings.spool_dir) and not any(
+        connection.in_atomic_block for connection in connections.all(initialized_only=True)
+    )
+
+
+# Not waiting for a dead database
+
+
+@contextmanager
+def asking() -> Iterator[None]:
+    """Around what asks the database about a callback. Raises DatabaseAway at once where it is known to be away.
+
+    After a failure to reach it, requests of this process don't try for 5 seconds, then one at a time.
+    """
+    has_turn = False
+    if _state.pause_ends_at is not None and _is_usable():
+        has_turn = time.monotonic() >= _state.pause_ends_at and _state.turn.acquire(blocking=False)
+        if not has_turn:
+            raise DatabaseAway("The database could not be reached a moment ago.")
+    began = time.monotonic()
+    try:
+        yield
+    except Error:
+        is_connected = connections[router.db_for_write(DeliveryEvent)].connection is not None
+        if _is_usable() and (not is_connected or time.monotonic() - began > _SLOW):
+            _state.pause_ends_at = time.monotonic() + PAUSE
+        raise
+    else:
+        _state.pause_ends_at = None
+    finally:
+        if has_turn:
+            _state.turn.release()
+
+
+# Keeping
+
+
+def keep(body: bytes, *, account: str, secret_id: str, received_at: datetime) -> bool:
+    """Keep a callback that the database could not take. False where that is not possible: the log says why."""
+    folder = _folder()
+    if folder is None or not _is_usable():
+        return False
+    header = json.dumps({"account": account, "secret_id": secret_id}).encode()
+    name = f"{received_at.timestamp() * 1_000_000:016.0f}-{uuid.uuid4().hex}"
+    try:
+        if not folder.exists():
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _sync(folder.parent)
+        ensure_own()
+        _ensure_room(folder)
+        _write(folder, name, header + b"\n" + body)
+    except OSError as error:
+        logger.error("The spool could not keep a callback for account %r: %s", account, error.strerror)
+        # Then asking the database is the only chance of the next ones.
+        _state.pause_ends_at = None
+        return False
+    return True
+
+
+def _ensure_room(folder: Path) -> None:
+    counted, counted_at = _state.counted
+    if counted != folder or time.monotonic() > counted_at + _COUNTED_FOR:
+        _state.counted = (folder, time.monotonic())
+        _state.files = len(paths())
+    if _state.files >= MOST_FILES:
+        raise OSError(errno.ENOSPC, f"{MOST_FILES} callbacks wait there already")
+    _state.files += 1
+
+
+def _write(folder: Path, name: str, content: bytes) -> None:
+    unfinished = folder / f".{name}"
+    try:
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        unfinished.rename(folder / name)
+    except OSError:
+        with suppress(OSError):
+            unfinished.unlink()
+        raise
+    _sync(folder)
+
+
+def _sync(folder: Path) -> None:
+    """Else a power cut may forget what a folder holds."""
+    with _opened(folder) as descriptor:
+        os.fsync(descriptor)
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+# Looking
+
+
+class Kept(NamedTuple):
+    path: Path
+    received_at: datetime
+    #: "" where the file can't be read as one of ours; the body is all of it then.
+    account: str
+    secret_id: str
+    body: bytes
+
+
+def paths(*, aside: bool = False) -> list[Path]:
+    """The files that wait, or those that were set aside, oldest first. Raises OSError where this user may not look."""
+    folder = _folder()
+    if folder is None:
+        return []
+    folder = folder / _ASIDE if aside else folder
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries if entry.name[0] != "." and entry.is_file())
+    except FileNotFoundError:
+        return []
+    return [folder / name for name in names]
+
+
+def read(path: Path) -> Kept:
+    """Raises FileNotFoundError where somebody else has taken it, OSError where it can't be read."""
+    content = path.read_bytes()
+    header, _newline, body = content.partition(b"\n")
+    try:
+        said = json.loads(header)
+        return Kept(path, received_at(path), str(said["account"]), str(said["secret_id"]), body)
+    except (ValueError, TypeError, KeyError):
+        return Kept(path, received_at(path), "", "", content)
+
+
+def received_at(path: Path) -> datetime:
+    """By its name; a file that is not ours came when it was written."""
+    digits = path.name.partition("-")[0]
+    is_ours = len(digits) == 16 and digits.isdecimal()
+    return times.from_timestamp(int(digits) / 1_000_000 if is_ours else path.stat().st_mtime)
+
+
+def waiting() -> tuple[int, datetime | None]:
+    """How many callbacks wait on this host, and when the oldest came."""
+    with suppress(OSError):  # which ``problem`` tells
+        if found := paths():
+            return len(found), received_at(found[0])
+    return 0, None
+
+
+def set_aside() -> int:
+    """How many files could not be taken over, though the database was there."""
+    with suppress(OSError):
+        return len(paths(aside=True))
+    return 0
+
+
+def problem() -> str:
+    """Why a callback could not be kept or taken over, as far as this user can tell; for people. "" if all is well."""
+    folder = _folder()
+    if folder is None:
+        return ""
+    there = next((place for place in (folder, *folder.parents) if os.access(place, os.F_OK)), folder)
+    try:
+        is_full = len(paths()) >= MOST_FILES or shutil.disk_usage(there).free < _LEAST_FREE
+    except OSError:
+        return _("This user can't look into the spool %(folder)s.") % {"folder": folder}
+    if not os.access(there, os.W_OK | os.X_OK):
+        return _("The spool %(folder)s can't be written.") % {"folder": folder}
+    return _("The spool %(folder)s is full.") % {"folder": folder} if is_full else ""
+
+
+# Taking over
+
+
+def ensure_own() -> None:
+    """Raises NotOwner where another user's web server keeps callbacks."""
+    folder = _folder()
+    with suppress(FileNotFoundError):
+        # Windows has no users by number, and no folder that can be synced.
+        if folder and folder.stat().st_uid != getattr(os, "geteuid", int)():
+            raise NotOwner(errno.EPERM, "its folder belongs to another user")
+
+
+@contextmanager
+def alone(*, wait: bool = False) -> Iterator[bool]:
+    """Let nobody else take files over or away meanwhile. Yields whether this is so, or somebody else is at it.
+
+    Whoever adds files goes on.
+    """
+    folder = _folder()
+    if folder is None or not folder.exists():
+        yield True
+        return
+    # The folder itself is locked: a file made for that by root could not be locked by others.
+    with _opened(folder) as descriptor:
+        yield locks.lock(descriptor, locks.LOCK_EX if wait else locks.LOCK_EX | locks.LOCK_NB)
+
+
+def delete(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
+def put_aside(path: Path) -> None:
+    """So that it does not stand before all that came later."""
+    aside = path.parent / _ASIDE
+    aside.mkdir(mode=0o700, exist_ok=True)
+    path.rename(aside / path.name)

@@ -1,0 +1,207 @@
+"""The folder that keeps callbacks while the database is away."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from datetime import UTC, datetime
+
+import pytest
+from django.db import OperationalError, connection, transaction
+from django.utils import timezone
+
+from django_plugchat import spool
+
+CAME = datetime(2026, 7, 10, 12, 0, 0, 123456, tzinfo=UTC)
+BODY = b'{"type": "DeliveryCallback",\n"phone": "5544999999999"}'
+
+
+@pytest.fixture(autouse=True)
+def folder(plugchat, tmp_path, monkeypatch):
+    monkeypatch.setattr(spool, "_state", spool._State())
+    plugchat(SPOOL_DIR=str(tmp_path / "outer" / "spool"))
+    return tmp_path / "outer" / "spool"
+
+
+def keep(body: bytes = BODY, received_at: datetime = CAME) -> bool:
+    return spool.keep(body, account="default", secret_id="01234567", received_at=received_at)
+
+
+def kept() -> list[spool.Kept]:
+    return [spool.read(path) for path in spool.paths()]
+
+
+def test_a_callback_is_kept_as_it_came(folder):
+    assert keep()
+    (found,) = kept()
+    assert (found.account, found.secret_id, found.received_at, found.body) == ("default", "01234567", CAME, BODY)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert found.path.stat().st_mode & 0o777 == 0o600
+
+
+def test_where_datetimes_are_naive(settings):
+    settings.USE_TZ = False
+    now = timezone.now()
+    assert keep(received_at=now)
+    assert kept()[0].received_at == now
+
+
+def test_the_oldest_comes_first():
+    for second in (3, 1, 2):
+        assert keep(received_at=CAME.replace(second=second))
+    assert [each.received_at.second for each in kept()] == [1, 2, 3]
+    assert spool.waiting() == (3, CAME.replace(second=1))
+
+
+def test_no_folder_is_configured(plugchat):
+    plugchat(SPOOL_DIR=None)
+    assert not keep()
+    assert (spool.paths(), spool.waiting(), spool.set_aside(), spool.problem()) == ([], (0, None), 0, "")
+
+
+@pytest.mark.django_db
+def test_inside_a_transaction_nothing_is_kept(folder):
+    connection.ensure_connection()
+    assert connection.in_atomic_block
+    assert not keep()
+    assert not folder.exists()
+
+
+def test_a_full_folder(monkeypatch, caplog):
+    monkeypatch.setattr(spool, "MOST_FILES", 2)
+    assert [keep(), keep(), keep()] == [True, True, False]
+    assert "for account 'default'" in caplog.text
+    assert "5544999999999" not in caplog.text
+    assert "is full" in spool.problem()
+    # Counted again after a second.
+    spool.delete(spool.paths()[0])
+    monkeypatch.setattr(spool, "_COUNTED_FOR", -1)
+    assert keep()
+
+
+def test_a_full_disk(folder, monkeypatch):
+    def no_room(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", no_room)
+    folder.mkdir(parents=True)
+    assert not keep()
+    assert list(folder.iterdir()) == []
+    monkeypatch.setattr(spool, "_LEAST_FREE", 10**18)
+    assert "is full" in spool.problem()
+
+
+def test_the_folder_of_another_user(folder, monkeypatch, caplog):
+    folder.mkdir(parents=True)
+    spool.ensure_own()
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    assert not keep()
+    assert "another user" in caplog.text
+    with pytest.raises(spool.NotOwner):
+        spool.ensure_own()
+
+
+def test_a_folder_that_cannot_be_read_or_written(folder, monkeypatch):
+    folder.parent.write_text("a file")
+    assert not keep()
+    assert "can't look into" in spool.problem()
+    assert (spool.waiting(), spool.set_aside()) == ((0, None), 0)
+    folder.parent.unlink()
+    assert spool.problem() == ""
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(os, "access", lambda path, mode: mode == os.F_OK)
+    assert "can't be written" in spool.problem()
+
+
+def test_what_is_not_ours_is_read_all_the_same(folder):
+    folder.mkdir(parents=True)
+    (folder / "note").write_bytes(b"anything\n")
+    (folder / f"{1_700_000_000_000_000}-0").write_bytes(b"{}\nbody")
+    (folder / ".unfinished").write_bytes(b"half of")
+    assert [(each.account, each.body) for each in kept()] == [("", b"{}\nbody"), ("", b"anything\n")]
+
+
+def test_setting_aside(folder):
+    keep()
+    spool.put_aside(spool.paths()[0])
+    assert (spool.waiting(), spool.set_aside()) == ((0, None), 1)
+    assert spool.read(spool.paths(aside=True)[0]).received_at == CAME
+
+
+def test_one_at_a_time(folder):
+    with spool.alone() as is_alone:  # there is no folder yet
+        assert is_alone
+    keep()
+    with spool.alone() as is_alone, spool.alone() as is_second_alone:
+        assert (is_alone, is_second_alone) == (True, False)
+        assert keep()
+    with spool.alone(wait=True) as is_alone:
+        assert is_alone
+
+
+# A database that is away
+
+
+def ask(error: Exception | None = None) -> str:
+    """How the database answered; "not asked" where it was not asked."""
+    try:
+        with spool.asking():
+            if error:
+                raise error
+    except spool.DatabaseAway:
+        return "not asked"
+    except Exception as raised:  # noqa: BLE001
+        return type(raised).__name__
+    return "answered"
+
+
+def fail_to_connect() -> str:
+    connection.close()
+    return ask(OperationalError())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_process_that_could_not_connect_asks_again_after_a_pause(monkeypatch):
+    assert [fail_to_connect(), ask(), ask()] == ["OperationalError", "not asked", "not asked"]
+    monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic() + spool.PAUSE: now)
+    assert [fail_to_connect(), ask()] == ["OperationalError", "not asked"]
+    monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic() + 2 * spool.PAUSE: now)
+    assert [ask(), ask()] == ["answered", "answered"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_while_one_asks_again_the_others_do_not(monkeypatch):
+    monkeypatch.setattr(spool, "PAUSE", 0)
+    fail_to_connect()
+    answers = []
+    with spool.asking():
+        other = threading.Thread(target=lambda: answers.append(ask()))
+        other.start()
+        other.join()
+    assert answers == ["not asked"]
+    assert ask() == "answered"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_failure_that_took_long_begins_a_pause_as_well(monkeypatch):
+    connection.ensure_connection()
+    assert [ask(OperationalError()), ask(ValueError()), ask()] == ["OperationalError", "ValueError", "answered"]
+    monkeypatch.setattr(spool, "_SLOW", -1)
+    assert [ask(OperationalError()), ask()] == ["OperationalError", "not asked"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_without_a_spool_or_inside_a_transaction_every_request_asks(plugchat):
+    fail_to_connect()
+    with transaction.atomic():
+        assert ask() == "answered"
+    fail_to_connect()
+    plugchat(SPOOL_DIR=None)
+    assert [fail_to_connect(), ask()] == ["OperationalError", "answered"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_spool_that_fails_ends_the_pause(folder):
+    folder.parent.write_text("a file")
+    assert [fail_to_connect(), keep(), ask()] == ["OperationalError", False, "answered"]
