@@ -114,6 +114,11 @@ def gunicorn(log: Path, *options: str, **environ: str) -> Iterator[tuple[str, su
         yield f"http://127.0.0.1:{port}", child
 
 
+def failing(environ: Any, start_response: Any) -> Any:
+    """An application that fails before Django could take a request."""
+    raise ValueError(environ["PATH_INFO"])
+
+
 @contextmanager
 def runserver(log: Path, *options: str, **environ: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     port = free_port()

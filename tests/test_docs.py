@@ -247,7 +247,7 @@ def test_workers_are_those_of_the_tests():
 
 
 def test_gunicorn_is_configured_as_in_the_tests():
-    shown = python_block("howto/proxy.md", "gunicorn_conf.py").partition("\n")[2]
+    shown = python_block("reference/logging.md", "gunicorn_conf.py").partition("\n")[2]
     assert shown == (ROOT / "tests" / "gunicorn_conf.py").read_text()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -18,7 +19,7 @@ from django_plugchat.models import DeliveryEvent, RejectedCallback
 from django_plugchat.redaction import MASK
 
 from .payloads import EXAMPLE, SECRET, URL
-from .servers import SERVERS, gunicorn, runserver, serving
+from .servers import SERVERS, free_port, gunicorn, running, runserver, serving
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -180,7 +181,21 @@ def test_the_access_log_of_gunicorn(tmp_path):
     log = tmp_path / "log"
     with gunicorn(log, "--config", "tests/gunicorn_conf.py") as (base, _process):
         requests.post(base + URL, BODY, headers=JSON)
-    assert f"POST /plugchat/callback/{MASK}/ HTTP/1.1" in log.read_text()
+    assert re.search(
+        rf"^20[^ ]+ [^ ]+ \[\d+\] \[INFO\] .*POST /plugchat/callback/{re.escape(MASK)}/ HTTP/1.1", log.read_text(), re.M
+    )
+
+
+def test_the_error_log_of_gunicorn(tmp_path):
+    log, port = tmp_path / "log", free_port()
+    options = ["--bind", f"127.0.0.1:{port}", "--config", "tests/gunicorn_conf.py"]
+    with running("gunicorn", *options, "tests.servers:failing", port=port, log=log):
+        assert requests.post(f"http://127.0.0.1:{port}{URL}", BODY, headers=JSON).status_code == 500
+    shown = log.read_text()
+    # Since 25.1 with the method before the path.
+    assert re.search(rf"\[ERROR\] Error handling request (POST )?/plugchat/callback/{re.escape(MASK)}/", shown)
+    assert f"ValueError: /plugchat/callback/{MASK}/" in shown
+    assert SECRET not in shown
 
 
 def test_runserver(tmp_path):
