@@ -87,7 +87,7 @@ class _Client:
 
     @sensitive_variables("url")
     def update(self, webhook: str, url: str) -> None:
-        """The call of one webhook, by its name in ``provider.calls``. Raises PlugChatError."""
+        """The call of one webhook, by the provider's name. Raises PlugChatError."""
         self._request("PUT", webhook, {"value": url})
 
     def shown_url(self, call: str) -> str:
@@ -220,5 +220,5 @@ class ZApiClient(_Client):
         The URLs hold secrets. All else that the instance says is left out, first of all its token.
         """
         content = self._request("GET", ME).json()
-        known = {FILTERS_KEY, *(key for key, _filter in URL_KEY_AND_FILTER.values())}
+        known = {FILTERS_KEY, *(key for key, _kept_back in URL_KEY_AND_FILTER.values())}
         return {key: value for key, value in content.items() if key in known} if isinstance(content, dict) else {}

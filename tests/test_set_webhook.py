@@ -73,11 +73,12 @@ def told_nothing(text: str) -> str:
 
 
 def run(*arguments: str, **options: Any) -> str:
-    stdout = io.StringIO()
-    options.setdefault("stderr", io.StringIO())
-    call_command("plugchat_set_webhook", *arguments, stdout=stdout, **options)
-    told_nothing(options["stderr"].getvalue())
-    return stdout.getvalue()
+    options = {"stdout": io.StringIO(), "stderr": io.StringIO()} | options
+    try:
+        call_command("plugchat_set_webhook", *arguments, **options)
+    finally:
+        told_nothing(options["stderr"].getvalue())
+    return options["stdout"].getvalue()
 
 
 def warnings_of(*arguments: str) -> str:
@@ -568,77 +569,120 @@ def test_each_account_is_probed(provider, public_site):
 
 
 def on_registering(monkeypatch: pytest.MonkeyPatch, then: Callable[[], Any]) -> None:
-    """Have a callback come as soon as PlugChat has the URL."""
-    make = registration.make
+    """Have callbacks come as soon as the provider has the URL."""
+    run = registration.Job.run
 
-    def make_and_call(*arguments: Any) -> None:
-        make(*arguments)
-        then()
+    def run_and_call(job: registration.Job) -> registration.Result:
+        result = run(job)
+        calls.append(then)
+        return result
 
-    monkeypatch.setattr(registration, "make", make_and_call)
+    finish = registration.Job.finish
+
+    def finish_and_call(job: registration.Job, result: registration.Result) -> registration.Result:
+        finish(job, result)
+        calls.pop()()
+        return result
+
+    calls: list[Callable[[], Any]] = []
+    monkeypatch.setattr(registration.Job, "run", run_and_call)
+    monkeypatch.setattr(registration.Job, "finish", finish_and_call)
 
 
-@pytest.mark.parametrize("days_old", [0, 1])
-def test_a_stored_callback_is_the_proof(provider, monkeypatch, days_old):
-    """Also one that was stored before, and has come again."""
-    age = timedelta(days=days_old)
-    on_registering(monkeypatch, lambda: rows.event(received_at=timezone.now() - age, last_received_at=timezone.now()))
+def status_event(**fields: Any) -> DeliveryEvent:
+    return rows.event(**{"type": "MessageStatusCallback", "outcome": "read"} | fields)
+
+
+def test_a_stored_callback_is_the_proof(provider, monkeypatch):
+    on_registering(monkeypatch, rows.event)
     output = told_nothing(run("--wait", "60"))
-    assert "stored" in output
+    assert "a DeliveryCallback with the secret" in output
     assert secret_id(SECRET) in output
 
 
-def test_a_refused_callback_proves_that_it_calls(provider, monkeypatch):
-    on_registering(monkeypatch, rows.rejected)
-    warning = warnings_of("--wait", "60")
-    assert "refused" in warning
-    assert secret_id(SECRET) in warning
+@pytest.mark.parametrize("ahead", [timedelta(minutes=-2), timedelta(minutes=2)])
+def test_the_clock_of_the_web_host_does_not_matter(provider, monkeypatch, ahead):
+    now = timezone.now() + ahead
+    rows.event(received_at=now - timedelta(hours=1), last_received_at=now - timedelta(hours=1))
+    on_registering(monkeypatch, lambda: rows.event(received_at=now, last_received_at=now))
+    assert "is stored" in run("--wait", "60")
+
+
+@pytest.mark.parametrize("used", [SECRET, RETIRING_SECRET])
+def test_a_callback_that_came_before_and_comes_again_is_one_too(provider, monkeypatch, used):
+    event = rows.event(secret_id=secret_id(used))
+
+    def come_again() -> None:
+        DeliveryEvent.objects.filter(pk=event.pk).update(times_received=2, secret_id=secret_id(SECRET))
+
+    on_registering(monkeypatch, come_again)
+    assert "is stored" in run("--wait", "60")
+
+
+def test_each_registered_webhook_is_waited_for(provider, monkeypatch):
+    on_registering(monkeypatch, rows.event)
+    stdout = io.StringIO()
+    text = failure("--with-status", "--wait", "0.05", stdout=stdout)
+    assert "a DeliveryCallback with" in stdout.getvalue()
+    assert "no MessageStatusCallback (default)" in text
+    assert "DeliveryCallback" not in text
+    on_registering(monkeypatch, lambda: (rows.event(), status_event()))
+    output = run("--with-status", "--with-connection", "--wait", "60")
+    assert "a DeliveryCallback with" in output
+    assert "a MessageStatusCallback with" in output
 
 
 @pytest.mark.parametrize(
-    "fields",
-    [
-        {"secret_id": secret_id(RETIRING_SECRET)},
-        {"account": "norte"},
-        {"last_received_at": timezone.now() - timedelta(hours=1)},
-    ],
+    ("body", "of_status"), [(b'{"type": "DeliveryCallback"}', False), (b"x", False), (b'"MessageStatusCallback"', True)]
 )
+def test_a_refused_callback_proves_that_it_calls(provider, monkeypatch, body, of_status):
+    on_registering(monkeypatch, lambda: rows.rejected(body=body))
+    stderr = io.StringIO()
+    text = failure("--with-status", "--wait", "0.05", stderr=stderr)
+    assert "was refused" in stderr.getvalue()
+    assert ("no DeliveryCallback" in text) is of_status
+
+
+@pytest.mark.parametrize("fields", [{"secret_id": secret_id(RETIRING_SECRET)}, {"account": "norte"}])
 def test_other_callbacks_prove_nothing(provider, monkeypatch, fields):
-    on_registering(monkeypatch, lambda: (rows.event(**fields), rows.rejected(**fields)))
+    rows.event()
+    rows.rejected()
+    on_registering(monkeypatch, lambda: (rows.event(**fields), rows.rejected(**fields), status_event()))
     assert "default" in failure("--wait", "0.05")
-    assert len(provider.requests) == 1
     assert noted()
 
 
+def test_rows_that_others_deleted_prove_nothing(provider, monkeypatch):
+    rows.event()
+    newest = rows.event()
+    monkeypatch.setattr(registration, "_LOOKED_AT", 1)
+    on_registering(monkeypatch, newest.delete)
+    assert "no DeliveryCallback" in failure("--wait", "0.05")
+
+
 def test_no_callback(provider):
-    text = failure("--wait", "0")
-    assert "--probe" in text
+    assert "--probe" in failure("--wait", "0")
     assert len(provider.requests) == 1
 
 
 def test_the_accounts_without_a_callback_are_named(provider, monkeypatch):
     on_registering(monkeypatch, lambda: DeliveryEvent.objects.exists() or rows.event())
-    stdout = io.StringIO()
-    with pytest.raises(CommandError, match="norte") as caught:
-        call_command("plugchat_set_webhook", "--all", "--wait", "0.05", stdout=stdout)
-    assert "default" not in str(caught.value)
-    assert "Account default: a callback" in stdout.getvalue()
+    text = failure("--all", "--wait", "0.05")
+    assert "DeliveryCallback (norte)" in text
+    assert "default" not in text
 
 
-def test_waits_for_callbacks_that_come_later(monkeypatch):
-    later = iter([None, {"account": "default", "secret_id": "11111111"}, {"account": "norte", "secret_id": "22222222"}])
-
-    def sleep(seconds: float) -> None:
-        if fields := next(later):
-            rows.event(**fields)
-
-    monkeypatch.setattr(time, "sleep", sleep)
-    expected = [registration.Expected("norte", "22222222"), registration.Expected("default", "11111111")]
-    came = list(registration.arrivals(expected, since=timezone.now(), seconds=60))
-    assert came == [(expected[1], True), (expected[0], True)]
+def test_what_was_not_registered_is_not_waited_for(provider):
+    provider.answers = [REFUSED, TAKEN]
+    assert "no DeliveryCallback (norte)." in failure("--all", "--wait", "0.05")
 
 
-@pytest.mark.parametrize("seconds", ["-1", "soon", "inf", "nan", "", "1e3"])
+def test_callbacks_may_come_later(provider, monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda seconds: rows.event())
+    assert "is stored" in run("--wait", "60")
+
+
+@pytest.mark.parametrize("seconds", ["-1", "soon", "inf", "1e3"])
 def test_seconds_that_are_none(provider, seconds):
     with pytest.raises(CommandError, match="number of seconds"):
         run(f"--wait={seconds}")
@@ -650,12 +694,19 @@ def test_a_url_without_a_secret_can_not_be_waited_for(provider):
     assert provider.requests == []
 
 
-def test_a_database_that_can_not_be_read(provider, monkeypatch):
-    def refuse(*arguments: Any, **options: Any) -> Any:
-        raise DatabaseError("unknown-secret")
+def refuse(*arguments: Any, **options: Any) -> Any:
+    raise DatabaseError("unknown-secret")
 
+
+def test_a_database_that_goes_away_while_waiting(provider, monkeypatch):
     on_registering(monkeypatch, lambda: monkeypatch.setattr(DeliveryEvent.objects, "for_writing", refuse))
     assert "DatabaseError" in failure("--wait", "60")
+
+
+def test_a_database_that_is_away_before(provider, monkeypatch):
+    monkeypatch.setattr(DeliveryEvent.objects, "for_writing", refuse)
+    assert "DatabaseError" in failure("--wait", "60")
+    assert provider.requests == []
 
 
 # In the shell
@@ -680,8 +731,3 @@ def test_a_failure_in_the_shell_is_one_line(tmp_path, setting, arguments, line):
     assert finished.stdout == ""
     [told] = finished.stderr.splitlines()
     assert told.startswith(f"CommandError: {line}")
-
-
-def test_a_call_shows_no_url():
-    (call,) = registration.classic_calls(CALLBACK, with_status=False)
-    assert "callback" not in repr(call)

@@ -13,7 +13,7 @@ from django.http.request import split_domain_port, validate_host
 from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
 
-from django_plugchat.conf import Account, app_settings, secret_id
+from django_plugchat.conf import app_settings
 from django_plugchat.redaction import mask_url
 
 #: What to run and what to write, as the messages tell it.
@@ -205,19 +205,3 @@ def repeated_path(base: str, path: str) -> str:
         if end[-length:] == beginning[:length]:
             return "/" + "/".join(beginning[:length])
     return ""
-
-
-def callback_url(account: Account, base: str | None = None) -> str:
-    """Where the provider is to call for this account, with its first secret. Raises UnusableURLError."""
-    if not account.webhook_secrets:
-        raise UnusableURLError(
-            _("The account has no secret. Make one with %(command)s and put it in its WEBHOOK_SECRETS.")
-            % {"command": GENERATOR}
-        )
-    return url_with(account.webhook_secrets[0], base)
-
-
-def secret_id_in(url: str, account: Account) -> str:
-    """Which of the account's secrets the path of a URL holds; "" if none."""
-    segments = urlsplit(url).path.split("/")
-    return next((secret_id(secret) for secret in account.webhook_secrets if secret in segments), "")

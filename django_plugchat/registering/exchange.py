@@ -129,7 +129,7 @@ def _attempt(method: str, url: str, timeout: float, trust_env: bool, options: di
             with session.request(
                 method,
                 url,
-                timeout=urllib3.Timeout(total=timeout),  # type: ignore[arg-type]
+                timeout=urllib3.Timeout(total=timeout),
                 allow_redirects=False,
                 stream=True,
                 **options,
@@ -149,7 +149,7 @@ class _Adapter(HTTPAdapter):
     """Has connections read their answers within one timeout in all."""
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
-        pool = super().get_connection_with_tls_context(*args, **kwargs)
+        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
         pool.ConnectionCls = type("Connection", (pool.ConnectionCls,), {"response_class": _Response})
         return pool
 
@@ -175,7 +175,7 @@ class _Reads(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> Any:
         self._socket.settimeout(max(self._ends_at - time.monotonic(), 0.001))
-        return self._raw.readinto(buffer)  # type: ignore[attr-defined]
+        return self._raw.readinto(buffer)
 
     def close(self) -> None:
         self._raw.close()

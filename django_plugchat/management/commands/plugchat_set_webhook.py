@@ -2,26 +2,47 @@ from __future__ import annotations
 
 import re
 from argparse import ArgumentTypeError
-from datetime import datetime
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
+from dataclasses import replace
+from getpass import getpass
+from itertools import islice
 from typing import Any
 
 from django.core.checks import run_checks
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error
-from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from django_plugchat.client import PlugChatAuthError, PlugChatClient, PlugChatError
-from django_plugchat.conf import Account, app_settings
-from django_plugchat.provider.calls import UPDATE_WEBHOOKS, UPDATE_WEBHOOKS_KEYS
+from django_plugchat import accounts
+from django_plugchat.client import PlugChatError
+from django_plugchat.conf import Z_API, Account, app_settings
+from django_plugchat.management.progress import progress
+from django_plugchat.provider.calls import UPDATE_WEBHOOKS_KEYS
 from django_plugchat.redaction import mask_url
-from django_plugchat.registering import addresses, registration
+from django_plugchat.registering import addresses
 from django_plugchat.registering.probe import ProbeError, probe
+from django_plugchat.registering.registration import (
+    Expected,
+    Job,
+    Result,
+    Wanted,
+    arrivals,
+    client_of,
+    expected_of,
+    missing,
+    prepare,
+    target_of,
+)
+
+#: Seconds that a run over all accounts waits if the provider asks for it.
+_LONGEST_WAIT_OF_ALL = 900
 
 
 class Command(BaseCommand):
-    help = gettext_noop("Registers with PlugChat the URL that it calls after sending a message.")
+    help = gettext_noop("Registers with the provider the URL that it calls after sending a message.")
     # handle() reports what matters here, in one line.
     requires_system_checks = []
 
@@ -31,17 +52,28 @@ class Command(BaseCommand):
             "url",
             nargs="?",
             help=_(
-                "Without a path it replaces PUBLIC_URL (a tunnel, say), with one it is registered as it is. "
-                "By default PUBLIC_URL and the account's first secret make the URL."
+                "Without a path it replaces PUBLIC_URL (a tunnel, say), with one it is registered as it is, with the "
+                "secret where it says {secret}. By default PUBLIC_URL and the account's first secret make the URL."
             ),
         )
         which = parser.add_mutually_exclusive_group()
         which.add_argument(
-            "--account", metavar="NAME", help=_('One of ACCOUNTS. By default the only one, or that named "default".')
+            "--account", metavar="NAME", help=_('Which account. By default the only one, or that named "default".')
         )
-        which.add_argument("--all", action="store_true", dest="all_accounts", help=_("Every account, in turn."))
+        which.add_argument("--all", action="store_true", dest="all_accounts", help=_("Every account."))
+        parser.add_argument(
+            "--only-missing",
+            action="store_true",
+            help=_("With --all: only those whose present secret is not registered yet."),
+        )
+        parser.add_argument(
+            "--concurrency", type=_positive, default=1, metavar="N", help=_("With --all: accounts at once. Default: 1")
+        )
         parser.add_argument(
             "--with-status", action="store_true", help=_("Also for what becomes of messages: received, read, played.")
+        )
+        parser.add_argument(
+            "--with-connection", action="store_true", help=_("Also for when the number is connected or disconnected.")
         )
         parser.add_argument(
             "--api",
@@ -65,7 +97,7 @@ class Command(BaseCommand):
             "--noinput",
             action="store_false",
             dest="interactive",
-            help=_("Do not ask before --api update-webhooks leaves webhooks out."),
+            help=_("Ask nothing: no token, and not before --api update-webhooks leaves webhooks out."),
         )
         parser.add_argument(
             "--probe",
@@ -74,10 +106,13 @@ class Command(BaseCommand):
             help=_("First post a harmless callback to the URL, and stop if something stands in the way."),
         )
         parser.add_argument(
-            "--wait", type=_seconds, metavar="SECONDS", help=_("Then wait for a callback. Exit with 1 without one.")
+            "--wait",
+            type=_seconds,
+            metavar="SECONDS",
+            help=_("Then wait for a callback of each webhook. Exit with 1 without one."),
         )
         parser.add_argument(
-            "--dry-run", action="store_true", help=_("Say what PlugChat would be sent, and do not send it.")
+            "--dry-run", action="store_true", help=_("Say what the provider would be sent, and do not send it.")
         )
         parser.add_argument(
             "--show-url", action="store_true", help=_("Print the whole URL, secret included, and do nothing else.")
@@ -89,7 +124,10 @@ class Command(BaseCommand):
         url: str | None,
         account: str | None,
         all_accounts: bool,
+        only_missing: bool,
+        concurrency: int,
         with_status: bool,
+        with_connection: bool,
         api: str | None,
         others: list[str],
         interactive: bool,
@@ -102,61 +140,75 @@ class Command(BaseCommand):
         for message in run_checks(tags=["plugchat"]):
             if message.is_serious():
                 raise CommandError(f"{message.msg} {message.hint}")
-        accounts = _chosen_accounts(account, all_accounts)
-        is_whole = _is_whole(url)
-        if is_whole and len(accounts) > 1:
-            raise CommandError(
-                _("The secret in the URL says which account calls: give --all a URL without a path, or none.")
-            )
-        keys = registration.todays_keys(with_status=with_status) if api else ()
-        other_urls = _other_urls(others, keys)
-        if api and not show_url:
-            self._confirm_omissions({*keys, *other_urls}, ask=interactive and not dry_run)
-
-        started_at = timezone.now()
-        registered, failed = [], 0
-        for chosen in accounts:
-            try:
-                target = self._target(chosen, url, is_whole=is_whole, with_secret=wait is not None)
-                secret_id = addresses.secret_id_in(target, chosen)
-                if show_url:
-                    self.stdout.write(target if len(accounts) == 1 else f"{chosen.alias}: {target}")
-                    continue
-                client = _client(chosen)
-                if with_probe:
-                    self._probe(chosen, target)
-                if api:
-                    calls = [registration.Call(UPDATE_WEBHOOKS, dict.fromkeys(keys, target) | other_urls)]
-                else:
-                    calls = registration.classic_calls(target, with_status=with_status)
-                for call in calls:
-                    self._make(call, client, chosen, dry_run=dry_run)
-                registered.append(registration.Expected(chosen.alias, secret_id))
-            except (addresses.UnusableURLError, PlugChatError, ProbeError) as problem:
-                text = _("Account %(account)s: %(problem)s") % {"account": chosen.alias, "problem": problem}
-                if len(accounts) == 1:
-                    raise CommandError(text) from None
-                self.stderr.write(text)
-                failed += 1
-        if registered and not dry_run:
-            self._prove(registered, since=started_at, seconds=wait)
-        if failed:
+        self.wanted = Wanted(with_status, with_connection, bool(api))
+        self.wanted = replace(self.wanted, others=_other_urls(others, self.wanted))
+        self.url, self.interactive, self.with_probe, self.is_rehearsal = url, interactive, with_probe, dry_run
+        chosen = self._chosen_accounts(account, all_accounts)
+        _ensure_url_fits(url, chosen)
+        if only_missing:
+            chosen = _missing(chosen, self.wanted)
+        self.is_alone = len(chosen) == 1
+        self.failed = 0
+        self.expected: list[Expected] | None = None if wait is None or dry_run else []
+        if show_url:
+            self._show_urls(chosen)
+        else:
+            if api:
+                self._confirm_omissions(ask=interactive and not dry_run)
+            self._register(chosen, concurrency)
+            if not dry_run and self.failed < len(chosen):
+                self._prove(wait)
+        if self.failed:
             text = _("%(failed)d of %(count)d accounts failed.")
-            raise CommandError(text % {"failed": failed, "count": len(accounts)})
+            raise CommandError(text % {"failed": self.failed, "count": len(chosen)})
 
     def _warn(self, text: str) -> None:
         self.stderr.write(self.style.WARNING(text))
 
-    def _target(self, account: Account, url: str | None, *, is_whole: bool, with_secret: bool) -> str:
-        target = url if url and is_whole else addresses.callback_url(account, url)
-        addresses.ensure_reachable(target)
-        if with_secret and not addresses.secret_id_in(target, account):
-            raise addresses.UnusableURLError(
-                _("The URL holds no secret of the account, so its callbacks can't be told. Leave out --wait.")
-            )
-        return target
+    def _fail(self, account: Account, problem: object) -> None:
+        text = _("Account %(account)s: %(problem)s") % {"account": account.alias, "problem": problem}
+        if self.is_alone:
+            raise CommandError(text) from None
+        self.stderr.write(text)
+        self.failed += 1
 
-    def _confirm_omissions(self, present: set[str], *, ask: bool) -> None:
+    def _chosen_accounts(self, name: str | None, all_accounts: bool) -> list[Account]:
+        configured = app_settings.accounts
+        if not all_accounts:
+            name = "default" if name is None and "default" in configured else name
+            if name in configured:
+                return [configured[name]]
+        try:
+            known = accounts.all_accounts()
+        except Error as error:
+            known = configured
+            text = _("The accounts of the database can't be read (%(error)s): only those of the settings are known.")
+            self._warn(text % {"error": type(error).__name__})
+        if not known:
+            raise CommandError(_("There is no account. Add one to ACCOUNTS in PLUGCHAT, or in the admin."))
+        if all_accounts or (name is None and len(known) == 1):
+            return list(known.values())
+        values = {"name": mask_url(name or ""), "known": ", ".join(islice(known, 20))}
+        if name is None:
+            raise CommandError(_("Say which account with --account, or --all. There are: %(known)s.") % values)
+        if name not in known:
+            raise CommandError(_("There is no account %(name)s. There are: %(known)s.") % values)
+        return [known[name]]
+
+    def _show_urls(self, chosen: list[Account]) -> None:
+        for account in chosen:
+            try:
+                target, _id, is_new = target_of(account, self.url)
+            except ValueError as problem:
+                self._fail(account, problem)
+            else:
+                self.stdout.write(target if self.is_alone else f"{account.alias}: {target}")
+                if is_new:
+                    text = _("Account %(account)s: the secret in this URL is new, and is not shown again.")
+                    self._warn(text % {"account": account.alias})
+
+    def _confirm_omissions(self, *, ask: bool) -> None:
+        present = {*self.wanted.webhooks, *self.wanted.others}
         omitted = [key for key in UPDATE_WEBHOOKS_KEYS if key not in present]
         if not omitted:
             return
@@ -165,83 +217,154 @@ class Command(BaseCommand):
             "of one that is left out: its URL may be cleared. Give it with --webhook KEY=URL."
         )
         self._warn(text % {"keys": ", ".join(omitted)})
-        if not ask:
-            return
-        try:
-            answer = input(_("Type yes to go on: "))
-        except EOFError:
-            raise CommandError(_("Nobody answered. Give --no-input to go on without being asked.")) from None
-        if answer.strip().lower() not in {"yes", _("yes")}:
+        if ask and _asked(input, _("Type yes to go on: ")).strip().lower() not in {"yes", _("yes")}:
             raise CommandError(_("Nothing was registered."))
 
-    def _probe(self, account: Account, url: str) -> None:
-        probe(url, timeout=app_settings.api_timeout)
+    def _register(self, chosen: list[Account], concurrency: int) -> None:
+        """The provider is asked in threads; everything else, the database too, is done in this one."""
+        jobs = self._jobs(chosen)
+        running: dict[Future[Result], Job] = {}
+        with ThreadPoolExecutor(concurrency) as pool, progress(len(chosen)) as advance:
+            try:
+                while True:
+                    for job in islice(jobs, concurrency - len(running)):
+                        running[pool.submit(copy_context().run, job.run)] = job
+                    if not running:
+                        return
+                    done, _others = wait(running, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        self._finish(running.pop(future), future.result())
+                        advance(1)
+            except KeyboardInterrupt:
+                for future, job in running.items():
+                    self._finish(job, future.result())
+                text = _("Interrupted. Run it again with --only-missing for the rest.")
+                raise CommandError(text, returncode=130) from None
+
+    def _jobs(self, chosen: list[Account]) -> Iterator[Job]:
+        for account in chosen:
+            try:
+                job = self._prepared(account)
+            except Error as error:
+                self._fail(account, _("The database can't be used (%(error)s).") % {"error": type(error).__name__})
+            except (ValueError, PlugChatError, ProbeError) as problem:
+                self._fail(account, problem)
+            else:
+                if self.is_rehearsal:
+                    self._rehearse(job)
+                else:
+                    yield job
+
+    def _prepared(self, account: Account) -> Job:
+        account = self._with_token(account)
+        client_of(account)
+        if self.with_probe:
+            self._probe(account)
+        job = prepare(account, self.wanted, self.url, is_rehearsal=self.is_rehearsal)
+        if self.expected is not None:
+            if not job.secret_id:
+                raise addresses.UnusableURLError(
+                    _("The URL holds no secret of the account, so its callbacks can't be told. Leave out --wait.")
+                )
+            self.expected += expected_of(job)
+        if not self.is_alone:
+            job.client.longest_wait = _LONGEST_WAIT_OF_ALL
+        return job
+
+    def _with_token(self, account: Account) -> Account:
+        account = accounts.with_token(account)
+        if account.token or account.alias in app_settings.accounts or not self.interactive:
+            return account
+        values = {"account": account.alias}
+        token = _asked(getpass, _("Token of account %(account)s: ") % values)
+        client_token = ""
+        if account.provider == Z_API:
+            client_token = _asked(getpass, _("Client-Token of account %(account)s, if it has one: ") % values)
+        return replace(account, token=token.strip(), client_token=client_token.strip())
+
+    def _probe(self, account: Account) -> None:
+        url, _id, is_new = target_of(account, self.url, is_rehearsal=True)
+        probe(url, timeout=app_settings.api_timeout, secret_is_known=not is_new)
         text = _(
-            "Account %(account)s: this app answers at %(url)s, as seen from this machine. That PlugChat gets there too "
-            "is not proven."
+            "Account %(account)s: this app answers at %(url)s, as seen from this machine. That the provider gets there "
+            "too is not proven."
         )
         self.stdout.write(text % {"account": account.alias, "url": mask_url(url)})
 
-    def _make(self, call: registration.Call, client: PlugChatClient, account: Account, *, dry_run: bool) -> None:
-        values = {
-            "account": account.alias,
-            "api": client.shown_url(call.name),
-            "what": registration.describe(call, account),
-        }
-        if dry_run:
-            self.stdout.write(_("Account %(account)s: would register %(what)s by a PUT to %(api)s.") % values)
-            return
-        registration.make(call, client)
-        self.stdout.write(self.style.SUCCESS(_("Account %(account)s: registered %(what)s.") % values))
-        try:
-            registration.note(call, account)
-        except Exception as error:
-            # Whatever the database is like, PlugChat has the URL.
-            text = _("Account %(account)s: this could not be noted in the database (%(error)s). It is registered.")
-            self._warn(text % {"account": account.alias, "error": type(error).__name__})
+    def _rehearse(self, job: Job) -> None:
+        text = _("Account %(account)s: would register %(what)s by a PUT to %(api)s.")
+        for call, webhooks in job.calls:
+            values = {"what": job.described(webhooks), "api": job.client.shown_url(call)}
+            self.stdout.write(text % {"account": job.account.alias, **values})
 
-    def _prove(self, registered: list[registration.Expected], *, since: datetime, seconds: float | None) -> None:
-        if seconds is None:
+    def _finish(self, job: Job, result: Result) -> None:
+        job.finish(result)
+        values = {"account": result.account, "what": job.described(result.taken)}
+        if result.taken:
+            self.stdout.write(self.style.SUCCESS(_("Account %(account)s: registered %(what)s.") % values))
+        for warning in result.warnings:
+            self._warn(_("Account %(account)s: %(problem)s") % {"account": result.account, "problem": warning})
+        if not result.is_good:
+            if self.expected is not None:
+                self.expected = [callback for callback in self.expected if callback.account != result.account]
+            retired = [_("The new secret was retired again.")] if result.is_retired else []
+            self._fail(job.account, " ".join(filter(None, [result.problem, *result.differences, *retired])))
+
+    def _prove(self, seconds: float | None) -> None:
+        if seconds is None or self.expected is None:
             self.stdout.write(
                 _(
-                    "PlugChat said yes. No more is proven: it has said yes before and gone on calling the old URL. "
-                    "Send a message, then look at plugchat_status, or let this command --wait for the callback."
+                    "The provider said yes. No more is proven: it has said yes before and gone on calling the old URL. "
+                    "Send a message, then look at plugchat_status, or let this command --wait for the callbacks."
                 )
             )
             return
-        text = _("Waiting at most %(seconds)g seconds for a callback. Send a message now.")
-        self.stdout.write(text % {"seconds": seconds})
+        text = _("Waiting at most %(seconds)g seconds for %(callbacks)s. Send a message now, and read it.")
+        values = {"seconds": seconds, "callbacks": ", ".join(dict.fromkeys(one.type for one in self.expected))}
+        self.stdout.write(text % values)
         # Into a pipe it would be seen when the waiting is over.
         self.stdout.flush()
-        missing = list(registered)
+        awaited = list(self.expected)
         try:
-            for callback, is_stored in registration.arrivals(registered, since=since, seconds=seconds):
-                missing.remove(callback)
-                values = {"account": callback.account, "id": callback.secret_id}
-                if is_stored:
-                    text = _("Account %(account)s: a callback with the secret %(id)s has come and is stored.")
+            for callback, outcome in arrivals(self.expected, seconds=seconds):
+                awaited.remove(callback)
+                values = {"account": callback.account, "type": callback.type, "id": callback.secret_id}
+                if outcome == "stored":
+                    text = _("Account %(account)s: a %(type)s with the secret %(id)s has come and is stored.")
                     self.stdout.write(self.style.SUCCESS(text % values))
                 else:
                     text = _(
-                        "Account %(account)s: a callback with the secret %(id)s has come and was refused. The rejected "
+                        "Account %(account)s: a %(type)s with the secret %(id)s has come and was refused. The rejected "
                         "callbacks in the admin say why."
                     )
                     self._warn(text % values)
         except Error as error:
-            text = _("The database can't be read (%(error)s).")
-            raise CommandError(text % {"error": type(error).__name__}) from None
-        if missing:
+            raise _unreadable(error) from None
+        if awaited:
             text = _(
-                "No callback has come within %(seconds)g seconds for %(accounts)s. If a message was sent, try --probe, "
-                "and look in PlugChat's panel which URL it has."
+                "Within %(seconds)g seconds there was no %(callbacks)s. If a message was sent, try --probe, and look "
+                "in the provider's panel which URL it has, and whether it is switched on."
             )
-            raise CommandError(text % {"seconds": seconds, "accounts": ", ".join(account for account, _id in missing)})
+            callbacks = ", ".join(f"{callback.type} ({callback.account})" for callback in awaited)
+            raise CommandError(text % {"seconds": seconds, "callbacks": callbacks})
 
 
-def _client(account: Account) -> PlugChatClient:
-    if not account.token:
-        raise PlugChatAuthError(_("There is no TOKEN. Put the account's API token there."))
-    return PlugChatClient(token=account.token, base_url=app_settings.api_url, timeout=app_settings.api_timeout)
+def _unreadable(error: Error) -> CommandError:
+    return CommandError(_("The database can't be read (%(error)s).") % {"error": type(error).__name__})
+
+
+def _missing(chosen: list[Account], wanted: Wanted) -> list[Account]:
+    try:
+        return missing(chosen, wanted)
+    except Error as error:
+        raise _unreadable(error) from None
+
+
+def _asked(ask: Callable[[str], str], question: str) -> str:
+    try:
+        return ask(question)
+    except EOFError:
+        raise CommandError(_("Nobody answered. Give --no-input to go on without being asked.")) from None
 
 
 def _seconds(text: str) -> float:
@@ -250,14 +373,20 @@ def _seconds(text: str) -> float:
     return float(text)
 
 
-def _other_urls(texts: list[str], own_keys: tuple[str, ...]) -> dict[str, str]:
+def _positive(text: str) -> int:
+    if not re.fullmatch(r"[1-9][0-9]{0,2}", text):
+        raise ArgumentTypeError(_("must be an integer from 1 to 999"))
+    return int(text)
+
+
+def _other_urls(texts: list[str], wanted: Wanted) -> dict[str, str]:
     """The URLs of other webhooks that the call is to hold. Refuses what it can't."""
-    if texts and not own_keys:
+    if texts and not wanted.by_todays_call:
         raise CommandError(_("--webhook is for --api update-webhooks."))
     urls: dict[str, str] = {}
     for text in texts:
         key, _equals, url = text.partition("=")
-        free = [known for known in UPDATE_WEBHOOKS_KEYS if known not in {*own_keys, *urls}]
+        free = [known for known in UPDATE_WEBHOOKS_KEYS if known not in {*wanted.webhooks, *urls}]
         if key not in free:
             # What was typed is not quoted: it may hold a secret.
             raise CommandError(
@@ -271,27 +400,19 @@ def _other_urls(texts: list[str], own_keys: tuple[str, ...]) -> dict[str, str]:
     return urls
 
 
-def _chosen_accounts(name: str | None, all_accounts: bool) -> list[Account]:
-    accounts = app_settings.accounts
-    if not accounts:
-        raise CommandError(_("PLUGCHAT has no account. Add one to its ACCOUNTS."))
-    if all_accounts or (name is None and len(accounts) == 1):
-        return list(accounts.values())
-    values = {"name": mask_url(name or ""), "known": ", ".join(accounts)}
-    name = "default" if name is None and "default" in accounts else name
-    if name is None:
-        raise CommandError(_("Say which account with --account, or --all. There are: %(known)s.") % values)
-    if name not in accounts:
-        raise CommandError(_("There is no account %(name)s. There are: %(known)s.") % values)
-    return [accounts[name]]
-
-
-def _is_whole(url: str | None) -> bool:
-    """Whether the URL given is to be registered as it is. Refuses one that can't be, whatever the account."""
+def _ensure_url_fits(url: str | None, chosen: list[Account]) -> None:
+    """Refuse a URL that can't be registered, whatever the account."""
     if url is None:
-        return False
+        return
     try:
         addresses.ensure_reachable(url)
-        return addresses.is_whole(url)
+        is_of_one = addresses.is_whole(url) and addresses.SECRET_PLACE not in url
     except addresses.UnusableURLError as problem:
         raise CommandError(str(problem)) from None
+    if is_of_one and len(chosen) > 1:
+        raise CommandError(
+            _(
+                "The secret in the URL says which account calls: give --all a URL without a path, or write {secret} "
+                "where the secret belongs."
+            )
+        )
