@@ -1,71 +1,54 @@
-"""What is wrong with the ``PLUGCHAT`` setting and what surrounds it. No message quotes a secret, a token or a URL, nor
-what may be one that was put where a name belongs.
+"""What is wrong with the ``PLUGCHAT`` setting and what surrounds it.
+
+No message quotes a secret, a token or a URL, nor a key or the name of an account: what stands there may be a secret in
+the wrong place. They are named by their number.
 """
 
 from __future__ import annotations
 
-import re
+import os
 import threading
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from itertools import chain
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core import checks
+from django.db import connections, router
 from django.utils.functional import Promise
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 
-from django_plugchat.conf import DEFAULTS, app_settings
-from django_plugchat.redaction import redact
+from django_plugchat.conf import DEFAULTS, PROVIDERS, Z_API, app_settings
+from django_plugchat.models import DeliveryEvent
 from django_plugchat.registering import addresses
 from django_plugchat.registering.addresses import GENERATOR, PRINTABLE, SECRET, URLCONF_LINE
 
 SHORTEST_SECRET = 24
 LONGEST_ALIAS = 100
 
-_ACCOUNT_KEYS = ("TOKEN", "WEBHOOK_SECRETS", "LABEL")
-_LETTERS = re.compile("[A-Za-z_]+")
-_WORDS = re.compile(r"[^\s.]+")
+_ACCOUNT_KEYS = ("PROVIDER", "INSTANCE", "TOKEN", "CLIENT_TOKEN", "WEBHOOK_SECRETS", "LABEL", "API_URL")
 
 
-class _Range(NamedTuple):
-    minimum: float
-    maximum: float
-    #: Fractions are allowed, and the minimum itself is not.
-    is_duration: bool = False
-    may_be_none: bool = False
-
-    def holds(self, value: float | None) -> bool:
-        if value is None:
-            return self.may_be_none
-        if self.is_duration:
-            return self.minimum < value <= self.maximum
-        return isinstance(value, int) and self.minimum <= value <= self.maximum
-
-    def __str__(self) -> str:
-        if self.is_duration:
-            return _("a number greater than %(minimum)d and at most %(maximum)d") % self._asdict()
-        if self.may_be_none:
-            return _("None or an integer from %(minimum)d to %(maximum)d") % self._asdict()
-        return _("an integer from %(minimum)d to %(maximum)d") % self._asdict()
-
-
-#: The upper ends are what sockets, databases and calendars can hold.
-_NUMBERS = {
-    "API_TIMEOUT": _Range(0, int(threading.TIMEOUT_MAX), is_duration=True),
-    "MAX_BODY_BYTES": _Range(1, 2**31 - 1),
-    "MAX_REJECTED": _Range(0, 2**31 - 1),
-    "RETENTION_DAYS": _Range(1, 365_000, may_be_none=True),
-    "DISPATCH_LEASE": _Range(0, 10**9, is_duration=True),
-    "DISPATCH_MAX_ATTEMPTS": _Range(1, 2**15 - 1),
+#: From and to. The upper ends are what sockets, databases and calendars can hold.
+_INTEGERS = {
+    "MAX_BODY_BYTES": (1, 2**31 - 1),
+    "MAX_REJECTED": (0, 2**31 - 1),
+    "RETENTION_DAYS": (1, 365_000),
+    "DISPATCH_MAX_ATTEMPTS": (1, 2**15 - 1),
 }
+#: Greater than zero, and at most this.
+_DURATIONS = {"API_TIMEOUT": int(threading.TIMEOUT_MAX), "SILENT_AFTER_HOURS": 10**6, "DISPATCH_LEASE": 10**9}
+_FUNCTIONS = ("DISPATCHER", "TOKEN_SOURCE", "ADMIN_ACCOUNTS")
 
 
 def register_checks() -> None:
     checks.register(check_setting, "plugchat")
     checks.register(check_urls, "plugchat", checks.Tags.urls)
+    checks.register(check_database, "plugchat")
     checks.register(check_connections, "plugchat", deploy=True)
 
 
@@ -76,11 +59,12 @@ def check_setting(**kwargs: Any) -> list[checks.CheckMessage]:
     return list(
         chain(
             _check_keys("PLUGCHAT", setting, DEFAULTS),
-            _check_accounts(setting.get("ACCOUNTS", {})),
+            _check_accounts(setting.get("ACCOUNTS", {}), setting.get("TOKEN_SOURCE")),
             _check_numbers(setting),
             _check_public_url(setting.get("PUBLIC_URL")),
-            _check_api_url(setting.get("API_URL", DEFAULTS["API_URL"])),
-            _check_dispatcher(setting.get("DISPATCHER", DEFAULTS["DISPATCHER"])),
+            _check_api_url("PLUGCHAT['API_URL']", setting.get("API_URL", DEFAULTS["API_URL"])),
+            *(_check_function(key, setting.get(key, DEFAULTS[key])) for key in _FUNCTIONS),
+            _check_spool(setting.get("SPOOL_DIR")),
         )
     )
 
@@ -92,9 +76,10 @@ def check_urls(**kwargs: Any) -> list[checks.CheckMessage]:
         # A URLconf that does not load is for Django's own checks to report.
         return []
     if path is None:
-        text, hint = (
-            _("The callback has no URL, so PlugChat can't deliver anything."),
-            _("Add %(line)s to your URLconf."),
+        text = _("The callback has no URL in ROOT_URLCONF, so the provider can't deliver anything there.")
+        hint = _(
+            "Add %(line)s to your URLconf. If it is in the URLconf of a host or tenant, silence this, and give "
+            "plugchat_set_webhook the whole URL, with {secret} where the secret belongs, and post_callback the path."
         )
         return [_warning("W004", text, hint, line=URLCONF_LINE)]
     public_url = app_settings.public_url
@@ -103,6 +88,21 @@ def check_urls(**kwargs: Any) -> list[checks.CheckMessage]:
         hint = _("Take it out of PUBLIC_URL: what plugchat_set_webhook registers would have it twice.")
         return [_warning("W006", text, hint, path=repeated)]
     return []
+
+
+def check_database(**kwargs: Any) -> list[checks.CheckMessage]:
+    """Of the database that callbacks are written to."""
+    database = connections[router.db_for_write(DeliveryEvent)]
+    found: list[checks.CheckMessage] = []
+    if not database.settings_dict["AUTOCOMMIT"]:
+        text = _("DATABASES[%(alias)r] has AUTOCOMMIT False, so a callback could be acknowledged and not be committed.")
+        found.append(_warning("W009", text, _("Leave AUTOCOMMIT out."), alias=database.alias))
+    waits_for_ever = database.vendor != "sqlite" and "connect_timeout" not in database.settings_dict["OPTIONS"]
+    if app_settings.spool_dir and waits_for_ever:
+        text = _("DATABASES[%(alias)r] has no connect_timeout: a callback waits for a host that is gone.")
+        hint = _('Set "OPTIONS": {"connect_timeout": 2}, so that the spool keeps it before the provider gives up.')
+        found.append(_warning("W010", text, hint, alias=database.alias))
+    return found
 
 
 def check_connections(**kwargs: Any) -> list[checks.CheckMessage]:
@@ -118,12 +118,12 @@ def check_connections(**kwargs: Any) -> list[checks.CheckMessage]:
     return [_warning("W007", text, hint, aliases=", ".join(kept))]
 
 
-def _error(number: str, text: str, hint: str, **values: Any) -> checks.Error:
-    return checks.Error(text % values, hint=hint % values, id=f"django_plugchat.{number}")
+def _error(check: str, text: str, hint: str, /, **values: Any) -> checks.Error:
+    return checks.Error(text % values, hint=hint % values, id=f"django_plugchat.{check}")
 
 
-def _warning(number: str, text: str, hint: str, **values: Any) -> checks.Warning:
-    return checks.Warning(text % values, hint=hint % values, id=f"django_plugchat.{number}")
+def _warning(check: str, text: str, hint: str, /, **values: Any) -> checks.Warning:
+    return checks.Warning(text % values, hint=hint % values, id=f"django_plugchat.{check}")
 
 
 def _wrong_type(name: str, expected: str, value: Any) -> checks.Error:
@@ -131,69 +131,56 @@ def _wrong_type(name: str, expected: str, value: Any) -> checks.Error:
     return _error("E001", text, hint, name=name, type=type(value).__name__, expected=expected)
 
 
-def _may_be_secret(text: str) -> bool:
-    # Redacted is what is a secret or a token where it belongs, too.
-    return redact(text) != text or any(len(word) >= SHORTEST_SECRET for word in _WORDS.findall(text))
-
-
-def _item(number: int) -> str:
-    return _("item %(number)d, not shown since it may be a secret") % {"number": number}
-
-
 def _check_keys(name: str, options: dict[Any, Any], known: Iterable[str]) -> Iterator[checks.CheckMessage]:
     for number, key in enumerate(options, start=1):
         if key not in known:
             near = get_close_matches(str(key).upper(), known, n=1)
             hint = _("Did you mean %(near)s? Known are: %(known)s.") if near else _("Known are: %(known)s.")
-            text = _("%(name)s has an unknown key: %(key)s.")
-            shown = repr(key) if _is_key(key, is_near=bool(near)) else _item(number)
-            yield _error("E002", text, hint, name=name, key=shown, near="".join(near), known=", ".join(known))
+            text = _("Key number %(number)d of %(name)s is unknown.")
+            yield _error("E002", text, hint, name=name, number=number, near="".join(near), known=", ".join(known))
 
 
-def _is_key(key: Any, *, is_near: bool) -> bool:
-    """Whether it looks like the name of a setting. A secret has digits, or both small and capital letters."""
-    looks_like_one = isinstance(key, str) and _LETTERS.fullmatch(key) and (is_near or key.isupper())
-    return bool(looks_like_one) and not _may_be_secret(key)
-
-
-def _check_accounts(accounts: Any) -> Iterator[checks.CheckMessage]:
+def _check_accounts(accounts: Any, token_source: Any) -> Iterator[checks.CheckMessage]:
     if not isinstance(accounts, dict):
         yield _wrong_type("PLUGCHAT['ACCOUNTS']", _("a dictionary of accounts by their names"), accounts)
         return
-    if not accounts:
-        text = _("PLUGCHAT['ACCOUNTS'] has no account, so every callback is answered with 404.")
-        hint = _("Add an account with WEBHOOK_SECRETS. Make a secret with %(command)s.")
+    if not accounts and not token_source:
+        text = _("PLUGCHAT['ACCOUNTS'] has no account, so no callback is accepted but by accounts of the database.")
+        hint = _(
+            "Add an account with WEBHOOK_SECRETS, if there is none in the database. Make a secret with %(command)s."
+        )
         yield _warning("W001", text, hint, command=GENERATOR)
-    shown = {alias: _shown_alias(alias, number) for number, alias in enumerate(accounts, start=1)}
-    for alias, options in accounts.items():
-        yield from _check_account(alias, shown[alias], options)
-    yield from _check_uniqueness({shown[alias]: options for alias, options in accounts.items()})
+    named = {f"PLUGCHAT['ACCOUNTS'][number {at}]": options for at, options in enumerate(accounts.values(), start=1)}
+    for name, alias in zip(named, accounts, strict=True):
+        if not isinstance(alias, str) or not 0 < len(alias) <= LONGEST_ALIAS:
+            text, hint = _("%(name)s has an unusable name."), _("It must be a string of 1 to %(longest)d characters.")
+            yield _error("E003", text, hint, name=name, longest=LONGEST_ALIAS)
+        yield from _check_account(name, named[name])
+    yield from _check_uniqueness({name: options for name, options in named.items() if isinstance(options, dict)})
 
 
-def _shown_alias(alias: Any, number: int) -> str:
-    return _item(number) if _may_be_secret(alias if isinstance(alias, str) else repr(alias)) else repr(alias)
-
-
-def _check_account(alias: Any, shown: str, options: Any) -> Iterator[checks.CheckMessage]:
-    name = f"PLUGCHAT['ACCOUNTS'][{shown}]"
-    if not isinstance(alias, str) or not 0 < len(alias) <= LONGEST_ALIAS:
-        text = _("PLUGCHAT['ACCOUNTS'] has an unusable account name: %(alias)s.")
-        hint = _("The name of an account must be a string of 1 to %(longest)d characters.")
-        yield _error("E003", text, hint, alias=shown, longest=LONGEST_ALIAS)
+def _check_account(name: str, options: Any) -> Iterator[checks.CheckMessage]:
     if not isinstance(options, dict):
         yield _wrong_type(name, _("a dictionary"), options)
         return
     yield from _check_keys(name, options, _ACCOUNT_KEYS)
     # None is what os.environ.get() gives in a build without secrets: the same as absent.
-    label, token = options.get("LABEL"), options.get("TOKEN")
-    if not isinstance(label, str | Promise | None):
-        yield _wrong_type(f"{name}['LABEL']", _("a string"), label)
-    if not isinstance(token, str | None):
-        yield _wrong_type(f"{name}['TOKEN']", _("a string"), token)
-    elif token and not PRINTABLE.fullmatch(token):
-        text = _("%(name)s has a character that no token has.")
-        hint = _("A token is of printable ASCII characters without spaces. Look for a line break at its end.")
-        yield _error("E006", text, hint, name=f"{name}['TOKEN']")
+    for key in ("PROVIDER", "INSTANCE", "TOKEN", "CLIENT_TOKEN", "LABEL", "API_URL"):
+        value = options.get(key)
+        if not isinstance(value, str | None) and not (key == "LABEL" and isinstance(value, Promise)):
+            yield _wrong_type(f"{name}['{key}']", _("a string"), value)
+        elif value and key in {"TOKEN", "CLIENT_TOKEN"} and not PRINTABLE.fullmatch(value):
+            text = _("%(name)s has a character that no token has.")
+            hint = _("A token is of printable ASCII characters without spaces. Look for a line break at its end.")
+            yield _error("E006", text, hint, name=f"{name}['{key}']")
+        elif value and key == "PROVIDER" and value not in PROVIDERS:
+            text, hint = _("%(name)s is unknown."), _("Known are: %(known)s.")
+            yield _error("E012", text, hint, name=f"{name}['{key}']", known=", ".join(PROVIDERS))
+        elif value and key == "API_URL":
+            yield from _check_api_url(f"{name}['{key}']", value)
+    if options.get("PROVIDER") == Z_API and not options.get("INSTANCE"):
+        text = _("%(name)s has no INSTANCE, so it can't be registered.")
+        yield _warning("W011", text, _("Set it to the id of the instance that Z-API's panel shows."), name=name)
     yield from _check_secrets(f"{name}['WEBHOOK_SECRETS']", options.get("WEBHOOK_SECRETS"))
 
 
@@ -218,82 +205,98 @@ def _check_secrets(name: str, secrets: Any) -> Iterator[checks.CheckMessage]:
             yield _warning("W002", text, hint, name=item, shortest=SHORTEST_SECRET, command=GENERATOR)
 
 
-def _check_uniqueness(accounts: dict[str, Any]) -> Iterator[checks.CheckMessage]:
-    """``accounts`` by their names as they are shown."""
-    usable = {shown: options for shown, options in accounts.items() if isinstance(options, dict)}
-    tokens = {token for options in usable.values() if isinstance(token := options.get("TOKEN"), str)}
+def _check_uniqueness(accounts: dict[str, dict[Any, Any]]) -> Iterator[checks.CheckMessage]:
+    tokens = {str(options.get(key)) for options in accounts.values() for key in ("TOKEN", "CLIENT_TOKEN")}
     users: dict[str, str] = {}
-    for shown, options in usable.items():
+    for name, options in accounts.items():
         secrets = options.get("WEBHOOK_SECRETS")
         for position, secret in enumerate(secrets if isinstance(secrets, list | tuple) else ()):
             if not secret or not isinstance(secret, str):
                 continue
-            name = f"PLUGCHAT['ACCOUNTS'][{shown}]['WEBHOOK_SECRETS'][{position}]"
             # Twice in one account does no harm.
-            other = users.setdefault(secret, shown)
-            if other != shown:
-                text = _("%(name)s is a secret of account %(other)s too.")
+            other = users.setdefault(secret, name)
+            values = {"name": f"{name}['WEBHOOK_SECRETS'][{position}]", "other": other, "command": GENERATOR}
+            if other != name:
                 hint = _("The secret says which account calls. Make another with %(command)s.")
-                yield _error("E007", text, hint, name=name, other=other, command=GENERATOR)
+                yield _error("E007", _("%(name)s is a secret of %(other)s too."), hint, **values)
             if secret in tokens:
-                text = _("%(name)s is also a token.")
                 hint = _("URLs end up in logs, and a token can send messages. Make a secret with %(command)s.")
-                yield _error("E008", text, hint, name=name, command=GENERATOR)
+                yield _error("E008", _("%(name)s is also a token."), hint, **values)
 
 
 def _check_numbers(setting: dict[Any, Any]) -> Iterator[checks.CheckMessage]:
-    for key, allowed in _NUMBERS.items():
+    for key in (*_INTEGERS, *_DURATIONS):
         value = setting.get(key, DEFAULTS[key])
+        if value is None and key == "RETENTION_DAYS":
+            continue
         name = f"PLUGCHAT['{key}']"
+        minimum, maximum = _INTEGERS.get(key) or (0, _DURATIONS[key])
+        if key in _DURATIONS:
+            expected = _("a number greater than %(minimum)d and at most %(maximum)d")
+        else:
+            expected = _("an integer from %(minimum)d to %(maximum)d")
+        expected %= {"minimum": minimum, "maximum": maximum}
         # True is an int to Python.
-        if isinstance(value, bool) or not isinstance(value, int | float | None):
-            yield _wrong_type(name, str(allowed), value)
-        elif not allowed.holds(value):
+        if isinstance(value, bool) or not isinstance(value, int | float if key in _DURATIONS else int):
+            yield _wrong_type(name, expected, value)
+        elif not minimum <= value <= maximum or (key in _DURATIONS and value == minimum):
             text, hint = _("%(name)s is out of range."), _("It must be %(expected)s.")
-            yield _error("E004", text, hint, name=name, expected=allowed)
+            yield _error("E004", text, hint, name=name, expected=expected)
 
 
 def _check_public_url(url: Any) -> Iterator[checks.CheckMessage]:
-    hint = _('Set it to where the provider reaches this site, such as "https://example.com".')
+    hint = _('Set it to where the provider reaches this site, such as "https://hooks.yoursite.com".')
     if not isinstance(url, str | None):
         yield _wrong_type("PLUGCHAT['PUBLIC_URL']", _("a string"), url)
-        return
-    if not url:
+    elif not url:
         text = _("PLUGCHAT has no PUBLIC_URL, so plugchat_set_webhook does not know what to register.")
         yield _warning("W003", text, hint)
-        return
-    try:
-        host = addresses.split_base_url(url).hostname
-    except addresses.UnusableURLError as problem:
+    elif problem := _problem_of(url):
         yield _error("E009", _("PLUGCHAT['PUBLIC_URL'] is not usable: %(problem)s"), hint, problem=problem)
-        return
-    if not addresses.is_allowed_host(url):
+    elif addresses.is_nobodys(url):
+        yield _warning("W008", _("The host of PLUGCHAT['PUBLIC_URL'] is a name for examples."), hint)
+    elif not addresses.is_allowed_host(url):
         text = _("ALLOWED_HOSTS does not have the host of PLUGCHAT['PUBLIC_URL'], so callbacks are answered with 400.")
-        yield _warning("W005", text, _("Add %(host)r to ALLOWED_HOSTS."), host=host)
+        yield _warning("W005", text, _("Add %(host)r to ALLOWED_HOSTS."), host=urlsplit(url).hostname)
 
 
-def _check_api_url(url: Any) -> Iterator[checks.CheckMessage]:
+def _check_api_url(name: str, url: Any) -> Iterator[checks.CheckMessage]:
     if not isinstance(url, str):
-        yield _wrong_type("PLUGCHAT['API_URL']", _("a string"), url)
-        return
+        yield _wrong_type(name, _("a string"), url)
+    elif problem := _problem_of(url, allow_loopback_http=True):
+        text, hint = _("%(name)s is not usable: %(problem)s"), _("Leave it out to use the provider's own.")
+        yield _error("E010", text, hint, name=name, problem=problem)
+
+
+def _problem_of(url: str, *, allow_loopback_http: bool = False) -> str:
     try:
-        addresses.split_base_url(url, allow_loopback_http=True)
+        addresses.split_base_url(url, allow_loopback_http=allow_loopback_http)
     except addresses.UnusableURLError as problem:
-        text, hint = _("PLUGCHAT['API_URL'] is not usable: %(problem)s"), _("The default is %(default)s.")
-        yield _error("E010", text, hint, problem=problem, default=DEFAULTS["API_URL"])
+        return str(problem)
+    return _("Its path holds a secret or a token.") if addresses.has_credential(url) else ""
 
 
-def _check_dispatcher(path: Any) -> Iterator[checks.CheckMessage]:
+def _check_function(key: str, path: Any) -> Iterator[checks.CheckMessage]:
+    name = f"PLUGCHAT['{key}']"
+    if path is None and DEFAULTS[key] is None:
+        return
     if not isinstance(path, str):
-        yield _wrong_type("PLUGCHAT['DISPATCHER']", _("the dotted path of a function, as a string"), path)
+        yield _wrong_type(name, _("the dotted path of a function, as a string"), path)
         return
     try:
         problem = "" if callable(import_string(path)) else _("it is not callable")
     except Exception as error:
-        # Any code may run on import; only the text of an ImportError is sure to be about names, the path's among them.
-        is_about_names = isinstance(error, ImportError) and not _may_be_secret(path)
-        problem = f"{type(error).__name__}: {error}" if is_about_names else type(error).__name__
+        # Any code may run on import, and its text say anything.
+        problem = type(error).__name__
     if problem:
-        text = _("PLUGCHAT['DISPATCHER'] can't be used (%(problem)s).")
-        hint = _("Set it to the dotted path of a function that takes an event's primary key, or leave it out.")
-        yield _error("E011", text, hint, problem=problem)
+        text = _("%(name)s can't be used (%(problem)s).")
+        hint = _("Set it to the dotted path of a function as the documentation of the settings says, or leave it out.")
+        yield _error("E011", text, hint, name=name, problem=problem)
+
+
+def _check_spool(folder: Any) -> Iterator[checks.CheckMessage]:
+    if not isinstance(folder, str | os.PathLike | None):
+        yield _wrong_type("PLUGCHAT['SPOOL_DIR']", _("the path of a folder"), folder)
+    elif folder and not Path(folder).is_absolute():
+        text = _("PLUGCHAT['SPOOL_DIR'] is not an absolute path, so that each process might take another folder.")
+        yield _error("E013", text, _("Begin it with the root, for example /var/lib/yoursite/plugchat."))

@@ -4,26 +4,28 @@ import io
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.checks import run_checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
+from django.db import connections
 from django.utils.translation import gettext_lazy
 
-from django_plugchat.checks import check_connections, check_setting, check_urls
+from django_plugchat.checks import check_connections, check_database, check_setting, check_urls
 from django_plugchat.conf import DEFAULTS
 
 SECRET = "a-secret-of-this-test-000"
 TOKEN = "a-token-of-this-test"
 ACCOUNTS = {"default": {"TOKEN": TOKEN, "WEBHOOK_SECRETS": [SECRET]}}
-VALID = {"ACCOUNTS": ACCOUNTS, "PUBLIC_URL": "https://example.com"}
+VALID = {"ACCOUNTS": ACCOUNTS, "PUBLIC_URL": "https://hooks.loja.com.br"}
 
 
 @pytest.fixture(autouse=True)
 def _allowed_hosts(settings):
-    settings.ALLOWED_HOSTS = ["example.com", "hooks.loja.com.br"]
+    settings.ALLOWED_HOSTS = ["hooks.loja.com.br"]
 
 
 def account(**options: Any) -> dict[str, Any]:
@@ -74,11 +76,21 @@ def test_the_setting_of_the_tests_is_right(settings):
         {"ACCOUNTS": {"a" * 100: ACCOUNTS["default"]}},
         {"API_URL": "http://localhost:8000/api"},
         {"API_URL": "http://[::1]:8000"},
-        {"PUBLIC_URL": "https://example.com:8443/app/"},
+        {"PUBLIC_URL": "https://hooks.loja.com.br:8443/app/"},
         {"API_TIMEOUT": 0.5, "DISPATCH_LEASE": 0.5},
         {"MAX_BODY_BYTES": 1, "MAX_REJECTED": 0, "RETENTION_DAYS": None, "DISPATCH_MAX_ATTEMPTS": 32767},
         {"RETENTION_DAYS": 1, "DISPATCH_MAX_ATTEMPTS": 1},
-        {"DISPATCHER": "django_plugchat.dispatch.deliver"},
+        {
+            "DISPATCHER": "django_plugchat.dispatch.deliver",
+            "TOKEN_SOURCE": "builtins.str",
+            "ADMIN_ACCOUNTS": "builtins.str",
+        },
+        {"SPOOL_DIR": "/var/lib/loja/plugchat"},
+        {"SPOOL_DIR": Path("/var/lib/loja/plugchat"), "SILENT_AFTER_HOURS": 0.5},
+        account(PROVIDER="plugchat", API_URL="https://api.loja.com.br/api/whatsapp"),
+        account(PROVIDER="z-api", INSTANCE="3B8D1E", CLIENT_TOKEN="F1e4d5", API_URL="http://127.0.0.1:1"),
+        {"ACCOUNTS": {}, "TOKEN_SOURCE": "builtins.str"},
+        account(PROVIDER=None, INSTANCE=None, CLIENT_TOKEN=None, API_URL=None),
     ],
 )
 def test_right_settings(found, changes):
@@ -93,33 +105,34 @@ def test_right_settings(found, changes):
         ("hush", "PLUGCHAT "),
         ({"ACCOUNTS": None}, "['ACCOUNTS']"),
         ({"ACCOUNTS": [ACCOUNTS["default"]]}, "['ACCOUNTS']"),
-        ({"ACCOUNTS": {"default": None}}, "['default']"),
-        ({"ACCOUNTS": {"default": "hush"}}, "['default']"),
-        ({"ACCOUNTS": {"default": [SECRET]}}, "['default']"),
+        ({"ACCOUNTS": {"default": None}}, "[number 1]"),
+        ({"ACCOUNTS": {"default": [SECRET]}}, "[number 1]"),
         (account(TOKEN=1), "['TOKEN']"),
-        (account(TOKEN=[TOKEN]), "['TOKEN']"),
         (account(TOKEN=b"hush"), "['TOKEN']"),
         (account(LABEL=1), "['LABEL']"),
         (account(WEBHOOK_SECRETS=SECRET), "['WEBHOOK_SECRETS']"),
-        (account(WEBHOOK_SECRETS={SECRET}), "['WEBHOOK_SECRETS']"),
         (account(WEBHOOK_SECRETS={"hush": SECRET}), "['WEBHOOK_SECRETS']"),
-        (account(WEBHOOK_SECRETS=True), "['WEBHOOK_SECRETS']"),
         (secrets(SECRET, 1), "['WEBHOOK_SECRETS'][1]"),
-        (secrets([SECRET]), "['WEBHOOK_SECRETS'][0]"),
         (secrets(SECRET.encode()), "['WEBHOOK_SECRETS'][0]"),
         ({"PUBLIC_URL": 1}, "['PUBLIC_URL']"),
-        ({"PUBLIC_URL": b"https://example.com"}, "['PUBLIC_URL']"),
         ({"API_URL": None}, "['API_URL']"),
-        ({"API_URL": ["https://example.com"]}, "['API_URL']"),
+        ({"API_URL": ["https://hooks.loja.com.br"]}, "['API_URL']"),
         ({"API_TIMEOUT": "10"}, "['API_TIMEOUT']"),
         ({"API_TIMEOUT": True}, "['API_TIMEOUT']"),
-        ({"API_TIMEOUT": (3, 10)}, "['API_TIMEOUT']"),
-        ({"MAX_BODY_BYTES": "65536"}, "['MAX_BODY_BYTES']"),
         ({"MAX_BODY_BYTES": True}, "['MAX_BODY_BYTES']"),
         ({"MAX_REJECTED": False}, "['MAX_REJECTED']"),
         ({"RETENTION_DAYS": "180"}, "['RETENTION_DAYS']"),
         ({"DISPATCH_LEASE": "300"}, "['DISPATCH_LEASE']"),
         ({"DISPATCH_MAX_ATTEMPTS": "5"}, "['DISPATCH_MAX_ATTEMPTS']"),
+        (account(PROVIDER=1), "['PROVIDER']"),
+        (account(INSTANCE=1), "['INSTANCE']"),
+        (account(CLIENT_TOKEN=1), "['CLIENT_TOKEN']"),
+        (account(API_URL=1), "['API_URL']"),
+        ({"API_TIMEOUT": None}, "['API_TIMEOUT']"),
+        ({"MAX_BODY_BYTES": 1.5}, "['MAX_BODY_BYTES']"),
+        ({"SILENT_AFTER_HOURS": "36"}, "['SILENT_AFTER_HOURS']"),
+        ({"SPOOL_DIR": 1}, "['SPOOL_DIR']"),
+        ({"TOKEN_SOURCE": print}, "['TOKEN_SOURCE']"),
         ({"DISPATCHER": None}, "['DISPATCHER']"),
         ({"DISPATCHER": print}, "['DISPATCHER']"),
     ],
@@ -131,23 +144,22 @@ def test_wrong_types(found, changes, name):
 
 
 @pytest.mark.parametrize(
-    ("changes", "key", "nearest"),
+    ("changes", "which", "nearest"),
     [
-        ({"ACOUNTS": {}}, "'ACOUNTS'", "ACCOUNTS"),
-        ({"public_url": "https://example.com"}, "'public_url'", "PUBLIC_URL"),
-        ({"TIMEOUT": 10}, "'TIMEOUT'", "API_TIMEOUT"),
-        (account(WEBHOOK_SECRET="hush"), "'WEBHOOK_SECRET'", "WEBHOOK_SECRETS"),
-        (account(API_TOKEN="hush"), "'API_TOKEN'", "TOKEN"),
+        ({"ACOUNTS": {}}, "Key number 3 of PLUGCHAT is", "ACCOUNTS"),
+        ({"public_url": "https://hooks.loja.com.br"}, "Key number 3 of PLUGCHAT is", "PUBLIC_URL"),
+        (account(WEBHOOK_SECRET="hush"), "Key number 3 of PLUGCHAT['ACCOUNTS'][number 1] is", "WEBHOOK_SECRETS"),
+        (account(API_TOKEN="hush"), "Key number 3 of PLUGCHAT['ACCOUNTS'][number 1] is", "TOKEN"),
     ],
 )
-def test_unknown_keys(found, changes, key, nearest):
+def test_unknown_keys(found, changes, which, nearest):
     [(check_id, text)] = found(changes)
     assert check_id == "E002"
-    assert f"unknown key: {key}." in text
+    assert which in text
     assert f"Did you mean {nearest}?" in text
 
 
-@pytest.mark.parametrize("changes", [{1: 2}, {"COLOUR": "hush"}, {"": 1}, account(X="hush"), account(PASSWORD="hush")])
+@pytest.mark.parametrize("changes", [{1: 2}, {"": 1}, {"hush hush": 1}, account(hush="hush")])
 def test_a_near_key_is_named_only_where_there_is_one(found, changes):
     [(check_id, text)] = found(changes)
     assert check_id == "E002"
@@ -159,92 +171,14 @@ def test_a_near_key_is_named_only_where_there_is_one(found, changes):
 def test_unusable_account_names(found, alias):
     [(check_id, text)] = found({"ACCOUNTS": {alias: ACCOUNTS["default"]}})
     assert check_id == "E003"
-    assert repr(alias) in text
+    assert "[number 1]" in text
 
 
-# What may be a secret in the wrong place is not shown
-
-#: As a secret, and tokens of some services, look.
-MISPLACED = ["hush" * 6, "Hush-3q2-7w_hush", "HUSH" * 8, "hush", SECRET, TOKEN, "hush é", b"hush", ("hush",), 7**30]
-
-
-@pytest.mark.parametrize("key", [*MISPLACED, "hush.hush.hush", "token-hush", "HUSH_HUSH7"])
-@pytest.mark.parametrize("of_account", [False, True])
-def test_keys_that_may_be_secrets(found, key, of_account):
-    [(check_id, text)] = found(with_key(key, of_account))
-    assert check_id == "E002"
-    assert f"unknown key: item {3 if of_account else 4}, not shown since it may be a secret." in text
-    assert str(7**30) not in text
-    assert "HUSH" not in text
-
-
-def with_key(key: Any, of_account: bool) -> dict[Any, Any]:
-    if of_account:
-        return {"ACCOUNTS": {"default": ACCOUNTS["default"] | {key: 1}}}
-    return {"RETENTION_DAYS": 1, key: "x"}
-
-
-@pytest.mark.parametrize("key", ["COLOUR", "X", "WEBHOOK_URL", "account", "Public_Url"])
-def test_keys_that_are_names_are_shown(found, key):
-    [(check_id, text)] = found({key: "hush"})
-    assert check_id == "E002"
-    assert repr(key) in text
-
-
-def test_a_key_that_is_a_token_is_not_shown_however_it_looks(found):
-    changes = {"ACCOUNTS": {"default": {"TOKEN": "TOKENS", "WEBHOOK_SECRETS": [SECRET]}}, "TOKENS": 1}
-    [(check_id, text)] = found(changes)
-    assert check_id == "E002"
-    assert "TOKENS" not in text
-
-
-@pytest.mark.parametrize(
-    ("alias", "check_id"),
-    [
-        ("hush" * 6, "E001"),
-        (SECRET, "E001"),
-        (TOKEN, "E001"),
-        (f"of {TOKEN}", "E001"),
-        ("hush" * 26, "E003"),
-        (b"hush-hush-hush-hush-hush", "E003"),
-        (("hush-hush-hush-hush-hush",), "E003"),
-        (7**30, "E003"),
-    ],
-)
-def test_account_names_that_may_be_secrets(found, alias, check_id):
-    accounts = ACCOUNTS | {alias: {"TOKEN": 1, "WEBHOOK_SECRETS": [SECRET], "hush": 1}}
-    said = found({"ACCOUNTS": accounts})
-    assert {"E001", "E002", "E007", check_id} == {check_id for check_id, _text in said}
-    for _id, text in said:
-        assert str(7**30) not in text
-        assert "item 2, not shown" in text
-    # The other way round: named by the account that has the same secret.
-    [(_id, text)] = [(check_id, text) for check_id, text in said if check_id == "E007"]
-    assert "account 'default' too" in text
-    said = found({"ACCOUNTS": dict(reversed(accounts.items()))})
-    [(_id, text)] = [(check_id, text) for check_id, text in said if check_id == "E007"]
-    assert "account item 1, not shown" in text
-
-
-@pytest.mark.parametrize(
-    "alias", ["Loja Centro de Curitiba, a maior", "loja-centro-sp-01", "lojas.curitiba.centro.matriz", "5544999999999"]
-)
-def test_account_names_are_shown(found, alias):
-    [(check_id, text)] = found({"ACCOUNTS": {alias: {"TOKEN": 1, "WEBHOOK_SECRETS": [SECRET]}}})
-    assert check_id == "E001"
-    assert f"PLUGCHAT['ACCOUNTS'][{alias!r}]['TOKEN']" in text
-
-
-@pytest.mark.parametrize("path", ["hush" * 6, f"{'hush' * 6}.hush", f"a.{'hush' * 6}", TOKEN, f"{TOKEN}.a", SECRET])
-def test_a_dispatcher_that_may_be_a_secret(found, path):
-    [(check_id, text)] = found({"DISPATCHER": path})
-    assert check_id == "E011"
-    assert "Error" in text
-
-
-def test_a_dispatcher_that_is_a_token_with_dots(found):
-    accounts = {"default": {"TOKEN": "hush.of.hush", "WEBHOOK_SECRETS": [SECRET]}}
-    assert [check_id for check_id, _text in found({"ACCOUNTS": accounts, "DISPATCHER": "hush.of.hush"})] == ["E011"]
+def test_a_secret_in_the_place_of_a_name_is_not_shown(found):
+    accounts = ACCOUNTS | {f"hush{SECRET}": {"TOKEN": 1, "WEBHOOK_SECRETS": [SECRET], "hush": 1}}
+    said = found({"ACCOUNTS": accounts, TOKEN: "hush", "DISPATCHER": SECRET, "TOKEN_SOURCE": f"{TOKEN}.hush"})
+    assert sorted(check_id for check_id, _text in said) == ["E001", "E002", "E002", "E007", "E011", "E011"]
+    assert "[number 2]['WEBHOOK_SECRETS'][0] is a secret of PLUGCHAT['ACCOUNTS'][number 1] too" in " ".join(text for _id, text in said)
 
 
 @pytest.mark.parametrize(
@@ -252,24 +186,18 @@ def test_a_dispatcher_that_is_a_token_with_dots(found):
     [
         ("API_TIMEOUT", 0),
         ("API_TIMEOUT", -0.5),
-        ("API_TIMEOUT", None),
         ("API_TIMEOUT", float("nan")),
         ("API_TIMEOUT", float("inf")),
-        pytest.param("API_TIMEOUT", 10**5000, id="API_TIMEOUT-huge"),
         ("MAX_BODY_BYTES", 0),
-        ("MAX_BODY_BYTES", 1.5),
-        ("MAX_BODY_BYTES", None),
         ("MAX_REJECTED", -1),
         pytest.param("MAX_REJECTED", 10**5000, id="MAX_REJECTED-huge"),
+        ("SILENT_AFTER_HOURS", 0),
         ("RETENTION_DAYS", 0),
-        ("RETENTION_DAYS", 0.5),
         ("RETENTION_DAYS", 10**7),
         ("DISPATCH_LEASE", 0),
-        ("DISPATCH_LEASE", None),
         ("DISPATCH_LEASE", 1e300),
         ("DISPATCH_MAX_ATTEMPTS", 0),
         ("DISPATCH_MAX_ATTEMPTS", 32768),
-        ("DISPATCH_MAX_ATTEMPTS", 2.0),
     ],
 )
 def test_numbers_out_of_range(found, key, value):
@@ -285,11 +213,12 @@ def test_secrets_that_do_not_fit_a_url(found, secret):
     assert "['WEBHOOK_SECRETS'][1]" in text
 
 
-@pytest.mark.parametrize("token", ["hush hush", "hush\n", "hushé", "\x00", "\ud800"])
+@pytest.mark.parametrize("token", ["hush hush", "hush\n", "hushé"])
 def test_tokens_that_no_header_can_carry(found, token):
-    [(check_id, text)] = found(account(TOKEN=token))
-    assert check_id == "E006"
-    assert "['TOKEN']" in text
+    for key in ("TOKEN", "CLIENT_TOKEN"):
+        [(check_id, text)] = found(account(**{key: token}))
+        assert check_id == "E006"
+        assert f"['{key}']" in text
 
 
 def test_a_secret_of_two_accounts(found):
@@ -302,14 +231,13 @@ def test_a_secret_of_two_accounts(found):
         }
     )
     assert check_id == "E007"
-    assert "['sul']['WEBHOOK_SECRETS'][0]" in text
-    assert "norte" in text
+    assert "[number 2]['WEBHOOK_SECRETS'][0] is a secret of PLUGCHAT['ACCOUNTS'][number 1] too" in text
 
 
 def test_a_secret_that_is_a_token(found):
     accounts = {
         "norte": {"TOKEN": "hush" * 6, "WEBHOOK_SECRETS": [SECRET]},
-        "sul": {"TOKEN": SECRET, "WEBHOOK_SECRETS": ["hush" * 6]},
+        "sul": {"CLIENT_TOKEN": SECRET, "WEBHOOK_SECRETS": ["hush" * 6]},
     }
     assert [check_id for check_id, _ in found({"ACCOUNTS": accounts})] == ["E008", "E008"]
 
@@ -323,17 +251,12 @@ def test_accounts_are_compared_whatever_else_is_wrong(found, values):
 @pytest.mark.parametrize(
     "url",
     [
-        "example.com",
-        "http://example.com",
+        "http://hooks.loja.com.br",
         "http://localhost:8000",
-        "https://",
-        "https://example.com/?a=hush",
-        "https://example.com/#hush",
-        "https://hush:hush@example.com",
-        "https://example.com:port",
-        "https://web",
-        "https://example.com ",
-        "https://[::1",
+        "https://hooks.loja.com.br/?a=hush",
+        "https://hush:hush@hooks.loja.com.br",
+        f"https://hooks.loja.com.br/{SECRET}/",
+        "https://hooks.loja.com.br/plugchat/callback/hush",
     ],
 )
 def test_unusable_public_urls(found, url):
@@ -344,12 +267,55 @@ def test_unusable_public_urls(found, url):
 
 @pytest.mark.parametrize(
     "url",
-    ["", "api.example.com", "http://example.com", "http://10.0.0.1", "https://hush@example.com", "https://a.com/?a=b"],
+    [
+        "",
+        "api.loja.com.br",
+        "http://hooks.loja.com.br",
+        "http://10.0.0.1",
+        "https://hush@hooks.loja.com.br",
+        "https://a.com/?a=b",
+    ],
 )
 def test_unusable_api_urls(found, url):
     [(check_id, text)] = found({"API_URL": url})
     assert check_id == "E010"
     assert "PLUGCHAT['API_URL']" in text
+    [(check_id, text)] = found(account(API_URL=url or "http:"))
+    assert check_id == "E010"
+    assert "[number 1]['API_URL']" in text
+
+
+def test_a_token_in_the_path_of_an_api_url(found):
+    [(check_id, text)] = found(account(API_URL=f"https://api.z-api.io/instances/3B8D/token/{TOKEN}"))
+    assert check_id == "E010"
+    assert "holds a secret or a token" in text
+
+
+@pytest.mark.parametrize("provider", ["zapi", "hush"])
+def test_an_unknown_provider(found, provider):
+    [(check_id, text)] = found(account(PROVIDER=provider))
+    assert check_id == "E012"
+    assert "plugchat, z-api" in text
+
+
+def test_an_account_of_the_engine_without_an_instance(found):
+    [(check_id, text)] = found(account(PROVIDER="z-api"))
+    assert check_id == "W011"
+    assert "INSTANCE" in text
+
+
+@pytest.mark.parametrize("folder", ["spool", "./spool", Path("spool")])
+def test_a_spool_in_a_folder_that_depends_on_the_process(found, folder):
+    [(check_id, text)] = found({"SPOOL_DIR": folder})
+    assert check_id == "E013"
+    assert "SPOOL_DIR" in text
+
+
+@pytest.mark.parametrize("host", ["example.com", "hooks.example.org:8443", "loja.test"])
+def test_a_public_url_that_is_nobodys(found, host):
+    [(check_id, text)] = found({"PUBLIC_URL": f"https://{host}"})
+    assert check_id == "W008"
+    assert "name for examples" in text
 
 
 @pytest.mark.parametrize(
@@ -358,8 +324,8 @@ def test_unusable_api_urls(found, url):
         ("", "ImportError"),
         ("enqueue", "ImportError"),
         (".enqueue", "ValueError"),
-        ("no_such_package.enqueue", "no_such_package"),
-        ("django_plugchat.dispatch.no_such_function", "no_such_function"),
+        ("no_such_package.enqueue", "ModuleNotFoundError"),
+        ("django_plugchat.dispatch.no_such_function", "ImportError"),
         ("django_plugchat.dispatch.logger", "not callable"),
         ("broken_dispatcher.dispatch", "RuntimeError"),
     ],
@@ -367,9 +333,11 @@ def test_unusable_api_urls(found, url):
 def test_unusable_dispatchers(found, tmp_path, monkeypatch, path, problem):
     (tmp_path / "broken_dispatcher.py").write_text("raise RuntimeError('hush')")
     monkeypatch.syspath_prepend(tmp_path)
-    [(check_id, text)] = found({"DISPATCHER": path})
-    assert check_id == "E011"
-    assert problem in text
+    for key in ("DISPATCHER", "TOKEN_SOURCE", "ADMIN_ACCOUNTS"):
+        [(check_id, text)] = found({key: path})
+        assert check_id == "E011"
+        assert f"PLUGCHAT['{key}']" in text
+        assert problem in text
 
 
 @pytest.mark.parametrize("values", [[], [""], [None], ["", None], (), None, ""])
@@ -401,22 +369,22 @@ def test_no_public_url(found, url):
 @pytest.mark.parametrize(
     ("url", "allowed", "debug"),
     [
-        ("https://shop.example.com", ["example.com"], False),
-        ("https://example.com", [], False),
-        ("https://example.com:8443/app", [], True),
+        ("https://shop.loja.com.br", ["hooks.loja.com.br"], False),
+        ("https://hooks.loja.com.br", [], False),
+        ("https://hooks.loja.com.br:8443/app", [], True),
     ],
 )
 def test_a_host_of_public_url_that_django_does_not_allow(found, settings, url, allowed, debug):
     settings.ALLOWED_HOSTS, settings.DEBUG = allowed, debug
     [(check_id, text)] = found({"PUBLIC_URL": url})
     assert check_id == "W005"
-    assert "example.com' to ALLOWED_HOSTS" in text
+    assert "loja.com.br' to ALLOWED_HOSTS" in text
 
 
-@pytest.mark.parametrize("allowed", [["*"], [".example.com"], ["shop.example.com"]])
+@pytest.mark.parametrize("allowed", [["*"], [".loja.com.br"], ["shop.loja.com.br"]])
 def test_a_host_of_public_url_that_django_allows(found, settings, allowed):
     settings.ALLOWED_HOSTS = allowed
-    assert found({"PUBLIC_URL": "https://shop.example.com"}) == []
+    assert found({"PUBLIC_URL": "https://shop.loja.com.br"}) == []
 
 
 def test_a_thousand_accounts(found):
@@ -435,7 +403,7 @@ def test_no_setting_gives_warnings_only(settings):
 
 
 def test_every_problem_is_told(found):
-    changes = {"API_TIMEOUT": 0, "PUBLIC_URL": "http://example.com", "TYPO": 1, "ACCOUNTS": {"": 1, "sul": {}}}
+    changes = {"API_TIMEOUT": 0, "PUBLIC_URL": "http://hooks.loja.com.br", "TYPO": 1, "ACCOUNTS": {"": 1, "sul": {}}}
     assert [check_id for check_id, _ in found(changes)] == ["E002", "E003", "E001", "W001", "E004", "E009"]
 
 
@@ -452,15 +420,16 @@ def test_urls_that_are_not_included(settings):
     [message] = check_urls()
     assert message.id == "django_plugchat.W004"
     assert 'include("django_plugchat.urls")' in message.hint
+    assert "{secret}" in message.hint
 
 
 @pytest.mark.parametrize(
     ("public_url", "count"),
     [
-        ("https://example.com", 0),
-        ("https://example.com/shop", 0),
-        ("https://example.com/plugchat", 1),
-        ("https://example.com/shop/plugchat/", 1),
+        ("https://hooks.loja.com.br", 0),
+        ("https://hooks.loja.com.br/shop", 0),
+        ("https://hooks.loja.com.br/plugchat", 1),
+        ("https://hooks.loja.com.br/shop/plugchat/", 1),
         ("https://[::1", 0),
         (1, 0),
         (None, 0),
@@ -471,6 +440,42 @@ def test_a_path_of_public_url_that_the_callback_has_too(plugchat, public_url, co
     messages = check_urls()
     assert [message.id for message in messages] == ["django_plugchat.W006"] * count
     assert all("/plugchat" in message.msg for message in messages)
+
+
+@pytest.fixture
+def database(monkeypatch):
+    """Set keys of the database that callbacks are written to."""
+
+    connection = connections["default"]
+
+    def change(vendor: str = "postgresql", **changes: Any) -> None:
+        monkeypatch.setattr(connection, "vendor", vendor)
+        monkeypatch.setattr(connection, "settings_dict", connection.settings_dict | {"OPTIONS": {}} | changes)
+
+    return change
+
+
+def test_a_database_that_does_not_commit(database):
+    assert check_database() == []
+    database(AUTOCOMMIT=False)
+    [message] = check_database()
+    assert message.id == "django_plugchat.W009"
+
+
+@pytest.mark.parametrize(
+    ("vendor", "options", "is_found"),
+    [
+        ("postgresql", {}, True),
+        ("mysql", {"charset": "utf8mb4"}, True),
+        ("mysql", {"connect_timeout": 2}, False),
+        ("sqlite", {}, False),
+    ],
+)
+def test_a_spool_beside_a_database_that_is_waited_for(plugchat, database, vendor, options, is_found):
+    database(vendor, OPTIONS=options)
+    assert check_database() == []
+    plugchat(SPOOL_DIR="/var/lib/loja/plugchat")
+    assert [message.id for message in check_database()] == ["django_plugchat.W010"] * is_found
 
 
 @pytest.fixture

@@ -235,6 +235,7 @@ def test_a_host_that_django_does_not_allow(tls, settings):
     assert "WSGIServer" in text
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_site_that_does_not_know_the_secret(tls, settings):
     settings.ALLOWED_HOSTS = [HOST]
     with site(tls) as port:
@@ -292,6 +293,7 @@ def test_what_another_server_sends_is_no_command_for_the_terminal(serve):
     assert len(text) < 700
 
 
+@pytest.mark.django_db(transaction=True)
 def test_that_the_way_is_free_is_seen_without_a_secret_that_is_known(tls, settings):
     settings.ALLOWED_HOSTS = [HOST]
     with site(tls) as port:

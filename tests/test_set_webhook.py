@@ -17,9 +17,11 @@ from django.test import override_settings
 from django.urls import set_script_prefix
 from django.utils import timezone
 
-from django_plugchat.client import PlugChatClient
-from django_plugchat.conf import app_settings, secret_id
-from django_plugchat.models import DeliveryEvent, Registration
+from django_plugchat import accounts
+from django_plugchat.client import PlugChatAuthError, PlugChatClient
+from django_plugchat.conf import app_settings, digest_of, secret_id
+from django_plugchat.management.commands import plugchat_set_webhook
+from django_plugchat.models import Account, DeliveryEvent, Registration
 from django_plugchat.registering import registration
 from tests import rows
 from tests.payloads import RETIRING_SECRET, SECRET, SECRET_OF_NORTE
@@ -439,6 +441,11 @@ def test_todays_call_with_statuses(provider):
     assert noted() == {("default", key): secret_id(SECRET) for key in urls}
 
 
+def test_todays_call_with_the_connection(provider):
+    run(*TODAY, "--no-input", "--with-connection")
+    assert list(sent(provider)[0][2]) == ["sendingMessage", "messageDeliveryError", "whenDisconnecting"]
+
+
 def test_todays_call_with_the_urls_of_others(provider):
     output = told_nothing(
         run(
@@ -707,6 +714,299 @@ def test_a_database_that_is_away_before(provider, monkeypatch):
     monkeypatch.setattr(DeliveryEvent.objects, "for_writing", refuse)
     assert "DatabaseError" in failure("--wait", "60")
     assert provider.requests == []
+
+
+# Several accounts
+
+
+@pytest.fixture
+def many(plugchat) -> list[str]:
+    """The aliases of some accounts."""
+    aliases = [f"loja-{number}" for number in range(9)]
+    plugchat(
+        ACCOUNTS={
+            alias: {"TOKEN": f"token-of-{alias}", "WEBHOOK_SECRETS": [f"a-secret-of-the-account-{alias}"]}
+            for alias in aliases
+        }
+    )
+    return aliases
+
+
+def asked_for(provider: Provider) -> list[str]:
+    return sorted(token.removeprefix("token-of-") for token, _, _ in sent(provider))
+
+
+@pytest.mark.parametrize("concurrency", ["1", "4"])
+def test_a_run_that_broke_off_goes_on(provider, many, concurrency):
+    provider.answers = [TAKEN, TAKEN, REFUSED, TAKEN, (401, {}, b""), TAKEN]
+    arguments = ["--all", "--only-missing", "--concurrency", concurrency]
+    assert "2 of 9" in failure(*arguments)
+    assert asked_for(provider) == many
+    provider.requests.clear()
+    run(*arguments)
+    assert len(provider.requests) == 2
+    provider.requests.clear()
+    assert "No account" in run(*arguments)
+    assert provider.requests == []
+
+
+def test_another_secret_or_another_webhook_is_missing(provider, many, settings, plugchat):
+    run("--all")
+    provider.requests.clear()
+    run("--all", "--only-missing", "--with-status")
+    assert asked_for(provider) == sorted(many * 2)
+    provider.requests.clear()
+    accounts_of_settings = settings.PLUGCHAT["ACCOUNTS"]
+    rotated = {"loja-3": {"TOKEN": "token-of-loja-3", "WEBHOOK_SECRETS": ["a-new-secret-of-the-account-3"]}}
+    plugchat(ACCOUNTS=accounts_of_settings | rotated)
+    run("--all", "--only-missing")
+    assert asked_for(provider) == ["loja-3"]
+
+
+def test_a_provider_that_asks_to_wait_is_waited_for(provider, many, monkeypatch):
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    provider.answers = [TAKEN, (429, {"Retry-After": "60"}, b""), TAKEN]
+    run("--all")
+    assert waits == [60]
+    assert len(noted()) == 9
+
+
+def test_an_interrupted_run_notes_what_was_under_way(provider, many, monkeypatch):
+    class Interrupted(io.StringIO):
+        def write(self, text: str) -> int:
+            if "loja-2" in text:
+                raise KeyboardInterrupt
+            return super().write(text)
+
+    with pytest.raises(CommandError, match="--only-missing") as caught:
+        run("--all", "--concurrency", "3", stdout=Interrupted())
+    assert caught.value.returncode == 130
+    assert ("loja-2", DELIVERY) in noted()
+    assert len(noted()) == len(provider.requests)
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "1000", "many"])
+def test_numbers_of_accounts_at_once_that_are_none(provider, number):
+    with pytest.raises(CommandError, match="integer from 1 to 999"):
+        run("--all", f"--concurrency={number}")
+
+
+@pytest.mark.parametrize("arguments", [["--only-missing"], ["--only-missing", "--account", "norte"]])
+def test_only_missing_is_for_all(provider, arguments):
+    assert "--all" in failure(*arguments)
+
+
+def test_registrations_that_can_not_be_read(provider, monkeypatch):
+    monkeypatch.setattr(Registration.objects, "for_writing", refuse)
+    assert "DatabaseError" in failure("--all", "--only-missing")
+    assert provider.requests == []
+
+
+def test_accounts_that_can_not_be_read(provider, monkeypatch):
+    monkeypatch.setattr(Account.objects, "for_writing", refuse)
+    assert "only those of the settings are known" in warnings_of("--all")
+    assert len(provider.requests) == 2
+
+
+def test_a_place_for_the_secret(provider):
+    run(f"{TUNNEL}/tenant/{{secret}}?a=b", "--all")
+    assert [body["value"] for _, _, body in sent(provider)] == [
+        f"{TUNNEL}/tenant/{SECRET}?a=b",
+        f"{TUNNEL}/tenant/{SECRET_OF_NORTE}?a=b",
+    ]
+    assert noted() == {("default", DELIVERY): secret_id(SECRET), ("norte", DELIVERY): secret_id(SECRET_OF_NORTE)}
+
+
+# Accounts of the database
+
+
+def token_of(alias: str) -> Any:
+    return f"token-of-{alias}"
+
+
+def no_token(alias: str) -> Any:
+    return None
+
+
+@pytest.fixture
+def filial(provider, plugchat) -> Account:
+    """The only account, whose token the project knows."""
+    plugchat(ACCOUNTS={}, TOKEN_SOURCE="tests.test_set_webhook.token_of")
+    return accounts.add("filial")
+
+
+def test_an_account_of_the_database_gets_a_new_secret(provider, filial, monkeypatch):
+    on_registering(monkeypatch, lambda: rows.event(account="filial", secret_id=filial.secrets.get().secret_id))
+    output = run("--wait", "60")
+    [(token, _path, body)] = sent(provider)
+    secret = body["value"].split("/")[-2]
+    assert token == "token-of-filial"
+    assert accounts.caller(digest_of(secret)).account == "filial"
+    assert secret not in output
+    assert noted() == {("filial", DELIVERY): secret_id(secret)}
+    assert "No account" in run("--all", "--only-missing")
+
+
+@pytest.mark.parametrize(("answer", "kept"), [(REFUSED, 0), ((401, {}, b""), 0), ((503, {}, b""), 1)])
+def test_a_definite_no_retires_the_new_secret(provider, filial, answer, kept):
+    provider.answers = [answer]
+    assert ("retired" in failure()) is not kept
+    assert filial.secrets.count() == kept
+    assert noted() == {}
+
+
+def test_a_secret_that_one_webhook_has_is_kept(provider, filial):
+    provider.answers = [TAKEN, REFUSED]
+    failure("--with-status")
+    assert noted() == {("filial", DELIVERY): filial.secrets.get().secret_id}
+
+
+@pytest.mark.parametrize("arguments", [["--dry-run"], ["--dry-run", "--probe"], ["--probe"]])
+def test_no_secret_is_made_before_it_is_needed(provider, filial, public_site, arguments):
+    public_site.answers = [(404, {}, b'{"detail": "Not found."}')]
+    run(*arguments)
+    assert filial.secrets.count() == ("--dry-run" not in arguments)
+    public_site.answers = [(404, {}, b"")]
+    if "--probe" in arguments:
+        failure(*arguments)
+        assert filial.secrets.count() == ("--dry-run" not in arguments)
+
+
+def test_the_url_of_a_new_secret_for_pasting(provider, filial):
+    stderr = io.StringIO()
+    url = run("--show-url", stderr=stderr)
+    assert accounts.caller(digest_of(url.split("/")[-2])).account == "filial"
+    assert "not shown again" in stderr.getvalue()
+    assert provider.requests == []
+
+
+def test_a_whole_url_with_a_secret_of_the_account(provider, filial):
+    secret = accounts.new_secret("filial")
+    run(f"{TUNNEL}/plugchat/callback/{secret}/")
+    assert noted() == {("filial", DELIVERY): secret_id(secret)}
+    assert filial.secrets.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("provider_name", "typed"), [("plugchat", ["unknown-secret"]), ("z-api", ["unknown-secret", "unknown-secret-2"])]
+)
+def test_a_token_is_asked_for_without_echo(provider, plugchat, monkeypatch, provider_name, typed):
+    plugchat(ACCOUNTS={}, TOKEN_SOURCE="tests.test_set_webhook.no_token")
+    accounts.add("filial", provider=provider_name, instance="ABC")
+    asked = iter(typed)
+    monkeypatch.setattr(plugchat_set_webhook, "getpass", lambda question: next(asked))
+    run("--dry-run")
+    assert list(asked) == []
+
+
+def test_nobody_to_ask_for_a_token(provider, plugchat, monkeypatch):
+    plugchat(ACCOUNTS={})
+    accounts.add("filial")
+    assert "TOKEN" in failure("--no-input")
+
+    def ask(question: str) -> str:
+        raise EOFError
+
+    monkeypatch.setattr(plugchat_set_webhook, "getpass", ask)
+    assert "--no-input" in failure()
+    assert provider.requests == []
+
+
+def test_registering_from_code(provider, filial):
+    result = registration.register_with_new_secret("filial", token="token-of-filial")
+    assert result.is_good
+    assert result.taken == [DELIVERY, STATUS, "update-webhook-connected", "update-webhook-disconnected"]
+    assert result.secret_id == filial.secrets.get().secret_id
+    provider.answers = [REFUSED]
+    result = registration.register_with_new_secret("filial", token="token-of-filial", with_status=False)
+    assert "refused the URL" in result.problem
+    assert result.is_retired
+    with pytest.raises(PlugChatAuthError, match="printable"):
+        registration.register_with_new_secret("filial", token="to ken")
+    with pytest.raises(ValueError, match="no active account"):
+        registration.register_with_new_secret("default", token="token")
+
+
+# Z-API
+
+INSTANCE = "3B8D1E0F5A724C96A1D0E7F2B4C6985A"
+ENGINE = {"PROVIDER": "z-api", "INSTANCE": INSTANCE, "TOKEN": "token-of-norte", "CLIENT_TOKEN": "client-token-of-norte"}
+CONNECTION = ("update-webhook-connected", "update-webhook-disconnected")
+
+
+@pytest.fixture
+def engine(serve, plugchat) -> Provider:
+    engine = serve()
+    base_url = engine.base_url.removesuffix("/api/whatsapp")
+    account = ENGINE | {"API_URL": base_url, "WEBHOOK_SECRETS": [SECRET_OF_NORTE]}
+    plugchat(ACCOUNTS={"norte": account})
+    return engine
+
+
+def me(**said: Any) -> tuple[int, dict[str, str], bytes]:
+    urls = ("deliveryCallbackUrl", "messageStatusCallbackUrl", "connectedCallbackUrl", "disconnectedCallbackUrl")
+    return 200, {}, json.dumps(dict.fromkeys(urls, CALLBACK_OF_NORTE) | {"token": "unknown-secret"} | said).encode()
+
+
+def test_the_engines_calls(engine):
+    engine.answers = [TAKEN, TAKEN, TAKEN, TAKEN, me(callbackTypeFilters=["FILTER_PRESENCE_CHAT_CALLBACK"])]
+    output = told_nothing(run("--with-status", "--with-connection"))
+    base = f"/instances/{INSTANCE}/token/token-of-norte"
+    assert [(method, path) for method, path, _, _ in engine.requests] == [
+        *(("PUT", f"{base}/{webhook}") for webhook in (DELIVERY, STATUS, *CONNECTION)),
+        ("GET", f"{base}/me"),
+    ]
+    assert {body for _, _, _, body in engine.requests[:-1]} == {json.dumps({"value": CALLBACK_OF_NORTE}).encode()}
+    assert noted() == {("norte", hook): secret_id(SECRET_OF_NORTE) for hook in (DELIVERY, STATUS, *CONNECTION)}
+    assert "update-webhook-disconnected" in output
+
+
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        ({"deliveryCallbackUrl": "https://unknown-secret.com.br"}, f"another URL for {DELIVERY}"),
+        ({"messageStatusCallbackUrl": None}, f"another URL for {STATUS}"),
+        ({"callbackTypeFilters": ["FILTER_MESSAGE_STATUS_CALLBACK"]}, "FILTER_MESSAGE_STATUS_CALLBACK"),
+    ],
+)
+def test_what_the_engine_says_of_itself_is_compared(engine, said, problem):
+    engine.answers = [TAKEN, TAKEN, me(**said)]
+    assert problem in failure("--with-status")
+    assert len(noted()) == 2
+
+
+@pytest.mark.parametrize("answer", [(404, {}, b"unknown-secret"), (200, {}, b'{"token": "unknown-secret"}')])
+def test_what_can_not_be_compared_is_a_warning(engine, answer):
+    engine.answers = [TAKEN, answer]
+    warning = warnings_of()
+    assert "could not be compared" in warning or f"which URL it has for {DELIVERY}" in warning
+    assert len(noted()) == 1
+
+
+def test_nothing_is_compared_that_was_refused(engine):
+    engine.answers = [(400, {}, b'{"error": "your client-token is not configured"}')]
+    assert "CLIENT_TOKEN" in failure()
+    assert len(engine.requests) == 1
+
+
+def test_a_dry_run_does_not_show_the_token_in_the_path(engine):
+    assert f"/instances/{INSTANCE}/token/****/{DELIVERY}" in told_nothing(run("--dry-run"))
+
+
+def test_the_engine_has_no_call_of_today(engine):
+    assert "Z-API" in failure(*TODAY, "--no-input")
+    assert engine.requests == []
+
+
+def test_an_account_of_the_engine_without_an_instance(engine, settings, plugchat):
+    plugchat(ACCOUNTS={"norte": settings.PLUGCHAT["ACCOUNTS"]["norte"] | {"INSTANCE": ""}})
+    assert "instance" in failure()
+
+
+def test_the_engine_is_where_its_pages_say(plugchat):
+    plugchat(ACCOUNTS={"norte": ENGINE | {"WEBHOOK_SECRETS": [SECRET_OF_NORTE]}})
+    assert "https://api.z-api.io/instances/" in run("--dry-run")
 
 
 # In the shell

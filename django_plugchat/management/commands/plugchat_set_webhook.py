@@ -146,7 +146,10 @@ class Command(BaseCommand):
         chosen = self._chosen_accounts(account, all_accounts)
         _ensure_url_fits(url, chosen)
         if only_missing:
-            chosen = _missing(chosen, self.wanted)
+            chosen = _missing(chosen, self.wanted, all_accounts=all_accounts)
+        if not chosen:
+            self.stdout.write(_("No account is missing: all are registered."))
+            return
         self.is_alone = len(chosen) == 1
         self.failed = 0
         self.expected: list[Expected] | None = None if wait is None or dry_run else []
@@ -353,7 +356,9 @@ def _unreadable(error: Error) -> CommandError:
     return CommandError(_("The database can't be read (%(error)s).") % {"error": type(error).__name__})
 
 
-def _missing(chosen: list[Account], wanted: Wanted) -> list[Account]:
+def _missing(chosen: list[Account], wanted: Wanted, *, all_accounts: bool) -> list[Account]:
+    if not all_accounts:
+        raise CommandError(_("--only-missing is for --all."))
     try:
         return missing(chosen, wanted)
     except Error as error:
