@@ -244,7 +244,7 @@ class Account(models.Model):
         constraints = [models.UniqueConstraint(fields=["alias"], name="plugchat_account_alias")]
 
     def __str__(self) -> str:
-        return self.label or self.alias
+        return str(self.label or self.alias)
 
 
 class WebhookSecret(models.Model):

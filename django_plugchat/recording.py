@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,18 +11,23 @@ from functools import partial
 from typing import Any
 
 from django.db import Error, IntegrityError, connections, router, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
-from django_plugchat import dispatch, serializers, signals, statements, tasks
+from django_plugchat import dispatch, serializers, signals, spool, statements, tasks
 from django_plugchat.conf import Caller, app_settings
 from django_plugchat.models import Connection, DeliveryEvent, RejectedCallback
-from django_plugchat.phones.numbers import normalise, search_terms
+from django_plugchat.phones.numbers import mask_id, normalise, search_terms
+from django_plugchat.redaction import redact
 from django_plugchat.serializers import Callback, ConnectionReport, Ignored
 
+logger = logging.getLogger(__name__)
+
 _Status = DeliveryEvent.DispatchStatus
+_NAME = re.compile(r"[A-Za-z](?:[A-Za-z_-]|[0-9](?![0-9]{3})){0,63}")
 
 #: Of one callback, so many events are told inside the request at most: each receiver may take its time.
 MOST_TOLD_AT_ONCE = 20
@@ -51,6 +58,61 @@ class Receipt:
     @classmethod
     def of(cls, caller: Caller) -> Receipt:
         return cls(caller.account, caller.secret_id)
+
+
+# Whatever came
+
+
+def take(body: bytes, receipt: Receipt) -> str:
+    """Store what a callback says, and return what became of it: "recorded", "duplicate" or "ignored".
+
+    One that is refused is kept before its APIException is raised again. Raises ``django.db.Error``.
+    """
+    try:
+        said = serializers.read(body)
+        if isinstance(said, Ignored):
+            _ignore(said, body, receipt)
+            return "ignored"
+        with spool.asking():
+            return "recorded" if _store_what_is_said(said, receipt) else "duplicate"
+    except APIException as refusal:
+        refuse(body, receipt, refusal)
+        raise
+
+
+def _store_what_is_said(said: ConnectionReport | tuple[Callback, ...], receipt: Receipt) -> bool:
+    """Whether any of it was new."""
+    if isinstance(said, ConnectionReport):
+        return record_connection(said, receipt)
+    return bool(record(said, receipt))
+
+
+def _ignore(ignored: Ignored, body: bytes, receipt: Receipt) -> None:
+    if ignored.is_known:
+        if not ignored.name:
+            logger.info("Ignored a conversation for account %r.", receipt.account)
+        return
+    # Only what is a name: the caller could write anything there, numbers and secrets too.
+    name = mask_id(redact(ignored.name)) if _NAME.fullmatch(ignored.name) else "(not a name)"
+    logger.warning("Ignored a callback of an unknown kind for account %r: %s", receipt.account, name)
+    if ignored.is_unknown_status:
+        with spool.asking():
+            reject(body, receipt, reason=RejectedCallback.Reason.UNKNOWN_STATUS.value, errors={})
+
+
+def refuse(body: bytes, receipt: Receipt, refusal: APIException) -> None:
+    """Keep a callback that is answered 400, and log why."""
+    codes = refusal.get_codes()
+    reason = codes if isinstance(codes, str) else RejectedCallback.Reason.INVALID.value
+    errors = codes if isinstance(codes, dict) else {}
+    with spool.asking():
+        kept = reject(body, receipt, reason=reason, errors=errors)
+    logger.warning(
+        "Refused a callback for account %r: %s.%s",
+        receipt.account,
+        " ".join([reason, *errors]),
+        "" if kept else " Not kept: MAX_REJECTED are kept already.",
+    )
 
 
 # Events
@@ -152,7 +214,7 @@ def record_connection(report: ConnectionReport, receipt: Receipt) -> bool:
 
 
 def _changed(report: ConnectionReport, account: str, moment: datetime, alias: str) -> Connection | None:
-    rows = Connection.objects.using(alias).filter(account=account, instance_id=report.instance_id)
+    rows: QuerySet[Connection] = Connection.objects.using(alias).filter(account=account, instance_id=report.instance_id)
     change = {"is_connected": report.is_connected, "since": moment, "reported_at": moment}
     if rows.filter(is_connected=not report.is_connected, reported_at__lte=moment).update(**change):
         return rows.get()
@@ -276,9 +338,8 @@ def _record_and_delete(
         deleted, _by_model = RejectedCallback.objects.for_writing().filter(pk=rejected.pk).delete()
         if not deleted:
             return None
+        _store_what_is_said(said, receipt)
         if isinstance(said, ConnectionReport):
-            record_connection(said, receipt)
             return []
-        record(said, receipt)
         fingerprints = [callback.fingerprint(receipt.account) for callback in said]
         return list(DeliveryEvent.objects.for_writing().filter(fingerprint__in=fingerprints))

@@ -270,7 +270,7 @@ def _through_deadlocks(connection: Any, operation: Callable[[], T]) -> T:
 
 def _renew(connection: Any, *, is_left_behind: bool) -> None:
     connection.close()
-    pool = getattr(connection, "pool", None)
+    pool: Any = getattr(connection, "pool", None)
     # Django's own; what others call a pool has other methods.
     if not type(pool).__module__.startswith("psycopg_pool"):
         return

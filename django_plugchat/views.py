@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,21 +9,17 @@ from django.http import HttpResponse
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 from rest_framework import status
-from rest_framework.exceptions import APIException, NotFound, ParseError, ValidationError
+from rest_framework.exceptions import APIException, NotFound
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView, exception_handler
 
-from django_plugchat import accounts, bodies, recording, serializers, statements
-from django_plugchat.models import RejectedCallback
-from django_plugchat.phones.numbers import mask_id
-from django_plugchat.redaction import hide_secret, redact
+from django_plugchat import accounts, bodies, recording, spool, statements
+from django_plugchat.redaction import hide_secret
 
 logger = logging.getLogger(__name__)
-
-_NAME = re.compile(r"[A-Za-z](?:[A-Za-z_-]|[0-9](?![0-9]{3})){0,63}")
 
 
 class Unavailable(APIException):
@@ -62,47 +57,26 @@ class CallbackView(APIView):
     def post(self, request: Request, **kwargs: Any) -> HttpResponse:
         body = bodies.read(request._request)
         try:
-            body = bodies.decompressed(body, bodies.coding_of(request._request))
-            return _answer(self.take(body))
-        except bodies.NotAsEncoded as refusal:
-            self.keep(refusal.content, refusal)
-            raise
-        except (ParseError, ValidationError, recording.ContentRefused) as refusal:
-            self.keep(body, refusal)
-            raise
+            try:
+                body = bodies.decompressed(body, bodies.coding_of(request._request))
+            except bodies.NotAsEncoded as refusal:
+                body = refusal.content
+                recording.refuse(body, self.receipt, refusal)
+                raise
+            return _answer(recording.take(body, self.receipt))
+        except Error as error:
+            if not self.keep(body):
+                raise
+            # Its text may quote the row.
+            logger.warning(
+                "A callback for account %r waits in the spool: %s", self.receipt.account, type(error).__name__
+            )
+            return _answer("kept")
 
-    def take(self, body: bytes) -> str:
-        said = serializers.read(body)
-        if isinstance(said, serializers.Ignored):
-            self.log_ignored(said)
-            if said.is_unknown_status:
-                recording.reject(body, self.receipt, reason=RejectedCallback.Reason.UNKNOWN_STATUS.value, errors={})
-            return "ignored"
-        if isinstance(said, serializers.ConnectionReport):
-            is_new = recording.record_connection(said, self.receipt)
-        else:
-            is_new = bool(recording.record(said, self.receipt))
-        return "recorded" if is_new else "duplicate"
-
-    def keep(self, body: bytes, refusal: APIException) -> None:
-        codes = refusal.get_codes()
-        reason = codes if isinstance(codes, str) else RejectedCallback.Reason.INVALID.value
-        errors = codes if isinstance(codes, dict) else {}
-        kept = recording.reject(body, self.receipt, reason=reason, errors=errors)
-        logger.warning(
-            "Refused a callback for account %r: %s.%s",
-            self.receipt.account,
-            " ".join([reason, *errors]),
-            "" if kept else " Not kept: MAX_REJECTED are kept already.",
-        )
-
-    def log_ignored(self, ignored: serializers.Ignored) -> None:
-        if not ignored.is_known:
-            # Only what is a name: the caller could write anything there, numbers and secrets too.
-            name = mask_id(redact(ignored.name)) if _NAME.fullmatch(ignored.name) else "(not a name)"
-            logger.warning("Ignored a callback of an unknown kind for account %r: %s", self.receipt.account, name)
-        elif not ignored.name:
-            logger.info("Ignored a conversation for account %r.", self.receipt.account)
+    def keep(self, body: bytes) -> bool:
+        """In the spool, while the database is away."""
+        receipt = self.receipt
+        return spool.keep(body, account=receipt.account, secret_id=receipt.secret_id, received_at=receipt.received_at)
 
     def handle_exception(self, exc: Exception) -> Response:
         if isinstance(exc, Error):

@@ -351,7 +351,7 @@ def test_values_are_never_echoed(post, caplog, callback, wrong):
 def test_what_a_refusal_logs(post, plugchat, caplog, body, limit, words):
     plugchat(MAX_REJECTED=limit)
     post(body)
-    (logged,) = [record.getMessage() for record in caplog.records if record.name == "django_plugchat.views"]
+    (logged,) = [record.getMessage() for record in caplog.records if record.name == "django_plugchat.recording"]
     assert all(word in logged for word in ["'default'", *words])
     assert ("MAX_REJECTED" in logged) == (limit == 0)
 

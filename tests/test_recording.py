@@ -81,7 +81,7 @@ def test_over_the_limit_refusals_are_answered_and_logged_but_not_kept(post, plug
     kept = RejectedCallback.objects.order_by("pk").values_list("times_received", flat=True)
     assert list(kept) == [2, 1]
     assert [record.name for record in caplog.records if "MAX_REJECTED" in record.getMessage()] == [
-        "django_plugchat.views"
+        "django_plugchat.recording"
     ]
     # The limit is each account's own.
     assert post(b"{1", url=url_of(SECRET_OF_NORTE)).status_code == 400
