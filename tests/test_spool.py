@@ -151,7 +151,7 @@ def ask(error: Exception | None = None) -> str:
                 raise error
     except spool.DatabaseAway:
         return "not asked"
-    except Exception as raised:  # noqa: BLE001
+    except Exception as raised:
         return type(raised).__name__
     return "answered"
 
