@@ -449,7 +449,7 @@ def handler_of(name: str) -> Iterator[Kept]:
 
 def test_loggers_below_djangos_that_have_handlers():
     request = RequestFactory().get(URL)
-    with handler_of("django.security.DisallowedHost") as kept:
+    with handler_of("django.security.DisallowedHost") as kept, handler_of("django.server"):
         protect_django_logs()
         protect_django_logs()
         assert len(logging.getLogger("django.security.DisallowedHost").handlers) == 2
@@ -466,21 +466,6 @@ def test_logging_that_is_configured_again(client, settings, monkeypatch, caplog)
     assert client.post(URL).status_code == 400
     assert "django.security.OfTheProject" in [record.name for record in caplog.records]
     assert_silent_records(caplog.records)
-
-
-@pytest.mark.parametrize("last_resort", [True, False])
-@pytest.mark.parametrize("level", [logging.ERROR, logging.INFO])
-def test_without_any_handler_logging_still_says_it(monkeypatch, level, last_resort):
-    kept = Kept()
-    kept.setLevel(logging.WARNING)
-    monkeypatch.setattr(logging, "lastResort", kept if last_resort else None)
-    logger = logging.getLogger("django.request")
-    monkeypatch.setattr(logger, "propagate", False)
-    monkeypatch.setattr(logger, "level", logging.INFO)
-    logger.log(level, "At %s", URL)
-    assert [record.getMessage() for record in kept.records] == (
-        [f"At /plugchat/callback/{MASK}/"] if last_resort and level == logging.ERROR else []
-    )
 
 
 def test_the_record_of_djangos_own_server(caplog):

@@ -29,7 +29,7 @@ def hidden_path(path: str) -> str:
 def secrets_in(path: str) -> list[str]:
     """What a path says after ``callback/``: also secrets that no setting knows, of accounts in the database."""
     segment = _CALLBACK_SEGMENT.search(path)
-    return _SECRET.findall(path, segment.end() if segment else 0)
+    return list(dict.fromkeys(_SECRET.findall(path, segment.end() if segment else 0)))
 
 
 def hide_secret(request: HttpRequest) -> None:

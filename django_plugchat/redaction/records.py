@@ -74,40 +74,33 @@ def _shown(value: Any) -> str:
         return type(value).__name__
 
 
+def _rewritten(value: Any, rewrite: Callable[[str], str], depth: int = _MAX_DEPTH) -> Any:
+    """The same value in the same shape, with its texts rewritten; never an error, which the application would get."""
+    if value is None or _is_unevaluated(value) or isinstance(value, int | float):
+        return value
+    try:
+        if isinstance(value, str):
+            return rewrite(value)
+        if depth and isinstance(value, dict):
+            # A copy of the same class: the formats of some servers rely on what theirs gives beside its keys.
+            result = copy(value)
+            for key, item in value.items():
+                result[key] = _rewritten(item, rewrite, depth - 1) if key != "exc_info" else item
+            _rewrite_error(result, rewrite)
+            return result
+        if depth and type(value) in (list, tuple):
+            return type(value)(_rewritten(item, rewrite, depth - 1) for item in value)
+        rewritten = rewrite(shown := str(value))
+    except Exception:
+        return type(value).__name__
+    return value if rewritten == shown else rewritten
+
+
 def _is_unevaluated(value: Any) -> bool:
     """Whether looking at it would ask the database, or whatever else a project does first when it needs it."""
     if isinstance(value, LazyObject):
         return value._wrapped is empty
     return isinstance(value, QuerySet) and value._result_cache is None
-
-
-def _rewritten(value: Any, rewrite: Callable[[str], str], depth: int = _MAX_DEPTH) -> Any:
-    """The same value in the same shape, with its texts rewritten; never an error, which the application would get."""
-    if _is_unevaluated(value):
-        return value
-    try:
-        return _rewritten_value(value, rewrite, depth)
-    except Exception:
-        return type(value).__name__
-
-
-def _rewritten_value(value: Any, rewrite: Callable[[str], str], depth: int) -> Any:
-    if value is None or isinstance(value, int | float):
-        return value
-    if isinstance(value, str):
-        return rewrite(value)
-    if depth and isinstance(value, dict):
-        # A copy of the same class: the formats of some servers rely on what theirs gives beside its keys.
-        result = copy(value)
-        for key, item in value.items():
-            result[key] = _rewritten(item, rewrite, depth - 1) if key != "exc_info" else item
-        _rewrite_error(result, rewrite)
-        return result
-    if depth and type(value) in (list, tuple):
-        return type(value)(_rewritten(item, rewrite, depth - 1) for item in value)
-    shown = str(value)
-    rewritten = rewrite(shown)
-    return value if rewritten == shown else rewritten
 
 
 def _rewrite_error(structured: Any, rewrite: Callable[[str], str]) -> None:
@@ -141,14 +134,6 @@ class _Protection(logging.Handler):
             _hide_request(record, request)
         else:
             _rewrite(record, redact)
-        logger: logging.Logger | None = logging.getLogger(record.name)
-        while logger is not None:
-            if any(not isinstance(handler, _Protection) for handler in logger.handlers):
-                return
-            logger = logger.parent if logger.propagate else None
-        # Only where there is no handler at all does logging turn to this one.
-        if logging.lastResort and record.levelno >= logging.lastResort.level:
-            logging.lastResort.handle(record)
 
 
 def _hide_request(record: logging.LogRecord, request: HttpRequest) -> None:
@@ -174,24 +159,21 @@ def _hide_request(record: logging.LogRecord, request: HttpRequest) -> None:
         _rewrite(record, rewrite)
 
 
-def keep_protected(**kwargs: Any) -> None:
-    """For ``request_started``: under runserver ``django.setup()`` runs twice, and configures logging anew."""
-    for name in _DJANGO_LOGGERS:
-        if not any(isinstance(handler, _Protection) for handler in logging.getLogger(name).handlers):
-            protect_django_logs()
-            return
+def protect_django_logs(**kwargs: Any) -> None:
+    """Django logs the path of every answer from 400 on; what middleware answers never reaches the view.
 
-
-def protect_django_logs() -> None:
-    """Django logs the path of every answer from 400 on; what middleware answers never reaches the view."""
-    names = tuple(f"{name}." for name in _DJANGO_LOGGERS)
-    below = [
-        logger
-        for name, logger in logging.root.manager.loggerDict.items()
-        if name.startswith(names) and isinstance(logger, logging.Logger) and logger.handlers
-    ]
-    for logger in [*map(logging.getLogger, _DJANGO_LOGGERS), *below]:
-        if not any(isinstance(handler, _Protection) for handler in logger.handlers):
+    Called by ``request_started`` as well: under runserver ``django.setup()`` runs twice, and configures logging anew.
+    """
+    if _is_protected(logging.getLogger(_DJANGO_LOGGERS[-1])):
+        return
+    below = tuple(f"{name}." for name in _DJANGO_LOGGERS)
+    for name in [*_DJANGO_LOGGERS, *(name for name in logging.root.manager.loggerDict if name.startswith(below))]:
+        logger = logging.getLogger(name)
+        if not _is_protected(logger):
             # Handlers are called in their order, those of a logger before its parent's.
             logger.handlers.insert(0, _Protection())
-    request_started.connect(keep_protected, dispatch_uid="django_plugchat.keep_protected")
+    request_started.connect(protect_django_logs, dispatch_uid="django_plugchat.protect_django_logs")
+
+
+def _is_protected(logger: logging.Logger) -> bool:
+    return any(isinstance(handler, _Protection) for handler in logger.handlers)

@@ -83,33 +83,12 @@ class Command(BaseCommand):
 
     def lines(self, *, dry_run: bool) -> list[str]:
         events, rejected = self.erased.pop(DeliveryEvent, 0), self.erased.pop(RejectedCallback, 0)
-        entries = sum(self.erased.values())
-        if dry_run:
-            lines = [
-                ngettext("Would erase %(count)d event.", "Would erase %(count)d events.", events) % {"count": events},
-                ngettext(
-                    "Would erase %(count)d rejected callback.", "Would erase %(count)d rejected callbacks.", rejected
-                )
-                % {"count": rejected},
-                ngettext(
-                    "Would take the number out of %(count)d entry of the admin's history.",
-                    "Would take the number out of %(count)d entries of the admin's history.",
-                    entries,
-                )
-                % {"count": entries},
-            ]
-        else:
-            lines = [
-                ngettext("Erased %(count)d event.", "Erased %(count)d events.", events) % {"count": events},
-                ngettext("Erased %(count)d rejected callback.", "Erased %(count)d rejected callbacks.", rejected)
-                % {"count": rejected},
-                ngettext(
-                    "Took the number out of %(count)d entry of the admin's history.",
-                    "Took the number out of %(count)d entries of the admin's history.",
-                    entries,
-                )
-                % {"count": entries},
-            ]
+        lines = [
+            _("Events: %(count)d") % {"count": events},
+            _("Rejected callbacks: %(count)d") % {"count": rejected},
+            _("Entries of the admin's history, without the number: %(count)d") % {"count": sum(self.erased.values())},
+            _("That is what would be erased.") if dry_run else _("All that is erased."),
+        ]
         for model, keys in self.left.items():
             if keys:
                 lines.append(
