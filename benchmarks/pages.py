@@ -63,7 +63,7 @@ def paths() -> dict[str, str]:
     found["one event"] = f"{LIST}{event.pk}/change/"
     for query in CHARTS:
         found[f"{CHART}, {query}" if query else CHART] = f"{LIST}chart/?{query}"
-    found[OVERVIEW] = "/admin/django_plugchat/registration/overview/"
+    found[OVERVIEW] = "/admin/django_plugchat/connection/"
     return found
 
 

@@ -213,7 +213,8 @@ class Connection(models.Model):
 
     class Meta:
         verbose_name = _("connection")
-        verbose_name_plural = _("connections")
+        # The admin shows them on the page about all accounts, which its index and sidebar call so.
+        verbose_name_plural = _("how the accounts are doing")
         constraints = [models.UniqueConstraint(fields=["account", "instance_id"], name="plugchat_connection_instance")]
 
     def __str__(self) -> str:

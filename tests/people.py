@@ -11,8 +11,7 @@ from django.test import Client
 
 EVENTS = "/admin/django_plugchat/deliveryevent/"
 REJECTED = "/admin/django_plugchat/rejectedcallback/"
-REGISTRATIONS = "/admin/django_plugchat/registration/"
-OVERVIEW = f"{REGISTRATIONS}overview/"
+OVERVIEW = "/admin/django_plugchat/connection/"
 
 
 def person(*permissions: str, **fields: Any) -> Client:

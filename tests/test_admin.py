@@ -16,7 +16,7 @@ from django_plugchat.admin import base, filters, progress
 from django_plugchat.models import DeliveryEvent
 
 from .payloads import EXAMPLE, SECRET, SECRET_OF_NORTE
-from .people import EVENTS, OVERVIEW, REGISTRATIONS, REJECTED, person, select, text_of
+from .people import EVENTS, OVERVIEW, REJECTED, person, select, text_of
 from .rows import event, events, rejected, status
 
 pytestmark = pytest.mark.django_db
@@ -57,7 +57,7 @@ def cell(response, row, name):
 
 @pytest.mark.parametrize(
     ("url", "title"),
-    [(EVENTS, "Messages"), (REJECTED, "Rejected callbacks"), (REGISTRATIONS, "Registrations")],
+    [(EVENTS, "Messages"), (REJECTED, "Rejected callbacks"), (OVERVIEW, "How the accounts are doing")],
 )
 def test_the_lists_say_what_they_hold(admin_client, url, title):
     """Django's own title asks to select a row to view."""
@@ -112,7 +112,7 @@ def test_deleting_one_needs_its_permission_and_the_history_has_no_number(url, ma
     assert EXAMPLE["phone"] not in LogEntry.objects.get().object_repr
 
 
-@pytest.mark.parametrize("url", [EVENTS, f"{EVENTS}chart/", f"{EVENTS}export/", REJECTED, REGISTRATIONS])
+@pytest.mark.parametrize("url", [EVENTS, f"{EVENTS}chart/", f"{EVENTS}export/", REJECTED, OVERVIEW])
 def test_without_a_permission_nothing_is_shown(url):
     assert person().get(url).status_code == 403
 

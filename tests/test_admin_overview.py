@@ -1,4 +1,4 @@
-"""The page that says how the accounts are doing, and the list of what was registered."""
+"""The page that says how the accounts are doing."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from django_plugchat import times
 from django_plugchat.admin import overview
 from django_plugchat.conf import secret_id
-from django_plugchat.models import Registration
+from django_plugchat.models import Connection, Registration
+from django_plugchat.upkeep import findings
 from tests.payloads import SECRET, SECRET_OF_NORTE
-from tests.people import OVERVIEW, REGISTRATIONS, person, text_of
+from tests.people import OVERVIEW, REJECTED, person, text_of
 from tests.rows import Status, event, events, rejected
 
 pytestmark = pytest.mark.django_db
@@ -33,9 +35,10 @@ def test_the_page_is_for_those_who_may_see_events():
     assert person("view_deliveryevent").get(OVERVIEW).status_code == 200
 
 
-def test_the_index_of_the_app_leads_to_it():
-    for client, is_linked in ((person("view_deliveryevent"), True), (person("view_registration"), False)):
-        assert (OVERVIEW in client.get("/admin/django_plugchat/").content.decode()) == is_linked
+def test_the_admins_index_and_sidebar_lead_to_it():
+    for client, is_linked in ((person("view_deliveryevent"), True), (person("view_rejectedcallback"), False)):
+        for page in ("/admin/", "/admin/django_plugchat/", OVERVIEW if is_linked else REJECTED):
+            assert (f'href="{OVERVIEW}"' in client.get(page).content.decode()) == is_linked
 
 
 def test_nothing_configured(plugchat):
@@ -65,13 +68,74 @@ def test_one_account_is_open(plugchat, settings):
     assert " open>" in person("view_deliveryevent").get(OVERVIEW).content.decode()
 
 
-def test_what_needs_a_person_comes_first_with_what_to_do():
+def test_what_needs_a_person_comes_first():
     event()
     page = person("view_deliveryevent").get(OVERVIEW)
     assert accounts_on(page) == ["norte", "default"]
+    assert "1 thing needs a person" in text_of(page)
+
+
+def test_support_reads_sentences_and_those_who_may_dispatch_read_commands():
+    event(dispatch_status=Status.EXHAUSTED)
+    rejected()
+    event(secret_id="0" * 8)
+    Registration.objects.create(account="default", webhook="update-webhook-delivery", secret_id=secret_id(SECRET))
+    support = text_of(person("view_deliveryevent").get(OVERVIEW))
+    assert "1 callback could not be handed to your system; the developers see why." in support
+    assert "1 callback was refused." in support
+    for code in ("manage.py", "(exhausted)", "dispatch it again", "0" * 8, secret_id(SECRET), "update-webhook"):
+        assert code not in support
+    runs = text_of(person("view_deliveryevent", "redispatch_deliveryevent").get(OVERVIEW))
+    assert "python manage.py plugchat_set_webhook --account norte" in runs
+    assert "(exhausted)" in runs
+    assert "Unknown secret in use: 00000000" in runs
+    assert "developers see why" not in runs
+
+
+@pytest.mark.parametrize("name", overview.FOR_SUPPORT)
+def test_a_sentence_for_support_names_no_command(name):
+    sentence = overview.FOR_SUPPORT[name] % {"count": 2}
+    assert not re.search(r"plugchat_|receiver|dispatch", sentence)
+
+
+def test_what_was_said_in_a_day_is_counted_apart():
+    event(message_id="M1")
+    event(outcome="failed", error="Timeout on send message")
+    event(outcome="read", message_id="M1", type="MessageStatusCallback", zaap_id="")
+    text = text_of(person("view_deliveryevent").get(OVERVIEW))
+    assert "Delivery callbacks in 24 hours: Sent 1, Not sent 1" in text
+    assert "Statuses in 24 hours: Read 1" in text
+
+
+def test_what_was_registered_is_shown_with_its_first_and_last_call():
+    days = [timezone.now() - timedelta(days=days) for days in (3, 2, 1)]
+    Registration.objects.create(
+        account="default", webhook="update-webhook-delivery", secret_id="12345678", registered_at=days[0]
+    )
+    Registration.objects.create(account="default", webhook="update-webhook-message-status", registered_at=days[0])
+    for day in days[1:]:
+        event(received_at=day)
+    Connection.objects.create(account="default", instance_id="I1", is_connected=False, since=days[1])
+    page = person("view_deliveryevent", "redispatch_deliveryevent").get(OVERVIEW)
     text = text_of(page)
-    assert "1 thing needs a person" in text
-    assert "python manage.py plugchat_set_webhook --account norte" in text
+    shown = [times.shown(day) for day in days]
+    assert f"update-webhook-delivery {shown[0]} 12345678 {shown[1]} {shown[2]}" in text
+    assert f"update-webhook-message-status {shown[0]} none yet" in text
+    assert "Instance I1: disconnected since" in text
+    # And where nothing was, how to.
+    assert "no webhook of this account: python manage.py plugchat_set_webhook --account norte" in text
+
+
+def test_this_hosts_findings_are_for_those_who_run_it(monkeypatch, plugchat):
+    finding = findings.Finding("clocks", "The clocks differ.")
+    monkeypatch.setattr(findings, "of_this_host", lambda: [finding])
+    assert "The clocks differ" not in text_of(person("view_deliveryevent").get(OVERVIEW))
+    runs = person("view_deliveryevent", "redispatch_deliveryevent")
+    assert "The clocks differ. (clocks)" in text_of(runs.get(OVERVIEW))
+    plugchat(ADMIN_ACCOUNTS="tests.test_admin_message.only_norte")
+    page = runs.get(OVERVIEW)
+    assert accounts_on(page) == ["norte"]
+    assert "The clocks differ" not in text_of(page)
 
 
 def test_each_rule_has_a_name_that_people_read():
@@ -80,8 +144,6 @@ def test_each_rule_has_a_name_that_people_read():
     (marks,) = re.findall(r"<strong>Loja Centro.*?</summary>", page.content.decode(), re.DOTALL)
     assert "tentativas esgotadas" in marks
     assert "exhausted" not in marks
-    # By which the runbook has it.
-    assert "(exhausted)" in text_of(page)
 
 
 def test_findings_lead_to_their_rows():
@@ -129,19 +191,3 @@ def test_an_account_is_found_by_its_name(plugchat):
     assert "No account of that name" in text_of(page)
     assert b'<script>"' not in page.content
     assert 'value="&quot;&gt;&lt;script&gt;"' in page.content.decode()
-
-
-# Registrations
-
-
-def test_registrations_are_read_by_those_who_may_and_changed_by_none(admin_client):
-    Registration.objects.create(account="norte", webhook="update-webhook-delivery", secret_id="12345678")
-    row = Registration.objects.create(account="default", webhook="messageStatus", secret_id="12345678")
-    assert person("view_deliveryevent").get(REGISTRATIONS).status_code == 403
-    page = person("view_registration").get(REGISTRATIONS)
-    assert [shown.account for shown in page.context["cl"].result_list] == ["default", "norte"]
-    assert "Loja Centro messageStatus" in text_of(page)
-    assert "12345678" in text_of(page)
-    assert admin_client.get(f"{REGISTRATIONS}{row.pk}/change/").status_code == 200
-    assert admin_client.get(f"{REGISTRATIONS}add/").status_code == 403
-    assert admin_client.post(f"{REGISTRATIONS}{row.pk}/change/", {"account": "other"}).status_code == 403

@@ -31,7 +31,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 Status = DeliveryEvent.DispatchStatus
 EVENTS = "admin:django_plugchat_deliveryevent"
 REJECTED = "admin:django_plugchat_rejectedcallback"
-REGISTRATIONS = "admin:django_plugchat_registration"
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -72,7 +71,7 @@ def rows():
 
 def address(name, **lookups):
     """Of a page, and of the row that these find."""
-    models = {EVENTS: DeliveryEvent, REJECTED: RejectedCallback, REGISTRATIONS: Registration}
+    models = {EVENTS: DeliveryEvent, REJECTED: RejectedCallback}
     model = models.get(name.rpartition("_")[0])
     return reverse(name, args=[model.objects.get(**lookups).pk] if model and lookups else [])
 
@@ -96,9 +95,7 @@ PAGES = {
     "rejected callbacks, replay": lambda: (address(f"{REJECTED}_changelist"), "replay"),
     "rejected callback": lambda: address(f"{REJECTED}_change", reason="invalid"),
     "rejected bytes": lambda: address(f"{REJECTED}_change", reason="not_json"),
-    "registrations": lambda: address(f"{REGISTRATIONS}_changelist"),
-    "registration": lambda: address(f"{REGISTRATIONS}_change", webhook="delivery"),
-    "overview": lambda: address("admin:django_plugchat_overview"),
+    "overview": lambda: address("admin:django_plugchat_connection_changelist"),
 }
 
 
@@ -136,7 +133,7 @@ def test_everybody_can_use_it_at_any_width(browser, rows, page, language):
     assert findings(browser) == []
 
 
-@pytest.mark.parametrize("page", ["messages", "chart", "rejected callbacks", "registrations", "overview"])
+@pytest.mark.parametrize("page", ["messages", "chart", "rejected callbacks", "overview"])
 def test_a_new_site_is_for_everybody_too(browser, page):
     open_page(browser, page)
     assert findings(browser) == []

@@ -190,7 +190,7 @@ def pages():
     refused = rejected(errors={"zaapId": ["required"], "phone": ["blank", "unheard_of"]}, times_received=2)
     for reason in RejectedCallback.Reason:
         rejected(reason=reason)
-    registered = Registration.objects.create(account="default", webhook="messageStatus", secret_id="00000000")
+    Registration.objects.create(account="default", webhook="messageStatus", secret_id="00000000")
     client = Client()
     client.force_login(User.objects.create_superuser("admin"))
     admin = "/admin/django_plugchat/"
@@ -203,9 +203,7 @@ def pages():
         "nothing found": f"{admin}deliveryevent/?q=x&outcome__exact=read",
         "rejected list": f"{admin}rejectedcallback/",
         "rejected": f"{admin}rejectedcallback/{refused.pk}/change/",
-        "registrations": f"{admin}registration/",
-        "registration": f"{admin}registration/{registered.pk}/change/",
-        "overview": f"{admin}registration/overview/",
+        "overview": f"{admin}connection/",
     }
     questions = {
         ("deliveryevent", "redispatch"): shown,

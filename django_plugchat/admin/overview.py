@@ -1,21 +1,25 @@
-"""What ``plugchat_status`` says, as a page."""
+"""How the accounts are doing: what ``plugchat_status`` says, for people who run nothing."""
 
 from __future__ import annotations
 
 from typing import Any
 from urllib.parse import urlencode
 
+from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.core.paginator import Paginator
+from django.core.paginator import Page, Paginator
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import reverse
-from django.utils.translation import gettext, ngettext
+from django.urls import URLPattern, path, reverse
+from django.utils.text import capfirst
+from django.utils.translation import gettext, ngettext, ngettext_lazy
 from django.utils.translation import gettext_lazy as _
 
-from django_plugchat.models import DeliveryEvent
-from django_plugchat.upkeep.figures import describe
-from django_plugchat.upkeep.findings import AccountStatus, Finding, statuses
+from django_plugchat.admin.base import ReadOnlyAdmin, seen_accounts
+from django_plugchat.models import Connection, DeliveryEvent
+from django_plugchat.upkeep import findings
+from django_plugchat.upkeep.figures import describe, first_calls
+from django_plugchat.upkeep.findings import AccountStatus, Finding
 
 ACCOUNTS_ON_A_PAGE = 25
 
@@ -42,6 +46,32 @@ NAMES = {
     "clocks": _("clocks differ"),
 }
 
+_LATE = _("What PlugChat says reaches your system late. Tell the developers.")
+_OLD_ADDRESS = _("PlugChat calls this site by an old address. Tell the developers.")
+#: What is said to those who may not dispatch, where the finding's own text is for developers.
+FOR_SUPPORT: dict[str, Any] = {
+    "overdue": _LATE,
+    "waiting": _LATE,
+    "exhausted": ngettext_lazy(
+        "%(count)d callback could not be handed to your system; the developers see why.",
+        "%(count)d callbacks could not be handed to your system; the developers see why.",
+        "count",
+    ),
+    "retrying": ngettext_lazy(
+        "Your system failed over %(count)d callback, which is tried again; the developers see why.",
+        "Your system failed over %(count)d callbacks, which are tried again; the developers see why.",
+        "count",
+    ),
+    "no_receiver": _("Your system has not heard of some messages. Tell the developers."),
+    "rejected": ngettext_lazy("%(count)d callback was refused.", "%(count)d callbacks were refused.", "count"),
+    "rejected_full": _("New callbacks that are refused are lost. Tell the developers."),
+    "unknown_status": _("PlugChat tells a status that this site does not know yet. Tell the developers."),
+    "retiring_secret": _OLD_ADDRESS,
+    "unknown_secret": _OLD_ADDRESS,
+}
+#: What the sentences above count, by its name in ``Figures.counts``.
+_COUNTED = {"exhausted": "exhausted", "retrying": "raised", "rejected": "rejected_lately"}
+
 #: Where the rows are that a finding is about: the model, and what its list is filtered by.
 ROWS = {
     "failures": ("deliveryevent", {"outcome__exact": "failed", "received": "today"}),
@@ -50,78 +80,101 @@ ROWS = {
     "waiting": ("deliveryevent", {"dispatch_status__exact": DeliveryEvent.DispatchStatus.PENDING.value}),
     "rejected": ("rejectedcallback", {}),
     "rejected_full": ("rejectedcallback", {}),
-    "unknown_status": ("rejectedcallback", {}),
+    "unknown_status": ("rejectedcallback", {"reason__exact": "unknown_status"}),
 }
 
 
-def may_see(request: HttpRequest) -> bool:
-    return request.user.has_perm("django_plugchat.view_deliveryevent")
+@admin.register(Connection)
+class OverviewAdmin(ReadOnlyAdmin):
+    """In the place of a list of connections: the admin's index and sidebar know lists and no other pages."""
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("django_plugchat.view_deliveryevent")
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_urls(self) -> list[URLPattern]:
+        view: Any = self.admin_site.admin_view(self.changelist_view)
+        return [path("", view, name="django_plugchat_connection_changelist")]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Accounts with something that needs a person first; the others after them, closed."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        seen, runs = seen_accounts(request), request.user.has_perm("django_plugchat.redispatch_deliveryevent")
+        found = findings.statuses(seen)
+        of_host = findings.of_this_host() if runs and seen is None else []
+        wanted = request.GET.get("q", "").strip()
+        shown = [account for account in found if wanted.lower() in account.name.lower()]
+        # Sorting keeps the order of equals.
+        shown.sort(key=lambda account: not account.findings)
+        page = Paginator(shown, ACCOUNTS_ON_A_PAGE).get_page(request.GET.get("p"))
+        first = first_calls([account.alias for account in page]) if runs else {}
+        number = len(of_host) + sum(len(account.findings) for account in found)
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": capfirst(self.opts.verbose_name_plural),
+            "subtitle": None,
+            "media": self.media,
+            "summary": _summary(len(found), number),
+            "has_findings": number,
+            "runs": runs,
+            "of_host": of_host,
+            "wanted": wanted,
+            "page": page,
+            "other_pages": _other_pages(page, wanted),
+            "accounts": [
+                {
+                    "status": account,
+                    "lines": [*describe(account.figures), *(map(str, account.other_secrets) if runs else ())],
+                    "findings": [self._finding(request, account, finding, runs=runs) for finding in account.findings],
+                    "registrations": [
+                        (each, first.get((account.alias, each.webhook)), account.figures.last_call(each))
+                        for each in (account.figures.registrations if runs else ())
+                    ],
+                }
+                for account in page
+            ],
+            **(extra_context or {}),
+        }
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, "admin/django_plugchat/overview.html", context)
+
+    def _finding(self, request: HttpRequest, account: AccountStatus, finding: Finding, *, runs: bool) -> dict[str, Any]:
+        name, text = finding.name, finding.text
+        if not runs and name in FOR_SUPPORT:
+            text = FOR_SUPPORT[name] % {"count": account.figures.counts[_COUNTED.get(name, "")]}
+        return {
+            "mark": NAMES[name],
+            "text": text,
+            "name": name if runs else "",
+            "words": finding.command.split(" ") if runs and finding.command else [],
+            "rows": self._rows(request, account, name),
+        }
+
+    def _rows(self, request: HttpRequest, account: AccountStatus, name: str) -> str:
+        """The address of the rows that a finding is about, for those who may see them."""
+        model, filters = ROWS.get(name, ("", {}))
+        if not model or not request.user.has_perm(f"django_plugchat.view_{model}"):
+            return ""
+        url = reverse(f"admin:django_plugchat_{model}_changelist", current_app=self.admin_site.name)
+        return f"{url}?{urlencode({'account': account.alias, **filters})}"
 
 
-def page(model_admin: Any, request: HttpRequest) -> HttpResponse:
-    """Accounts with something that needs a person first; the others after them, closed."""
-    if not may_see(request):
-        raise PermissionDenied
-    found = statuses()
-    findings = sum(len(account.findings) for account in found)
-    wanted = request.GET.get("q", "").strip()
-    shown = [account for account in found if wanted.lower() in account.name.lower()]
-    # Sorting keeps the order of equals.
-    shown.sort(key=lambda account: not account.findings)
-    accounts = Paginator(shown, ACCOUNTS_ON_A_PAGE).get_page(request.GET.get("p"))
-    context = {
-        **model_admin.admin_site.each_context(request),
-        "opts": model_admin.opts,
-        "title": gettext("How the accounts are doing"),
-        "subtitle": None,
-        "media": model_admin.media,
-        "summary": _summary(len(found), findings),
-        "findings": findings,
-        "wanted": wanted,
-        "page": accounts,
-        "other_pages": _other_pages(accounts, wanted),
-        "accounts": [
-            {
-                "status": account,
-                "lines": [*describe(account.figures), *map(str, account.other_secrets)],
-                "findings": [
-                    {
-                        "finding": finding,
-                        "name": NAMES[finding.name],
-                        "words": finding.command.split(" "),
-                        "rows": _rows(model_admin, request, account, finding),
-                    }
-                    for finding in account.findings
-                ],
-            }
-            for account in accounts
-        ],
-    }
-    request.current_app = model_admin.admin_site.name
-    return TemplateResponse(request, "admin/django_plugchat/overview.html", context)
-
-
-def _summary(accounts: int, findings: int) -> str:
-    if findings:
-        return ngettext("%(count)d thing needs a person.", "%(count)d things need a person.", findings) % {
-            "count": findings
+def _summary(accounts: int, number: int) -> str:
+    if number:
+        return ngettext("%(count)d thing needs a person.", "%(count)d things need a person.", number) % {
+            "count": number
         }
     return gettext("Nothing needs a person.") if accounts else gettext("No account is configured.")
 
 
-def _other_pages(accounts: Any, wanted: str) -> list[tuple[str, str]]:
+def _other_pages(page: Page[AccountStatus], wanted: str) -> list[tuple[str, str]]:
     pages = []
-    if accounts.has_previous():
-        pages.append((gettext("Previous page"), accounts.previous_page_number()))
-    if accounts.has_next():
-        pages.append((gettext("Next page"), accounts.next_page_number()))
+    if page.has_previous():
+        pages.append((gettext("Previous page"), page.previous_page_number()))
+    if page.has_next():
+        pages.append((gettext("Next page"), page.next_page_number()))
     return [(text, "?" + urlencode({"q": wanted, "p": number})) for text, number in pages]
-
-
-def _rows(model_admin: Any, request: HttpRequest, account: AccountStatus, finding: Finding) -> str:
-    """The address of the rows that a finding is about, for those who may see them."""
-    model, filters = ROWS.get(finding.name, ("", {}))
-    if not model or not request.user.has_perm(f"django_plugchat.view_{model}"):
-        return ""
-    url = reverse(f"admin:django_plugchat_{model}_changelist", current_app=model_admin.admin_site.name)
-    return f"{url}?{urlencode({'account': account.alias, **filters})}"

@@ -43,7 +43,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'verbose_name': 'connection',
-                'verbose_name_plural': 'connections',
+                'verbose_name_plural': 'how the accounts are doing',
                 'constraints': [models.UniqueConstraint(fields=('account', 'instance_id'), name='plugchat_connection_instance')],
             },
         ),

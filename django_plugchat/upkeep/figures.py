@@ -269,7 +269,7 @@ def describe(found: Figures) -> Iterator[str]:
             if connection.is_connected
             else gettext("Instance %(instance)s: disconnected since %(when)s") % values
         )
-    yield gettext("Messages in 24 hours: %(outcomes)s") % {"outcomes": _counted(found.deliveries)}
+    yield gettext("Delivery callbacks in 24 hours: %(outcomes)s") % {"outcomes": _counted(found.deliveries)}
     if found.failures:
         yield commonest_failure(found)
     yield gettext("Statuses in 24 hours: %(outcomes)s") % {"outcomes": _counted(found.statuses)}
