@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import json
 import logging
 
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.utils import timezone
-from hypothesis import given
-from hypothesis import strategies as st
 
 from django_plugchat.admin import actions
 from django_plugchat.admin import rejected as rejected_admin
@@ -111,18 +110,6 @@ def test_a_reason_of_a_later_version_says_nothing():
     page_of(person("view_rejectedcallback"), rejected(reason="unheard_of"))
 
 
-def test_half_of_a_pair_of_surrogates_is_shown(refuse):
-    row = refuse(b'{"phone": "\\ud800", "type": "DeliveryCallback"}')
-    assert "\\ud800" in text_of(page_of(person(*READ), row))
-
-
-def test_what_indenting_makes_huge_is_shown_as_it_is(refuse):
-    body = b"[" * 900 + b"1," * 3_000 + b"1" + b"]" * 900
-    row = refuse(body)
-    assert rejected_admin.readable(row) == body.decode()
-    assert len(page_of(person(*READ), row).content) < 50_000
-
-
 @pytest.mark.parametrize("url", [f"{REJECTED}?account=%00", f"{REJECTED}?reason__exact=%00"])
 def test_what_no_database_can_look_for_is_refused(url):
     response = person("view_rejectedcallback").get(url)
@@ -131,89 +118,22 @@ def test_what_no_database_can_look_for_is_refused(url):
 
 
 def test_json_is_indented():
-    row = rejected('{"type": "Ação", "number": 1e999}'.encode())
-    assert '{\n  "type": "Ação",' in page_of(person(*READ), row).content.decode().replace("&quot;", '"')
+    row = rejected('\ufeff{"type":"Ação","empty":{}}'.encode())
+    assert '{\n  "type": "Ação",\n  "empty": {}\n}' in html.unescape(page_of(person(*READ), row).content.decode())
 
 
 @pytest.mark.parametrize(
-    ("body", "shown"),
-    [
-        (
-            '{"phone":"1","phone":"2","a":{"b":1,"b":1}}',
-            """{
-  "phone": "1",
-  "phone": "2",
-  "a": {
-    "b": 1,
-    "b": 1
-  }
-}""",
-        ),
-        (
-            " \t\r\n[1.10, 1E5,-0,\t1e999,12345678901234567890.0,NaN,-Infinity , true]",
-            """[
-  1.10,
-  1E5,
-  -0,
-  1e999,
-  12345678901234567890.0,
-  NaN,
-  -Infinity,
-  true
-]""",
-        ),
-        (
-            '{"empty":[ ],"none":{\n},"one":[[]],"text":"a, b: {c} [\\"d\\\\", "":null}',
-            """{
-  "empty": [],
-  "none": {},
-  "one": [
-    []
-  ],
-  "text": "a, b: {c} [\\"d\\\\",
-  "": null
-}""",
-        ),
-        # As people read them, unless they would not see what is there.
-        (
-            '["A\\u00e7\\u00e3o \\ud83d\\ude00","a\\/b","a\\u200bb","a\\nb","\\ud800","\\u0000"]',
-            """[
-  "Ação 😀",
-  "a/b",
-  "a\\u200bb",
-  "a\\nb",
-  "\\ud800",
-  "\\u0000"
-]""",
-        ),
-        ("9" * 1001, "9" * 1001),
-        ('\ufeff"a"', '"a"'),
-        ("{}", "{}"),
-    ],
+    "body", ["no JSON", '{"phone":"\\ud800"}', "[1e999,1]", "9" * 1001, "[" * 900 + "1," * 3000 + "1" + "]" * 900]
 )
-def test_indenting_loses_nothing(body, shown):
-    """What is written twice, how numbers are written, and what can't be seen."""
+def test_other_bodies_are_shown_as_they_came(body):
     row = rejected(body.encode())
-    assert rejected_admin.readable(row) == shown
-    assert page_of(person(*READ), row).status_code == 200
+    page = page_of(person(*READ), row).content.decode()
+    assert body in html.unescape(page)
+    assert len(page) < 50_000
 
 
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-        lambda values: st.lists(values) | st.dictionaries(st.text(), values),
-        max_leaves=20,
-    ),
-    st.booleans(),
-)
-def test_what_is_indented_is_the_same_json(value, escapes):
-    body = json.dumps(value, ensure_ascii=escapes).encode()
-    row = RejectedCallback(body=body)
-    assert repr(json.loads(rejected_admin.readable(row))) == repr(value)
-
-
-@pytest.mark.parametrize("body", [b"<b>bold</b>", b"\xff\xfe", b"[" * 60_000])
-def test_what_is_no_json_is_shown_as_it_is(body):
+@pytest.mark.parametrize("body", [b"<b>bold</b>", b"\xff\xfe"])
+def test_what_is_no_text_or_no_json_is_harmless(body):
     row = rejected(body)
     assert text_of(page_of(person(*READ), row))
     assert b"<b>bold</b>" not in page_of(person(*READ), row).content

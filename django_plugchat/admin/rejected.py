@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 from django.contrib import admin
@@ -29,11 +27,6 @@ from django_plugchat.phones.numbers import searched
 # Each is compared with every row, in several forms.
 _MOST_TERMS = 10
 _LONGEST_TERM = 255
-#: How many times as long as the body it may become when it is indented.
-_MOST_GROWTH = 4
-#: Of what is JSON: a string, a mark, or a number or a name.
-_PART = re.compile(r'"(?:[^"\\]|\\.?)*+"?|[{}\[\],:]|[^\s{}\[\],:"]++')
-_OPENING, _CLOSING = frozenset("{["), frozenset("}]")
 
 _Reason = RejectedCallback.Reason
 
@@ -181,42 +174,15 @@ def error_sentences(errors: Any) -> list[str]:
 
 
 def readable(rejected: RejectedCallback) -> str:
-    """The body indented where it is JSON; else, and where it is nested so deep that this makes it huge, as it is."""
-    body = bytes(rejected.body)
+    """The body, indented where it is JSON that this app takes; any other as it came."""
     try:
-        payloads.parse(body)
+        value = payloads.parse(bytes(rejected.body))
+        # What is nested deeper would become huge by indenting.
+        payloads.storable(value)
     except ParseError:
         return rejected.body_text
-    chunks: list[str] = []
-    length = 0
-    for chunk in _indented(body.decode("utf-8-sig")):
-        chunks.append(chunk)
-        length += len(chunk)
-        if length > _MOST_GROWTH * len(body):
-            return rejected.body_text
-    return "".join(chunks)
-
-
-def _indented(text: str) -> Iterator[str]:
-    """JSON with other spaces between its parts. Written anew from its value it would lose a key that is there twice,
-    and how numbers are written.
-    """
-    depth, before = 0, ""
-    for part in _PART.findall(text):
-        depth -= part in _CLOSING
-        if before == "," or (before in _OPENING) != (part in _CLOSING):
-            yield "\n" + "  " * depth
-        yield _as_read(part) if part.startswith('"') else part
-        if part == ":":
-            yield " "
-        depth += part in _OPENING
-        before = part
-
-
-def _as_read(string: str) -> str:
-    """Without the escapes that it does not need. With them, where somebody would not see what is there."""
-    text = json.loads(string)
-    return json.dumps(text, ensure_ascii=False) if text.isprintable() else string
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    return rejected.body_text if payloads.has_unstorable_character(text) else text
 
 
 def searched_terms(typed: str) -> list[str]:
