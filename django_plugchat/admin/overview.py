@@ -88,6 +88,8 @@ ROWS = {
 class OverviewAdmin(ReadOnlyAdmin):
     """In the place of a list of connections: the admin's index and sidebar know lists and no other pages."""
 
+    ordering = ("account", "instance_id")
+
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("django_plugchat.view_deliveryevent")
 
