@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -57,34 +57,17 @@ def uses_default_dispatcher() -> bool:
     return app_settings.dispatcher == default
 
 
-def hears_of_nothing() -> bool:
-    """Whether a new event needs no dispatch: another dispatcher's workers may have receivers not imported here."""
-    return uses_default_dispatcher() and not has_receivers()
-
-
-# An event that is about to be stored
-
-
-def unheard() -> dict[str, Any]:
-    """The dispatch fields of an event that nobody hears of."""
-    return _opening(_Status.NONE, 0, None)
-
-
-def claimed() -> dict[str, Any]:
-    """Those of an event whose storing is the claim: this process attempts it at once."""
-    return _opening(_Status.RUNNING, 1, timezone.now() + lease())
-
-
-def waiting(*, due_at_once: bool) -> dict[str, Any]:
-    """Those of an event for a worker, or for the next sweep."""
-    return _opening(_Status.PENDING, 0, timezone.now() + (timedelta() if due_at_once else lease()))
-
-
-def _opening(status: str, attempts: int, due_at: datetime | None) -> dict[str, Any]:
+def opening_fields(*, is_claimed: bool, is_due_at_once: bool) -> dict[str, Any]:
+    """The dispatch fields of an event about to be stored: claimed by this process, or pending."""
+    status, due_at = _Status.RUNNING if is_claimed else _Status.PENDING, timezone.now()
+    # Another dispatcher's workers may have receivers that this process does not import.
+    is_unheard = uses_default_dispatcher() and not has_receivers()
+    if not is_due_at_once:
+        due_at += lease()
     return {
-        "dispatch_status": str(status),
-        "dispatch_attempts": attempts,
-        "dispatch_due_at": due_at,
+        "dispatch_status": _Status.NONE.value if is_unheard else status.value,
+        "dispatch_attempts": int(is_claimed and not is_unheard),
+        "dispatch_due_at": None if is_unheard else due_at,
         "dispatched_at": None,
         "dispatch_error": "",
         "dispatch_failed": False,
@@ -172,16 +155,10 @@ class _Claim:
         ]
 
 
-@dataclass
-class _Judgement:
-    attempt: Attempt
-    changes: dict[str, Any] = field(default_factory=dict)
-
-
 def _attempt(claim: _Claim) -> Attempt:
-    judged = _judge(claim.number, _tell(claim.event))
-    _write(claim, judged.changes)
-    return judged.attempt
+    attempt, changes = _judge(claim.number, _tell(claim.event))
+    _write(claim, changes)
+    return attempt
 
 
 def _take(pk: Any) -> _Claim | None:
@@ -225,27 +202,24 @@ def _tell(event: DeliveryEvent) -> list[tuple[str, BaseException]]:
     return raised
 
 
-def _judge(number: int, raised: list[tuple[str, BaseException]]) -> _Judgement:
-    """What an attempt comes to, the ``number``-th of its event, by what receivers raised."""
+def _judge(number: int, raised: list[tuple[str, BaseException]]) -> tuple[Attempt, dict[str, Any]]:
+    """How an attempt went, the ``number``-th of its event, by what receivers raised; and what that changes."""
     now = timezone.now()
     if not raised:
         done = {"dispatch_status": _Status.DONE.value, "dispatch_due_at": None, "dispatched_at": now}
-        return _Judgement(Attempt.DONE, done | {"dispatch_failed": False, "dispatch_error": ""})
+        return Attempt.DONE, done | {"dispatch_failed": False, "dispatch_error": ""}
     # Whoever asks to be told again has not failed.
     failures = [(who, error) for who, error in raised if not isinstance(error, TellAgain)]
     asked = [error.seconds for _who, error in raised if isinstance(error, TellAgain)]
     pause = _pause(number) if failures else timedelta(seconds=min(asked))
     is_last = number >= app_settings.dispatch_max_attempts
     has_failed = is_last or bool(failures)
-    return _Judgement(
-        Attempt.FAILED if has_failed else Attempt.AGAIN,
-        {
-            "dispatch_status": (_Status.EXHAUSTED if is_last else _Status.RETRYING).value,
-            "dispatch_due_at": None if is_last else now + pause,
-            "dispatch_failed": has_failed,
-            "dispatch_error": "\n".join(f"{who}: {type(error).__name__}" for who, error in failures or raised),
-        },
-    )
+    return Attempt.FAILED if has_failed else Attempt.AGAIN, {
+        "dispatch_status": (_Status.EXHAUSTED if is_last else _Status.RETRYING).value,
+        "dispatch_due_at": None if is_last else now + pause,
+        "dispatch_failed": has_failed,
+        "dispatch_error": "\n".join(f"{who}: {type(error).__name__}" for who, error in failures or raised),
+    }
 
 
 def _pause(attempts: int) -> timedelta:

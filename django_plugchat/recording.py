@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 from django.db import Error, IntegrityError, connections, router, transaction
@@ -27,6 +28,8 @@ from django_plugchat.serializers import Callback, ConnectionReport, Ignored
 logger = logging.getLogger(__name__)
 
 _Status = DeliveryEvent.DispatchStatus
+#: What a callback says under the names of an event's fields.
+_SAID = [name for name in Callback.__slots__ if name != "identity"]
 _NAME = re.compile(r"[A-Za-z](?:[A-Za-z_-]|[0-9](?![0-9]{3})){0,63}")
 
 #: Of one callback, so many events are told inside the request at most: each receiver may take its time.
@@ -130,11 +133,16 @@ def record(callbacks: Sequence[Callback], receipt: Receipt) -> list[DeliveryEven
     # One event that is committed at once, and whose receivers would run here in any case: storing it is the claim. Of
     # several, the leases would run out before their turn.
     is_claimed = is_outermost and len(callbacks) == 1 and runs_here and not receipt.is_late
-    # In one order for all, so that two callbacks never wait for each other's rows.
-    in_order = sorted(((callback.fingerprint(receipt.account), callback) for callback in callbacks), key=_first)
     told_now = 0 if receipt.is_late else MOST_TOLD_AT_ONCE if runs_here else len(callbacks)
+    # In one order for all, so that two callbacks never wait for each other's rows.
+    in_order = sorted(((callback.fingerprint(receipt.account), callback) for callback in callbacks), key=itemgetter(0))
     events = [
-        _event(fingerprint, callback, receipt, _dispatch_fields(is_claimed=is_claimed, is_told_now=number < told_now))
+        _event(
+            callback,
+            receipt,
+            fingerprint=fingerprint,
+            **dispatch.opening_fields(is_claimed=is_claimed, is_due_at_once=number >= told_now),
+        )
         for number, (fingerprint, callback) in enumerate(in_order)
     ]
     try:
@@ -152,45 +160,22 @@ def record(callbacks: Sequence[Callback], receipt: Receipt) -> list[DeliveryEven
     return new
 
 
-def _first(pair: tuple[Any, Any]) -> Any:
-    return pair[0]
-
-
-def _dispatch_fields(*, is_claimed: bool, is_told_now: bool) -> dict[str, Any]:
-    if dispatch.hears_of_nothing():
-        return dispatch.unheard()
-    return dispatch.claimed() if is_claimed else dispatch.waiting(due_at_once=not is_told_now)
-
-
 def _store(events: Sequence[DeliveryEvent], alias: str) -> list[DeliveryEvent]:
     with statements.savepoint(alias):
         return statements.store(events, alias)
 
 
-def _event(fingerprint: Any, callback: Callback, receipt: Receipt, dispatch_fields: dict[str, Any]) -> DeliveryEvent:
+def _event(callback: Callback, receipt: Receipt, **fields: Any) -> DeliveryEvent:
     return DeliveryEvent(
         account=receipt.account,
         secret_id=receipt.secret_id,
-        zaap_id=callback.zaap_id,
-        custom_id=callback.custom_id,
-        message_id=callback.message_id,
-        phone=callback.phone,
-        participant=callback.participant,
         phone_digits=normalise(callback.phone),
         participant_digits=normalise(callback.participant),
-        type=callback.type,
-        instance_id=callback.instance_id,
-        error=callback.error,
-        error_code=callback.error_code,
-        outcome=callback.outcome,
-        failure=callback.failure,
-        occurred_at=callback.occurred_at,
         received_at=receipt.received_at,
         last_received_at=receipt.last_received_at or receipt.received_at,
         times_received=receipt.times,
-        payload=callback.payload,
-        fingerprint=fingerprint,
-        **dispatch_fields,
+        **{name: getattr(callback, name) for name in _SAID},
+        **fields,
     )
 
 

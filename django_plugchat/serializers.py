@@ -225,9 +225,10 @@ def _read_delivery(given: dict[str, Any], payload: Any, *, longest: int) -> Call
     message_id = fields.text("messageId", _LONGEST_ID)
     instance_id = fields.text("instanceId", _LONGEST_ID)
     fields.raise_errors()
-    error, error_code = payload.get("error"), payload.get("errorCode")
+    # The JSON itself, not its text: the object {"a": 1} and the string '{"a": 1}' are not the same error.
+    error, error_code = (payload[key] if key in given else "" for key in ("error", "errorCode"))
     error_text, code_text = _text(error), _text(error_code)
-    is_text = isinstance(error, str | None) and isinstance(error_code, str | None)
+    is_text = isinstance(error, str) and isinstance(error_code, str)
     # Else it is kept twice, and numbers may be written at greater length than they came.
     if not is_text and len(json.dumps(payload)) + len(error_text) + len(code_text) > longest:
         raise ParseError(_("The error is too long."), code="not_storable")
@@ -237,17 +238,7 @@ def _read_delivery(given: dict[str, Any], payload: Any, *, longest: int) -> Call
         outcome="failed" if has_failed else "sent",
         failure=kind_of(error_text, code_text) if has_failed else "",
         payload=payload,
-        # The JSON itself, not its text: the object {"a": 1} and the string '{"a": 1}' are not the same error.
-        identity=(
-            phone,
-            zaap_id,
-            custom_id,
-            message_id,
-            instance_id,
-            kind,
-            "" if error is None else error,
-            "" if error_code is None else error_code,
-        ),
+        identity=(phone, zaap_id, custom_id, message_id, instance_id, kind, error, error_code),
         phone=phone,
         zaap_id=zaap_id,
         custom_id=custom_id,
@@ -295,10 +286,8 @@ def _read_connection(given: dict[str, Any], *, is_connected: bool) -> Connection
 
 
 def _text(error: Any) -> str:
-    if error is None:
-        return ""
     return error if isinstance(error, str) else json.dumps(error, ensure_ascii=False, sort_keys=True)
 
 
 def _is_error(error: Any) -> bool:
-    return error is not None and error is not False and error != ""
+    return error is not False and error != ""
