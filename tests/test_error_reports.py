@@ -1,0 +1,64 @@
+"""Django's error mails about what a project's own code raises under a callback: nothing private in any frame."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import django
+import pytest
+from django.core import mail
+from django.db.models.signals import post_save, pre_save
+from django.test import Client
+from django.utils.log import AdminEmailHandler
+
+from django_plugchat import recording
+
+from .databases import raising
+from .payloads import EXAMPLE, LIVE_ERROR, SECRET, STATUS_OF_TWO, URL
+
+pytestmark = pytest.mark.django_db
+
+PRIVATE = [SECRET, EXAMPLE["phone"], EXAMPLE["zaapId"], LIVE_ERROR["phone"], *STATUS_OF_TWO["ids"]]
+
+
+@pytest.fixture
+def html_mails(settings):
+    settings.ADMINS = ["admin@example.com"] if django.VERSION >= (6,) else [("Admin", "admin@example.com")]
+    handler = AdminEmailHandler(include_html=True)
+    logger = logging.getLogger("django.request")
+    logger.addHandler(handler)
+    yield mail.outbox
+    logger.removeHandler(handler)
+
+
+def fail_in_a_listener(monkeypatch: Any) -> None:
+    monkeypatch.setattr(pre_save, "send", raising(ZeroDivisionError()))
+    post_save.connect(stumble, dispatch_uid="stumble")
+
+
+def stumble(sender: Any, **kwargs: Any) -> None:
+    """Something of a project's listens, so that rows are saved one by one."""
+
+
+def fail_in_a_router(monkeypatch: Any) -> None:
+    monkeypatch.setattr(recording.router, "db_for_write", raising(ZeroDivisionError()))
+
+
+def fail_in_the_dispatch(monkeypatch: Any) -> None:
+    monkeypatch.setattr(recording.dispatch, "opening_fields", raising(ZeroDivisionError()))
+
+
+@pytest.mark.parametrize("fail", [fail_in_a_listener, fail_in_a_router, fail_in_the_dispatch])
+@pytest.mark.parametrize("body", [EXAMPLE, LIVE_ERROR, STATUS_OF_TWO], ids=["delivery", "failed", "status"])
+def test_nothing_private_is_in_an_error_mail(html_mails, monkeypatch, fail, body):
+    fail(monkeypatch)
+    try:
+        response = Client(raise_request_exception=False).post(URL, body, content_type="application/json")
+    finally:
+        post_save.disconnect(dispatch_uid="stumble")
+    assert response.status_code == 500
+    (report, *_others) = html_mails
+    told = " ".join(message.body + str(message.alternatives) for message in html_mails) + report.subject
+    assert "ZeroDivisionError" in told
+    assert not [text for text in PRIVATE if text in told]
