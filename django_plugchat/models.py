@@ -101,8 +101,7 @@ class DeliveryEvent(models.Model):
             models.Index(fields=["account", "received_at", "id"], name="plugchat_event_account"),
             models.Index(fields=["account", "type", "received_at", "id"], name="plugchat_event_account_type"),
             models.Index(fields=["failure", "received_at", "id"], name="plugchat_event_failure"),
-            # With the outcome, in whose order failed is before sent, and played, read, received, sent: how far a message
-            # has come is the first row of each.
+            # With the outcome: how far a message has come is told by the index alone.
             models.Index(fields=["zaap_id", "outcome"], name="plugchat_event_zaap_id"),
             models.Index(fields=["custom_id"], name="plugchat_event_custom_id"),
             models.Index(fields=["message_id", "outcome"], name="plugchat_event_message_id"),

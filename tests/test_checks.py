@@ -178,7 +178,9 @@ def test_a_secret_in_the_place_of_a_name_is_not_shown(found):
     accounts = ACCOUNTS | {f"hush{SECRET}": {"TOKEN": 1, "WEBHOOK_SECRETS": [SECRET], "hush": 1}}
     said = found({"ACCOUNTS": accounts, TOKEN: "hush", "DISPATCHER": SECRET, "TOKEN_SOURCE": f"{TOKEN}.hush"})
     assert sorted(check_id for check_id, _text in said) == ["E001", "E002", "E002", "E007", "E011", "E011"]
-    assert "[number 2]['WEBHOOK_SECRETS'][0] is a secret of PLUGCHAT['ACCOUNTS'][number 1] too" in " ".join(text for _id, text in said)
+    assert "[number 2]['WEBHOOK_SECRETS'][0] is a secret of PLUGCHAT['ACCOUNTS'][number 1] too" in " ".join(
+        text for _id, text in said
+    )
 
 
 @pytest.mark.parametrize(
