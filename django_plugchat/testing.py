@@ -114,6 +114,7 @@ def post_callback(
     *,
     account: str = "default",
     client: Client | None = None,
+    path: str | None = None,
     raise_receiver_exceptions: bool = False,
     **overrides: Any,
 ) -> Any:
@@ -122,15 +123,15 @@ def post_callback(
     Without ``callback`` it is a new ``delivery_callback``; ``overrides`` change its keys. When it returns, receivers
     of ``delivery_recorded`` have run, also in a ``TestCase`` and under pytest-django's ``db``, where nothing is ever
     committed; unless a queue has them. What a receiver raises changes no answer to the provider: the event says what.
-    With ``raise_receiver_exceptions`` it is raised here as well. Raises ImproperlyConfigured when the account or its
-    secret is missing.
+    With ``raise_receiver_exceptions`` it is raised here as well. ``path`` is for a callback in the URLconf of a host or
+    tenant. Without it, ImproperlyConfigured is raised when the account or its secret is missing.
     """
     if callback is None:
         body = delivery_callback(**overrides)
     else:
         _refuse_misspelt(overrides)
         body = {**callback, **overrides}
-    path = callback_path(account)
+    path = callback_path(account) if path is None else path
     with (
         _noting_receiver_exceptions() as exceptions,
         TestCase.captureOnCommitCallbacks(using=router.db_for_write(DeliveryEvent), execute=True),

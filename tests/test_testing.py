@@ -6,6 +6,7 @@ import uuid
 from contextlib import contextmanager
 
 import pytest
+from django import urls
 from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 from django.test import Client
@@ -188,6 +189,16 @@ def test_a_site_that_redirects_to_https(settings):
     settings.MIDDLEWARE = ["django.middleware.security.SecurityMiddleware"]
     settings.SECURE_SSL_REDIRECT = True
     assert post_callback().json() == {"status": "recorded"}
+
+
+class OfTenant:
+    urlpatterns = [urls.path("loja/", urls.include("django_plugchat.urls"))]
+
+
+@pytest.mark.django_db
+def test_a_callback_in_a_urlconf_of_a_host_or_tenant(settings):
+    settings.ROOT_URLCONF = OfTenant
+    assert post_callback(path=f"/loja/callback/{SECRET}/").json() == {"status": "recorded"}
 
 
 def test_the_path_has_the_first_secret():
