@@ -52,6 +52,8 @@ ENVIRON = {
     "PLUGCHAT_SECRET_CENTRO": "secret-of-the-account-centro",
     "PLUGCHAT_TOKEN_NORTE": "token-of-norte",
     "PLUGCHAT_SECRET_NORTE": "secret-of-the-account-norte",
+    "ZAPI_INSTANCE": "3B8D1E0F5A724C96A1D0E7F2B4C6985A",
+    "ZAPI_TOKEN": "token-of-the-instance",
     "REDIS_URL": "redis://127.0.0.1:6379/0",
     "RABBITMQ_URL": "amqp://guest:guest@127.0.0.1:5672//",
 }
