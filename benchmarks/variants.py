@@ -77,7 +77,7 @@ class Variant:
 
 _ANYMAIL = "Basic " + base64.b64encode(b"anymail:first-secret-of-anymail").decode()
 
-#: What no Python can do without: a Django request that does nothing, and the driver's INSERT of the same row.
+#: What no Django site can do without: a Django request that does nothing, and the driver's INSERT of the same row.
 LIMIT = Variant("the limit: a request that does nothing, and the INSERT", "/nothing/")
 FLOOR = Variant("a plain view: json.loads, save", "/floor/")
 OURS = Variant("django-plugchat, no receiver", CALLBACK)

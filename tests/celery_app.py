@@ -8,7 +8,7 @@ from celery import Celery, shared_task
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings_queue")
 
-app = Celery("tests", broker=os.environ.get("RABBITMQ_URL"))
+app = Celery("tests", broker=os.environ["RABBITMQ_URL"])
 app.conf.task_default_queue = os.environ.get("CELERY_QUEUE", "plugchat")
 app.conf.task_acks_late = True
 app.conf.broker_connection_retry_on_startup = True
