@@ -14,6 +14,7 @@ import pytest
 from django.db import OperationalError, connection
 from django.test import Client
 
+from django_plugchat import recording, views
 from django_plugchat.models import DeliveryEvent, RejectedCallback
 
 from .answers import ANSWERS
@@ -75,7 +76,8 @@ WITHOUT_SPOOL = [row for row in range(len(ANSWERS)) if row != KEPT]
 def test_each_row(row, plugchat, tmp_path):
     answer = ANSWERS[row]
     if row == KEPT:
-        pytest.importorskip("django_plugchat.spool")
+        if not hasattr(recording, "spool") and not hasattr(views, "spool"):
+            pytest.skip("The view keeps nothing yet.")
         plugchat(SPOOL_DIR=str(tmp_path))
     assert row != AGAIN or Request().send().status_code == 200
     before = list(DeliveryEvent.objects.values())
@@ -97,7 +99,12 @@ def test_each_row(row, plugchat, tmp_path):
 
 @pytest.mark.parametrize(
     ("first", "second"),
-    [pair for pair in combinations(WITHOUT_SPOOL, 2) if not CAUSES[pair[0]].keys() & CAUSES[pair[1]].keys()],
+    [
+        (first, second)
+        for first, second in combinations(WITHOUT_SPOOL, 2)
+        # Whose a secret is can't be known without a database: that is the last row, or 404 where it was asked before.
+        if not CAUSES[first].keys() & CAUSES[second].keys() and (first, second) != (0, len(ANSWERS) - 1)
+    ],
 )
 def test_the_order_in_which_they_are_decided(first, second):
     """Where two rows apply the upper one answers; a database is asked, and may fail, only where something is stored."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -107,6 +108,12 @@ def test_the_top_folder_holds_few_modules_and_rooms():
     rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")} - {"migrations"}
     assert len(list(PACKAGE.glob("*.py"))) <= MOST_MODULES
     assert len(rooms) <= MOST_ROOMS
+
+
+def test_the_map_is_the_one_for_contributors():
+    table = (PACKAGE.parent / "CONTRIBUTING.md").read_text().partition("| room |")[2].partition("\n\n")[0]
+    shown = [re.findall(r"`(\w+)(?:\.py|/)`", line.split("|")[1]) for line in table.splitlines()[2:]]
+    assert shown == ROWS
 
 
 @pytest.mark.parametrize("module", MODULES)
