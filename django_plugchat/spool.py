@@ -37,6 +37,7 @@ _SLOW = 0.5
 #: Counting a full folder takes up to a tenth of a second.
 _COUNTED_FOR = 1.0
 _LEAST_FREE = 10 * 1024 * 1024
+_UNFINISHED_FOR = 3600
 _ASIDE = "aside"
 
 
@@ -96,10 +97,14 @@ def asking() -> Iterator[None]:
             _state.pause_ends_at = time.monotonic() + PAUSE
         raise
     else:
-        _state.pause_ends_at = None
+        end_pause()
     finally:
         if has_turn:
             _state.turn.release()
+
+
+def end_pause() -> None:
+    _state.pause_ends_at = None
 
 
 # Keeping
@@ -122,7 +127,7 @@ def keep(body: bytes, *, account: str, secret_id: str, received_at: datetime) ->
     except OSError as error:
         logger.error("The spool could not keep a callback for account %r: %s", account, error.strerror)
         # Then asking the database is the only chance of the next ones.
-        _state.pause_ends_at = None
+        end_pause()
         return False
     return True
 
@@ -271,6 +276,15 @@ def alone(*, wait: bool = False) -> Iterator[bool]:
 
 def delete(path: Path) -> None:
     path.unlink(missing_ok=True)
+
+
+def delete_unfinished() -> None:
+    """What was killed while it was written, and so never acknowledged."""
+    folder = _folder()
+    for path in folder.glob(".*") if folder else ():
+        with suppress(FileNotFoundError):
+            if path.stat().st_mtime < time.time() - _UNFINISHED_FOR:
+                path.unlink()
 
 
 def put_aside(path: Path) -> None:

@@ -189,7 +189,8 @@ def test_while_one_asks_again_the_others_do_not(monkeypatch):
 @pytest.mark.django_db(transaction=True)
 def test_a_failure_that_took_long_begins_a_pause_as_well(monkeypatch):
     connection.ensure_connection()
-    assert [ask(raising(OperationalError())), ask(raising(ValueError())), ask()] == ["OperationalError", "ValueError", "answered"]
+    assert [ask(raising(OperationalError())), ask()] == ["OperationalError", "answered"]
+    assert [ask(raising(ValueError())), ask()] == ["ValueError", "answered"]
     monkeypatch.setattr(spool, "_SLOW", -1)
     assert [ask(raising(OperationalError())), ask()] == ["OperationalError", "not asked"]
 
