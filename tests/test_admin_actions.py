@@ -16,7 +16,6 @@ from django_plugchat.models import DeliveryEvent, RejectedCallback
 from tests import dispatchers
 from tests.payloads import EXAMPLE
 from tests.people import EVENTS, REJECTED, person, select, submit, text_of
-from tests.receivers import Receiver, connected
 from tests.rows import Status, event, events, rejected
 
 pytestmark = pytest.mark.django_db
@@ -164,7 +163,7 @@ def test_dispatching_again_asks_first(queue, django_capture_on_commit_callbacks)
     assert "1 event" in text_of(page)
     with django_capture_on_commit_callbacks(execute=True):
         page = submit(client, page, EVENTS)
-    assert queue == [row.pk]
+    assert queue == []  # the next sweep hands it over
     row.refresh_from_db()
     assert (row.dispatch_status, row.dispatch_attempts) == (Status.PENDING, 0)
     assert "1 event is dispatched again" in text_of(page)
@@ -186,19 +185,6 @@ def test_dispatching_again_without_a_receiver():
     assert "No receiver" in text_of(page)
     row.refresh_from_db()
     assert row.dispatch_status == Status.NONE
-
-
-def test_slow_receivers_do_not_hold_the_request(monkeypatch, django_capture_on_commit_callbacks):
-    monkeypatch.setattr(actions, "MOST_SECONDS", 0)
-    events(50, dispatch_status=Status.DONE)
-    client, receiver = person(*DISPATCH), Receiver()
-    with connected(receiver):
-        page = select(client, EVENTS, "redispatch", *DeliveryEvent.objects.all()[:1], select_across="1")
-        for heard in (20, 40, 50):
-            with django_capture_on_commit_callbacks(execute=True):
-                page = submit(client, page, EVENTS)
-            assert len(receiver.heard) == heard
-    assert len({each.pk for each in receiver.heard}) == 50
 
 
 def test_who_dispatched_how_many_again_is_recorded(queue, caplog):

@@ -61,31 +61,30 @@ def _drain(paths: list[Path], drained: Drained) -> None:
             _take(path, drained)
         except Error as error:
             _ensure_writable()
-            _put_aside(path, error, drained)
+            _put_aside(path, type(error).__name__, drained)
 
 
 def _take(path: Path, drained: Drained) -> None:
     try:
         kept = spool.read(path)
         if not kept.account:
-            raise ValueError("This is no file of the spool.")
-        receipt = Receipt(kept.account, kept.secret_id, received_at=kept.received_at, is_late=True)
+            _put_aside(path, "it is not one of ours", drained)
+            return
+        receipt = recording.Receipt(kept.account, kept.secret_id, received_at=kept.received_at, is_late=True)
         with suppress(APIException):  # a refusal, which is kept
             recording.take(kept.body, receipt)
-    except FileNotFoundError:
-        return  # somebody has erased it
     except Exception as error:
         if isinstance(error, Error) and not isinstance(error, DataError | IntegrityError):
             raise
-        _put_aside(path, error, drained)
+        # The class alone: its text may quote the callback.
+        _put_aside(path, type(error).__name__, drained)
     else:
         spool.delete(path)
         drained.taken += 1
 
 
-def _put_aside(path: Path, error: Exception, drained: Drained) -> None:
-    # The class alone: the text may quote the callback.
-    logger.error("The file %s of the spool could not be taken over: %s", path.name, type(error).__name__)
+def _put_aside(path: Path, why: str, drained: Drained) -> None:
+    logger.error("The file %s of the spool could not be taken over: %s", path.name, why)
     spool.put_aside(path)
     drained.set_aside += 1
 

@@ -11,11 +11,10 @@ from itertools import chain
 from operator import itemgetter
 from typing import Any
 
-from django.db import transaction
 from django.db.models import Min, Q
 from django.utils import timezone
 
-from django_plugchat import dispatch, tasks
+from django_plugchat import dispatch, statements, tasks
 from django_plugchat.conf import app_settings
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.querysets import DeliveryEventQuerySet
@@ -30,6 +29,10 @@ _REFUSALS_IN_A_ROW = 10
 
 def _events() -> DeliveryEventQuerySet:
     return DeliveryEvent.objects.for_writing()
+
+
+def _update(rows: DeliveryEventQuerySet, **changes: Any) -> int:
+    return statements.trying_again(rows.db, partial(rows.update, **changes))
 
 
 @dataclass
@@ -58,15 +61,14 @@ def sweep(
 ) -> Sweep:
     """Hand what is due to the dispatcher, accounts in turns; ``inline`` attempts it here and now instead.
 
-    ``now`` first ends the pauses after failed attempts, ``none_since`` also takes what was stored since then while no
-    receiver was connected. At most ``limit`` events. Sweeps may overlap: none hands over what another has, nor, for as
-    long again as it has been waiting, what an earlier one has put into a queue.
+    ``now`` also takes what waits for the pause after a failed attempt to end, ``none_since`` what was stored since then
+    while no receiver was connected. At most ``limit`` events. Sweeps may overlap: none hands over what another has,
+    nor, for as long again as it has been waiting, what an earlier one has put into a queue.
     """
     swept = Sweep()
     moment = timezone.now()
     if now:
-        # What fails again gets a pause that ends later than this moment: none is tried twice.
-        _retrying().filter(dispatch_due_at__gt=moment).update(dispatch_due_at=moment)
+        _end_pauses(moment, limit)
     waiting = _events().filter(dispatch_due_at__lte=moment)
     without_attempts = waiting.filter(dispatch_attempts__gte=app_settings.dispatch_max_attempts)
     while pks := list(without_attempts.values_list("pk", flat=True)[:_BATCH]):
@@ -74,16 +76,50 @@ def sweep(
     unheard = _events().none()
     if none_since is not None:
         unheard = _events().filter(dispatch_status=_Status.NONE, received_at__gte=none_since)
-    _Sweeper(swept, limit=limit, inline=inline).take(_in_turns(waiting, unheard, limit))
+    refused_in_a_row = 0
+    for event in _in_turns(waiting, unheard, limit):
+        # A dispatcher that is down may take its whole timeout to say so, for each of a million events.
+        if swept.taken == limit or refused_in_a_row == _REFUSALS_IN_A_ROW:
+            break
+        due_at = _reserve(event)
+        if due_at is None:
+            continue
+        if inline or tasks.would_run_at_once():
+            outcome = dispatch.deliver(event.pk)
+            swept.taken += 1
+            swept.done += outcome is dispatch.Attempt.DONE
+            swept.failed += outcome is dispatch.Attempt.FAILED
+        elif dispatch.hand_over(event.pk):
+            refused_in_a_row = 0
+            swept.taken += 1
+        else:
+            refused_in_a_row += 1
+            swept.refused += 1
+            _update(_events().filter(pk=event.pk, dispatch_due_at=due_at), dispatch_due_at=timezone.now())
     swept.left = _events().due().count() + unheard.count()
-    retrying = _retrying().filter(dispatch_due_at__gt=timezone.now())
+    retrying = _retrying(timezone.now())
     swept.waiting = retrying.count()
     swept.next_due_at = retrying.aggregate(first=Min("dispatch_due_at"))["first"]
     return swept
 
 
-def _retrying() -> DeliveryEventQuerySet:
-    return _events().filter(dispatch_status=_Status.RETRYING)
+def _retrying(now: datetime) -> DeliveryEventQuerySet:
+    return _events().filter(dispatch_status=_Status.RETRYING, dispatch_due_at__gt=now)
+
+
+def _end_pauses(moment: datetime, limit: int | None) -> None:
+    """Of as many events as are taken. What fails again gets a pause that ends later: none is tried twice."""
+    if limit is None:
+        _update(_retrying(moment), dispatch_due_at=moment)
+        return
+    room = limit - _events().filter(dispatch_due_at__lte=moment).count()
+    while room > 0 and (pks := list(_first_keys(_retrying(moment), min(room, _BATCH)))):
+        _update(_events().filter(pk__in=pks, dispatch_status=_Status.RETRYING), dispatch_due_at=moment)
+        room -= len(pks)
+
+
+def _first_keys(rows: DeliveryEventQuerySet, number: int) -> Any:
+    return rows.order_by("dispatch_due_at", "pk").values_list("pk", flat=True)[:number]
 
 
 def _in_turns(
@@ -114,87 +150,28 @@ def _in_turns(
             turns.append(batches)
 
 
-class _Sweeper:
-    """Takes events one by one and counts what became of them."""
-
-    def __init__(self, swept: Sweep, *, limit: int | None, inline: bool) -> None:
-        self.swept, self.limit, self.inline = swept, limit, inline
-
-    def take(self, events: Iterator[DeliveryEvent]) -> None:
-        refused_in_a_row = 0
-        for event in events:
-            # A dispatcher that is down may take its whole timeout to say so, for each of a million events.
-            if self.swept.taken == self.limit or refused_in_a_row == _REFUSALS_IN_A_ROW:
-                break
-            if self.inline:
-                self._attempt(event)
-            elif due_at := self._reserve(event):
-                if tasks.would_run_at_once():
-                    self.swept.taken += 1
-                    self._count(dispatch.deliver(event.pk))
-                elif dispatch.hand_over(event.pk):
-                    refused_in_a_row = 0
-                    self.swept.taken += 1
-                else:
-                    refused_in_a_row += 1
-                    self.swept.refused += 1
-                    _events().filter(pk=event.pk, dispatch_due_at=due_at).update(dispatch_due_at=timezone.now())
-
-    def _attempt(self, event: DeliveryEvent) -> None:
-        if event.dispatch_status == _Status.NONE:
-            _events().filter(pk=event.pk, dispatch_status=_Status.NONE).update(
-                dispatch_status=_Status.PENDING, dispatch_due_at=timezone.now()
-            )
-        outcome = dispatch.deliver(event.pk)
-        self.swept.taken += outcome is not dispatch.Attempt.NOTHING
-        self._count(outcome)
-
-    def _count(self, outcome: dispatch.Attempt | None) -> None:
-        self.swept.done += outcome is dispatch.Attempt.DONE
-        self.swept.failed += outcome is dispatch.Attempt.FAILED
-
-    def _reserve(self, event: DeliveryEvent) -> datetime | None:
-        """Make an event pending for a worker; None where another sweep or a worker has it."""
-        now = timezone.now()
-        # A queue with hours of backlog is not filled again every minute: each time the event gets as long again.
-        due_at = now + max(dispatch.lease(), min(now - event.received_at, _LONGEST_WAIT_IN_A_QUEUE))
-        row = _events().filter(
-            pk=event.pk, dispatch_status=event.dispatch_status, dispatch_due_at=event.dispatch_due_at
-        )
-        return due_at if row.update(dispatch_status=_Status.PENDING, dispatch_due_at=due_at) else None
+def _reserve(event: DeliveryEvent) -> datetime | None:
+    """Make an event pending for a worker; None where another sweep or a worker has it."""
+    now = timezone.now()
+    # A queue with hours of backlog is not filled again every minute: each time the event gets as long again.
+    due_at = now + max(dispatch.lease(), min(now - event.received_at, _LONGEST_WAIT_IN_A_QUEUE))
+    row = _events().filter(pk=event.pk, dispatch_status=event.dispatch_status, dispatch_due_at=event.dispatch_due_at)
+    return due_at if _update(row, dispatch_status=_Status.PENDING, dispatch_due_at=due_at) else None
 
 
 def start_over(queryset: DeliveryEventQuerySet) -> int:
-    """Have these events told again, whatever became of them: all but those being tried at this moment.
+    """Have these events told again by the next sweep, whatever became of them; returns how many.
 
-    Returns how many. Those that the dispatcher does not take are due, for the next sweep.
+    All but those being tried at this moment.
     """
-    events = queryset.for_writing()
-    pks: list[Any] = []
-    taken = 0
-    for batch in events.only("pk").in_batches(_BATCH):
-        now = timezone.now()
-        being_tried = Q(dispatch_status=_Status.RUNNING, dispatch_due_at__gt=now)
-        taken += (
-            _events()
-            .filter(~being_tried, pk__in=[event.pk for event in batch])
-            .update(
-                dispatch_status=_Status.PENDING,
-                dispatch_attempts=0,
-                dispatch_due_at=now,
-                dispatched_at=None,
-                dispatch_error="",
-            )
-        )
-        pks += [event.pk for event in batch]
-    transaction.on_commit(partial(_hand_over_all, pks), using=events.db, robust=True)
-    return taken
-
-
-def _hand_over_all(pks: list[Any]) -> None:
-    # A dispatcher that is down may take its whole timeout to say so, for each of them.
-    refused_in_a_row = 0
-    for pk in pks:
-        refused_in_a_row = 0 if dispatch.hand_over(pk) else refused_in_a_row + 1
-        if refused_in_a_row == _REFUSALS_IN_A_ROW:
-            break
+    now = timezone.now()
+    being_tried = Q(dispatch_status=_Status.RUNNING, dispatch_due_at__gt=now)
+    return _update(
+        queryset.for_writing().filter(~being_tried),
+        dispatch_status=_Status.PENDING,
+        dispatch_attempts=0,
+        dispatch_due_at=now,
+        dispatched_at=None,
+        dispatch_error="",
+        dispatch_failed=False,
+    )
