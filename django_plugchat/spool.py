@@ -256,7 +256,7 @@ def ensure_own() -> None:
     with suppress(FileNotFoundError):
         # Windows has no users by number, and no folder that can be synced.
         if folder and folder.stat().st_uid != getattr(os, "geteuid", int)():
-            raise NotOwner(errno.EPERM, "its folder belongs to another user")
+            raise NotOwner(errno.EPERM, "it belongs to another user, that of the web server")
 
 
 @contextmanager

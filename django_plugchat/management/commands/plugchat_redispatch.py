@@ -5,18 +5,21 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import Error
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop, ngettext
 
-from django_plugchat import dispatch, times
-from django_plugchat.upkeep import sweeps
+from django_plugchat import dispatch, spool, times
+from django_plugchat.conf import app_settings
+from django_plugchat.upkeep import spooled, sweeps
 
 
 class Command(BaseCommand):
     help = gettext_noop(
-        "Hand the events that are due to the dispatcher: those never tried, those to be tried again, and those whose "
-        "worker died. Run it every minute."
+        "Store what this host kept while the database was away, then hand the events that are due to the dispatcher: "
+        "those never tried, those to be tried again, and those whose worker died. Run it every minute, as the user of "
+        "the web server; with a SPOOL_DIR on every web host."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -60,7 +63,15 @@ class Command(BaseCommand):
                     "Import your receivers in an AppConfig.ready()."
                 )
             )
-        swept = sweeps.sweep(limit=limit, inline=inline, now=now, none_since=_moment(since) if since else None)
+        none_since = _moment(since) if since else None
+        try:
+            self.take_over()
+            swept = sweeps.sweep(limit=limit, inline=inline, now=now, none_since=none_since)
+        except Error as error:
+            raise CommandError(
+                _("The database failed (%(error)s). Callbacks that wait in the spool: %(count)d.")
+                % {"error": type(error).__name__, "count": spool.waiting()[0]}
+            ) from None
         self.stdout.write("\n".join(_lines(swept, inline=inline)))
         if swept.refused:
             raise CommandError(
@@ -79,6 +90,33 @@ class Command(BaseCommand):
                     swept.failed,
                 )
                 % {"count": swept.failed}
+            )
+
+    def take_over(self) -> None:
+        try:
+            drained = spooled.drain()
+        except OSError as error:
+            raise CommandError(
+                _("The spool %(folder)s could not be taken over: %(error)s.")
+                % {"folder": app_settings.spool_dir, "error": error.strerror}
+            ) from None
+        if drained.taken:
+            self.stdout.write(
+                ngettext(
+                    "%(count)d callback was taken over from the spool.",
+                    "%(count)d callbacks were taken over from the spool.",
+                    drained.taken,
+                )
+                % {"count": drained.taken}
+            )
+        if drained.set_aside:
+            self.stdout.write(
+                ngettext(
+                    "%(count)d file of the spool could not be taken over and was set aside. The log says why.",
+                    "%(count)d files of the spool could not be taken over and were set aside. The log says why.",
+                    drained.set_aside,
+                )
+                % {"count": drained.set_aside}
             )
 
 

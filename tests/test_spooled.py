@@ -1,0 +1,222 @@
+"""What the spool kept is stored when the database is back."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import contextmanager
+from datetime import timedelta
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import OperationalError, ProgrammingError, connection
+from django.utils import timezone
+
+from django_plugchat import recording, spool
+from django_plugchat.models import Connection, DeliveryEvent, RejectedCallback
+from django_plugchat.upkeep import spooled
+
+from .databases import Interrupt, raising
+from .payloads import EXAMPLE
+from .receivers import Receiver, connected
+from .waiting import ago
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def folder(plugchat, tmp_path, monkeypatch):
+    monkeypatch.setattr(spool, "_state", spool._State())
+    plugchat(SPOOL_DIR=str(tmp_path / "spool"))
+    return tmp_path / "spool"
+
+
+def keep(*, account="default", received_at=None, **changes):
+    body = json.dumps(EXAMPLE | changes).encode()
+    assert spool.keep(body, account=account, secret_id="01234567", received_at=received_at or timezone.now())
+
+
+def redispatch(*args):
+    output = StringIO()
+    call_command("plugchat_redispatch", *args, stdout=output)
+    return output.getvalue().splitlines()
+
+
+def stored():
+    return sorted(DeliveryEvent.objects.values_list("zaap_id", flat=True))
+
+
+def test_what_waits_is_stored_as_it_came():
+    came = ago(hours=2)
+    keep(zaapId="a", received_at=came)
+    keep(zaapId="b", account="retired meanwhile")
+    with connected(receiver := Receiver()):
+        assert spooled.drain() == spooled.Drained(taken=2)
+    assert spool.waiting() == (0, None)
+    assert receiver.heard == []
+    event = DeliveryEvent.objects.get(zaap_id="a")
+    assert (event.account, event.secret_id, event.times_received) == ("default", "01234567", 1)
+    assert (event.received_at, event.last_received_at) == (came, came)
+    assert (event.dispatch_status, event.dispatch_attempts) == ("pending", 0)
+    assert event in DeliveryEvent.objects.due()
+    assert DeliveryEvent.objects.get(zaap_id="b").account == "retired meanwhile"
+
+
+def test_the_command_tells_receivers_afterwards():
+    keep(zaapId="a")
+    keep(zaapId="b")
+    with connected(receiver := Receiver()):
+        assert redispatch()[0] == "2 callbacks were taken over from the spool."
+    assert sorted(event.zaap_id for event in receiver.heard) == ["a", "b"]
+
+
+def test_a_callback_that_is_known_is_counted():
+    keep(zaapId="a")
+    keep(zaapId="a")
+    assert spooled.drain().taken == 2
+    assert DeliveryEvent.objects.get().times_received == 2
+
+
+def test_every_kind_of_callback():
+    keep(phone=None)
+    keep(type="DisconnectedCallback")
+    keep(type="ReceivedCallback")
+    keep(type="MessageStatusCallback", status="READ", ids=["x", "y"])
+    keep(type="MessageStatusCallback", status="NEW", ids=["x"])
+    assert spooled.drain() == spooled.Drained(taken=5)
+    assert DeliveryEvent.objects.count() == 2
+    assert not Connection.objects.get().is_connected
+    assert set(RejectedCallback.objects.values_list("reason", flat=True)) == {"invalid", "unknown_status"}
+
+
+def test_whoever_dies_after_recording_records_again(monkeypatch):
+    keep(zaapId="a")
+    with monkeypatch.context() as patch:
+        patch.setattr(spool, "delete", raising(KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt):
+            spooled.drain()
+    assert spooled.drain().taken == 1
+    assert DeliveryEvent.objects.get().times_received == 2
+
+
+def test_one_at_a_time():
+    keep()
+    with spool.alone():
+        assert spooled.drain() == spooled.Drained()
+    assert spooled.drain() == spooled.Drained(taken=1)
+
+
+def test_a_file_that_cannot_be_recorded_is_set_aside(folder, monkeypatch, caplog):
+    keep(zaapId="a")
+    (folder / "note").write_text(EXAMPLE["phone"])
+    take = recording.take
+    monkeypatch.setattr(recording, "take", lambda body, receipt: (b'"b"' in body and 1 / 0) or take(body, receipt))
+    keep(zaapId="b")
+    keep(zaapId="c")
+    assert redispatch()[:2] == [
+        "2 callbacks were taken over from the spool.",
+        "2 files of the spool could not be taken over and were set aside. The log says why.",
+    ]
+    assert (stored(), spool.set_aside(), spool.waiting()[0]) == (["a", "c"], 2, 0)
+    assert "ZeroDivisionError" in caplog.text
+    assert EXAMPLE["phone"] not in caplog.text
+
+
+@contextmanager
+def refusing(*zaap_ids, error):
+    """A database that does not take some events, by no fault that a driver would tell from others."""
+
+    def refuse(execute, sql, params, many, context):
+        if sql.startswith("INSERT") and any(zaap_id in params for zaap_id in zaap_ids):
+            raise error
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(refuse):
+        yield
+
+
+def test_a_callback_that_the_database_never_takes_holds_up_no_other():
+    for zaap_id in "abc":
+        keep(zaapId=zaap_id)
+    with refusing("a", "b", error=OperationalError("index row too large")):
+        assert spooled.drain() == spooled.Drained(taken=1, set_aside=2)
+    assert stored() == ["c"]
+
+
+def test_a_callback_that_fails_once_is_not_set_aside():
+    keep(zaapId="a")
+    keep(zaapId="b")
+    with connection.execute_wrapper(Interrupt("INSERT", raising(OperationalError()))):
+        assert spooled.drain() == spooled.Drained(taken=2)
+
+
+def test_where_nothing_can_be_stored_all_waits():
+    keep(zaapId="a")
+    keep(zaapId="b")
+    with refusing("a", "b", error=OperationalError("disk full")), pytest.raises(OperationalError, match="full"):
+        spooled.drain()
+    assert (spool.waiting()[0], spool.set_aside()) == (2, 0)
+
+
+def test_the_command_stops_while_the_database_is_away():
+    keep(zaapId="a")
+    keep(zaapId="b")
+    away = connection.execute_wrapper(raising(OperationalError(EXAMPLE["phone"])))
+    with away, pytest.raises(CommandError, match=r"The database failed \(OperationalError\).*spool: 2") as raised:
+        redispatch()
+    assert EXAMPLE["phone"] not in str(raised.value)
+
+
+def test_a_database_that_goes_away_while_failures_are_tried_again():
+    keep(zaapId="a")
+    keep(zaapId="b")
+    writable = Interrupt("UPDATE", bool, times=1)
+
+    def goes_away(execute, sql, params, many, context):
+        if "a" in params and sql.startswith("INSERT"):
+            raise OperationalError
+        if sql.startswith("UPDATE") and not writable.times:
+            raise ProgrammingError
+        return writable(execute, sql, params, many, context)
+
+    with connection.execute_wrapper(goes_away), pytest.raises(ProgrammingError):
+        spooled.drain()
+    assert (stored(), spool.waiting()[0], spool.set_aside()) == (["b"], 1, 0)
+
+
+def test_another_user_is_refused(monkeypatch):
+    keep()
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    with pytest.raises(CommandError, match="another user"):
+        redispatch()
+    assert DeliveryEvent.objects.count() == 0
+
+
+def test_what_was_killed_while_it_was_written_goes(folder):
+    keep()
+    for name, age in ((".old", 7200), (".new", 1)):
+        (folder / name).write_text("half of")
+        os.utime(folder / name, (timezone.now().timestamp() - age,) * 2)
+    spooled.drain()
+    assert [path.name for path in folder.iterdir()] == [".new"]
+
+
+def test_without_a_spool(plugchat):
+    plugchat(SPOOL_DIR=None)
+    assert spooled.drain() == spooled.Drained()
+    assert list(spooled.walk()) == []
+    assert spooled.reach() == ""
+
+
+def test_looking_through_it(folder):
+    keep(zaapId="a", received_at=ago(days=200))
+    keep(zaapId="b")
+    spool.put_aside(spool.paths()[1])
+    keep(zaapId="c", received_at=ago(days=200))
+    spool.put_aside(spool.paths()[1])
+    assert [json.loads(kept.body)["zaapId"] for kept in spooled.walk()] == ["a", "c", "b"]
+    before = timezone.now() - timedelta(days=180)
+    assert len(spooled.old(before, include_waiting=True)) == 2
+    assert [path.parent.name for path in spooled.old(before, include_waiting=False)] == ["aside"]
+    assert str(folder) in spooled.reach()
