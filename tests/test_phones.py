@@ -230,6 +230,9 @@ def test_numbers_leave_a_text_and_the_rest_stays(text, masked):
         (NUMBER, "0044988771234", Found.NOT),
         (NUMBER, "1 " * 30 + NUMBER, Found.SURELY),
         (NUMBER, "100%", Found.NOT),
+        (NUMBER, f"+{NUMBER}+5511988887777", Found.SURELY),
+        (NUMBER, f"+5511988887777+{NUMBER}", Found.SURELY),
+        (NUMBER, "2+2 55 44 98877-1234", Found.SURELY),
     ],
 )
 def test_where_a_number_begins_and_ends(number, text, how):

@@ -99,7 +99,7 @@ def identify(phone: str) -> Identity:
     if run is None:
         return Identity("", kind or "number", False, "")
     groups = run.groups
-    if len(groups) == 2 and len(groups[0]) >= SHORTEST_NUMBER and groups[1] == "0":
+    if len(groups) == 2 and len(groups[0]) >= SHORTEST_NUMBER and groups[1] in {"0", "00"}:
         groups = groups[:1]  # an agent (5544999999999.0:12@s.whatsapp.net), or a spreadsheet's .0
     written = "".join(groups)
     if kind in {"", "group"} and len(groups) > 1 and len(groups[-1]) == 10 and len(written) > LONGEST_NUMBER + 2:
