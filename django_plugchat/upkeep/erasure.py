@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
@@ -165,13 +166,14 @@ def _tied_to(about: list[Any], person: Person) -> list[Any]:
 
     A group's message went to others as well: of those, only what names the person.
     """
-    tied: list[Any] = []
+    ids_of: dict[str, set[str]] = defaultdict(set)
     for row in about:
-        if not person.is_called(row.phone):
-            continue
-        events = DeliveryEvent.objects.for_writing().for_account(row.account)
-        ids, known = {row.zaap_id, row.message_id}, set[str]()
-        while new := ids - known - {""}:
+        if person.is_called(row.phone):
+            ids_of[row.account] |= {row.zaap_id, row.message_id}
+    tied: list[Any] = []
+    for account, ids in ids_of.items():
+        events, known = DeliveryEvent.objects.for_writing().for_account(account), {""}
+        while new := ids - known:
             known |= new
             others = [
                 other
