@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -99,6 +99,7 @@ def searched() -> Iterator[PlugChatQuerySet]:
     """Where it is looked for, with what is there by the time that it is asked for; whatever comes later is not.
 
     What may become something else comes before it: a rejected callback that is replayed meanwhile is found as an event.
+    So a spool, which becomes both, is searched before all of these, by ``found_in_body``.
     """
     rows: list[PlugChatQuerySet] = [RejectedCallback.objects.for_writing(), DeliveryEvent.objects.for_writing()]
     if apps.is_installed("django.contrib.admin"):
@@ -144,7 +145,8 @@ def erase(model: type[models.Model], keys: list[Any], *, dry_run: bool = False) 
             entry.change_message = numbers.mask_numbers(entry.change_message)
             entry.save(update_fields=["object_repr", "change_message"])
         return Deletion(len(keys), {})
-    deleted, needed = 0, {}
+    deleted = 0
+    needed: dict[Any, set[str]] = {}
     for start in range(0, len(keys), _DELETE_BATCH):
         some = partial(delete, rows, keys[start : start + _DELETE_BATCH], dry_run=dry_run)
         done = statements.trying_again(rows.db, some)
@@ -157,7 +159,7 @@ def _found_in(row: Any, person: Person) -> Found:
     if isinstance(row, DeliveryEvent):
         return person.found_in([*(getattr(row, name) for name in _TEXTS), *_texts_in(row.payload)])
     if isinstance(row, RejectedCallback):
-        return max(map(partial(_found_in_body, person), _inflated(bytes(row.body))))
+        return found_in_body(bytes(row.body), person)
     return person.found_in([row.object_repr, row.change_message])
 
 
@@ -201,15 +203,18 @@ def _texts_in(value: Any) -> Iterator[str]:
             yield str(value)
 
 
-def _inflated(body: bytes) -> Iterable[bytes]:
-    """The body, and what it was before it was compressed, by somebody who did not say so or more than once."""
-    yield body
+def found_in_body(body: bytes, person: Person) -> Found:
+    """In what came, and in what it was before somebody compressed it without saying so, or more than once."""
+    found = person.found_in([body.decode(errors="replace")])
     for _time in range(_MOST_NESTED):
         if _is_text(body):
             break
         coding = "gzip" if body.startswith(b"\x1f\x8b") else "deflate"
         body, _is_whole = bodies.inflated(body, coding, _MOST_INFLATED)
-        yield body
+        found = max(found, person.found_in([body.decode(errors="replace")]))
+        if len(body) > _MOST_INFLATED:
+            return max(found, Found.PERHAPS)
+    return found
 
 
 def _is_text(body: bytes) -> bool:
@@ -218,8 +223,3 @@ def _is_text(body: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _found_in_body(person: Person, body: bytes) -> Found:
-    found = person.found_in([body.decode(errors="replace")])
-    return max(found, Found.PERHAPS) if len(body) > _MOST_INFLATED else found
