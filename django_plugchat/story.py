@@ -143,7 +143,7 @@ class Step:
     @property
     def notes(self) -> list[str]:
         first, last, texts = self.events[0], self.events[-1], []
-        if abs(first.received_at - self.moment) > _LATE:
+        if first.received_at - self.moment > _LATE:
             texts.append(gettext("PlugChat told it later: %(when)s") % {"when": times.shown(first.received_at)})
         if count := len({event.participant for event in self.events} - {""}):
             text = ngettext("%(count)s participant of the group", "%(count)s participants of the group", count)

@@ -82,7 +82,10 @@ def test_support_reads_sentences_and_those_who_may_dispatch_read_commands():
     Registration.objects.create(account="default", webhook="update-webhook-delivery", secret_id=secret_id(SECRET))
     support = text_of(person("view_deliveryevent").get(OVERVIEW))
     assert "1 callback could not be handed to your system; the developers see why." in support
-    assert "1 callback was refused." in support
+    # What they can't open is not named.
+    assert "ejected" not in support
+    refused = text_of(person("view_deliveryevent", "view_rejectedcallback").get(OVERVIEW))
+    assert "1 callback was refused." in refused
     for code in ("manage.py", "(exhausted)", "dispatch it again", "0" * 8, secret_id(SECRET), "update-webhook"):
         assert code not in support
     runs = text_of(person("view_deliveryevent", "redispatch_deliveryevent").get(OVERVIEW))
@@ -119,8 +122,9 @@ def test_what_was_registered_is_shown_with_its_first_and_last_call():
     page = person("view_deliveryevent", "redispatch_deliveryevent").get(OVERVIEW)
     text = text_of(page)
     shown = [times.shown(day) for day in days]
-    assert f"update-webhook-delivery {shown[0]} 12345678 {shown[1]} {shown[2]}" in text
-    assert f"update-webhook-message-status {shown[0]} none yet" in text
+    called = f"first called on {shown[1]}, last called on {shown[2]}"
+    assert f"update-webhook-delivery: registered on {shown[0]}, secret 12345678, {called}" in text
+    assert f"update-webhook-message-status: registered on {shown[0]}, secret , not called since" in text
     assert "Instance I1: disconnected since" in text
     # And where nothing was, how to.
     assert "no webhook of this account: python manage.py plugchat_set_webhook --account norte" in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,11 +16,12 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext, ngettext, ngettext_lazy
 from django.utils.translation import gettext_lazy as _
 
+from django_plugchat import times
 from django_plugchat.admin.base import ReadOnlyAdmin, seen_accounts
 from django_plugchat.models import Connection, DeliveryEvent
 from django_plugchat.upkeep import findings
 from django_plugchat.upkeep.figures import describe, first_calls
-from django_plugchat.upkeep.findings import AccountStatus, Finding
+from django_plugchat.upkeep.findings import AccountStatus
 
 ACCOUNTS_ON_A_PAGE = 25
 
@@ -105,15 +107,15 @@ class OverviewAdmin(ReadOnlyAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         seen, runs = seen_accounts(request), request.user.has_perm("django_plugchat.redispatch_deliveryevent")
-        found = findings.statuses(seen)
+        found = [(account, self._findings(request, account, runs=runs)) for account in findings.statuses(seen)]
         of_host = findings.of_this_host() if runs and seen is None else []
         wanted = request.GET.get("q", "").strip()
-        shown = [account for account in found if wanted.lower() in account.name.lower()]
+        shown = [(account, problems) for account, problems in found if wanted.lower() in account.name.lower()]
         # Sorting keeps the order of equals.
-        shown.sort(key=lambda account: not account.findings)
+        shown.sort(key=lambda each: not each[1])
         page = Paginator(shown, ACCOUNTS_ON_A_PAGE).get_page(request.GET.get("p"))
-        first = first_calls([account.alias for account in page]) if runs else {}
-        number = len(of_host) + sum(len(account.findings) for account in found)
+        first = first_calls([account.alias for account, _problems in page]) if runs else {}
+        number = len(of_host) + sum(len(problems) for _account, problems in found)
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
@@ -128,41 +130,51 @@ class OverviewAdmin(ReadOnlyAdmin):
             "page": page,
             "other_pages": _other_pages(page, wanted),
             "accounts": [
-                {
-                    "status": account,
-                    "lines": [*describe(account.figures), *(map(str, account.other_secrets) if runs else ())],
-                    "findings": [self._finding(request, account, finding, runs=runs) for finding in account.findings],
-                    "registrations": [
-                        (each, first.get((account.alias, each.webhook)), account.figures.last_call(each))
-                        for each in (account.figures.registrations if runs else ())
-                    ],
-                }
-                for account in page
+                {"status": account, "findings": problems, "lines": _lines(account, first, runs=runs)}
+                for account, problems in page
             ],
             **(extra_context or {}),
         }
         request.current_app = self.admin_site.name
         return TemplateResponse(request, "admin/django_plugchat/overview.html", context)
 
-    def _finding(self, request: HttpRequest, account: AccountStatus, finding: Finding, *, runs: bool) -> dict[str, Any]:
-        name, text = finding.name, finding.text
-        if not runs and name in FOR_SUPPORT:
-            text = FOR_SUPPORT[name] % {"count": account.figures.counts[_COUNTED.get(name, "")]}
-        return {
-            "mark": NAMES[name],
-            "text": text,
-            "name": name if runs else "",
-            "words": finding.command.split(" ") if runs and finding.command else [],
-            "rows": self._rows(request, account, name),
-        }
+    def _findings(self, request: HttpRequest, account: AccountStatus, *, runs: bool) -> list[dict[str, Any]]:
+        shown = []
+        for name, text, command in account.findings:
+            model, filters = ROWS.get(name, ("deliveryevent", None))
+            if not request.user.has_perm(f"django_plugchat.view_{model}"):
+                continue
+            if not runs and name in FOR_SUPPORT:
+                text = FOR_SUPPORT[name] % {"count": account.figures.counts[_COUNTED.get(name, "")]}
+            url = reverse(f"admin:django_plugchat_{model}_changelist", current_app=self.admin_site.name)
+            shown.append(
+                {
+                    "mark": NAMES[name],
+                    "text": text,
+                    "name": name if runs else "",
+                    "words": command.split(" ") if runs and command else [],
+                    "rows": f"{url}?{urlencode({'account': account.alias, **filters})}" if filters is not None else "",
+                }
+            )
+        return shown
 
-    def _rows(self, request: HttpRequest, account: AccountStatus, name: str) -> str:
-        """The address of the rows that a finding is about, for those who may see them."""
-        model, filters = ROWS.get(name, ("", {}))
-        if not model or not request.user.has_perm(f"django_plugchat.view_{model}"):
-            return ""
-        url = reverse(f"admin:django_plugchat_{model}_changelist", current_app=self.admin_site.name)
-        return f"{url}?{urlencode({'account': account.alias, **filters})}"
+
+def _lines(account: AccountStatus, first_calls: Any, *, runs: bool) -> Iterator[str]:
+    yield from map(capfirst, describe(account.figures, only_provider=not runs))
+    if not runs:
+        return
+    yield from map(str, account.other_secrets)
+    for registration in account.figures.registrations:
+        first, last = first_calls.get((account.alias, registration.webhook)), account.figures.last_call(registration)
+        values = {"when": times.shown(registration.registered_at), "secret": registration.secret_id}
+        parts = [gettext("registered on %(when)s, secret %(secret)s") % values]
+        if first:
+            parts.append(gettext("first called on %(when)s") % {"when": times.shown(first)})
+        if last:
+            parts.append(gettext("last called on %(when)s") % {"when": times.shown(last)})
+        else:
+            parts.append(gettext("not called since"))
+        yield f"{registration.webhook}: {', '.join(parts)}"
 
 
 def _summary(accounts: int, number: int) -> str:
@@ -173,7 +185,7 @@ def _summary(accounts: int, number: int) -> str:
     return gettext("Nothing needs a person.") if accounts else gettext("No account is configured.")
 
 
-def _other_pages(page: Page[AccountStatus], wanted: str) -> list[tuple[str, str]]:
+def _other_pages(page: Page[Any], wanted: str) -> list[tuple[str, str]]:
     pages = []
     if page.has_previous():
         pages.append((gettext("Previous page"), page.previous_page_number()))

@@ -12,6 +12,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from rest_framework.exceptions import ParseError
@@ -160,7 +161,12 @@ class RejectedCallbackAdmin(BoundedDeletion):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        context = {"may_replay": self.has_replay_permission(request), "action_checkbox_name": ACTION_CHECKBOX_NAME}
+        context = {
+            "title": capfirst(self.opts.verbose_name),
+            "subtitle": None,
+            "may_replay": self.has_replay_permission(request),
+            "action_checkbox_name": ACTION_CHECKBOX_NAME,
+        }
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
 

@@ -255,8 +255,8 @@ def first_calls(aliases: Collection[str]) -> dict[tuple[str, str], datetime | No
     return {(account, webhook): first for account, webhook, first in rows.values_list("account", "webhook", "first")}
 
 
-def describe(found: Figures) -> Iterator[str]:
-    """What people read of an account, a line each."""
+def describe(found: Figures, *, only_provider: bool = False) -> Iterator[str]:
+    """What people read of an account, a line each; or only what the provider said."""
     registered, last = found.registered_at, found.last_callback
     told = gettext("registered %(ago)s ago") % {"ago": _ago(registered)} if registered else ""
     heard = gettext("last callback %(ago)s ago") % {"ago": _ago(last)} if last else gettext("no callback yet")
@@ -273,6 +273,8 @@ def describe(found: Figures) -> Iterator[str]:
     if found.failures:
         yield commonest_failure(found)
     yield gettext("Statuses in 24 hours: %(outcomes)s") % {"outcomes": _counted(found.statuses)}
+    if only_provider:
+        return
     parts = [f"{status.label} {count}" for status in _Status if (count := found.counts[status])]
     if found.counts["due"]:
         parts.append(gettext("due %(count)d") % {"count": found.counts["due"]})
