@@ -43,8 +43,6 @@ def split_url(url: str, *, allow_loopback_http: bool = False) -> SplitResult:
     if url and not PRINTABLE.fullmatch(url):
         raise UnusableURLError(_("The URL must be of printable ASCII characters, without spaces."))
     scheme = url.lower().partition("://")[0]
-    if scheme != "https" and not (allow_loopback_http and scheme == "http"):
-        raise UnusableURLError(_("The URL must start with https://."))
     try:
         URLValidator(["https", "http"])(url)
         parts = urlsplit(url)
@@ -52,12 +50,14 @@ def split_url(url: str, *, allow_loopback_http: bool = False) -> SplitResult:
         is_valid = parts.port != 0
     except (ValidationError, ValueError):
         is_valid = False
-    if not is_valid:
-        raise UnusableURLError(
-            _("The URL needs a valid host after https://: a whole name such as hooks.yoursite.com, or an IP address.")
-        )
-    if scheme == "http" and not _is_loopback(_host_of(parts)):
+    is_local = allow_loopback_http and scheme == "http" and (not is_valid or _is_loopback(_host_of(parts)))
+    if scheme != "https" and not is_local:
         raise UnusableURLError(_("The URL must start with https://."))
+    if not is_valid:
+        text = _(
+            "The URL needs a valid host after https://: a whole name such as hooks.yoursite.com, or an IP address."
+        )
+        raise UnusableURLError(text)
     if "@" in parts.netloc:
         raise UnusableURLError(_("The URL must not contain a user name or a password."))
     if "#" in url:
@@ -135,9 +135,10 @@ def is_whole(url: str) -> bool:
     if split_url(url).path.strip("/"):
         return True
     if "?" in url:
-        raise UnusableURLError(
-            _("The URL has a query (?) but no path. Leave out the query, or give the whole URL that is to be called.")
+        text = _(
+            "The URL has a query (?) but no path. Leave the query out, or give the whole URL that is to be called."
         )
+        raise UnusableURLError(text)
     return False
 
 
@@ -163,9 +164,8 @@ def url_with(secret: str, url: str | None = None) -> str:
     """
     base = app_settings.public_url if url is None else url
     if not base:
-        raise UnusableURLError(
-            _("Set PUBLIC_URL in PLUGCHAT to the https:// address of this site, or give a URL as the argument.")
-        )
+        text = _("Set PUBLIC_URL in PLUGCHAT to the https:// address of this site, or give a URL as the argument.")
+        raise UnusableURLError(text)
     if url is not None and is_whole(base):
         return base.replace(SECRET_PLACE, secret)
     split_base_url(base)
@@ -179,13 +179,11 @@ def url_with(secret: str, url: str | None = None) -> str:
         )
         raise UnusableURLError(text % {"line": URLCONF_LINE, "place": SECRET_PLACE})
     if repeated := repeated_path(base, path):
-        raise UnusableURLError(
-            _(
-                "PUBLIC_URL ends with %(path)s, and so does the callback's own path begin: it would be there twice. "
-                "Take it out of PUBLIC_URL, or give the whole URL as the argument if it is right."
-            )
-            % {"path": mask_url(repeated)}
+        text = _(
+            "PUBLIC_URL ends with %(path)s, and the callback's own path begins with it: it would be there twice. Take "
+            "it out of PUBLIC_URL, or give the whole URL as the argument if it is right."
         )
+        raise UnusableURLError(text % {"path": mask_url(repeated)})
     return base.rstrip("/") + path
 
 

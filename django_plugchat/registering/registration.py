@@ -109,13 +109,13 @@ class Job:
         """What is registered, for people: without a secret."""
         by_url: dict[str, list[str]] = {}
         for webhook in webhooks:
-            by_url.setdefault(self.urls[webhook], []).append(webhook)
-        texts = []
-        for url, names in by_url.items():
-            is_ours = url == self.url and self.secret_id
-            text = _("%(url)s (secret %(id)s) for %(webhooks)s") if is_ours else _("%(url)s for %(webhooks)s")
-            texts.append(text % {"url": mask_url(url), "id": self.secret_id, "webhooks": ", ".join(names)})
-        return "; ".join(texts)
+            url = self.urls[webhook]
+            is_named = url == self.url and self.secret_id
+            shown = _("%(url)s (secret %(id)s)") if is_named else "%(url)s"
+            shown %= {"url": mask_url(url), "id": self.secret_id}
+            by_url.setdefault(shown, []).append(webhook)
+        text = _("%(url)s for %(webhooks)s")
+        return "; ".join(text % {"url": url, "webhooks": ", ".join(names)} for url, names in by_url.items())
 
     @sensitive_variables()
     def run(self) -> Result:

@@ -48,75 +48,37 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.description = _(self.help)
-        parser.add_argument(
-            "url",
-            nargs="?",
-            help=_(
-                "Without a path it replaces PUBLIC_URL (a tunnel, say), with one it is registered as it is, with the "
-                "secret where it says {secret}. By default PUBLIC_URL and the account's first secret make the URL."
-            ),
+        add = parser.add_argument
+        text = _(
+            "A tunnel, say, instead of PUBLIC_URL. With a path it is taken as it is, with the secret for {secret}."
         )
+        add("url", nargs="?", help=text)
         which = parser.add_mutually_exclusive_group()
-        which.add_argument(
-            "--account", metavar="NAME", help=_('Which account. By default the only one, or that named "default".')
-        )
+        which.add_argument("--account", metavar="NAME", help=_('By default the only one, or that named "default".'))
         which.add_argument("--all", action="store_true", dest="all_accounts", help=_("Every account."))
-        parser.add_argument(
+        add(
             "--only-missing",
             action="store_true",
-            help=_("With --all: only those whose present secret is not registered yet."),
+            help=_("With --all: only what is not registered by the present secret."),
         )
-        parser.add_argument(
-            "--concurrency", type=_positive, default=1, metavar="N", help=_("With --all: accounts at once. Default: 1")
-        )
-        parser.add_argument(
-            "--with-status", action="store_true", help=_("Also for what becomes of messages: received, read, played.")
-        )
-        parser.add_argument(
-            "--with-connection", action="store_true", help=_("Also for when the number is connected or disconnected.")
-        )
-        parser.add_argument(
-            "--api",
-            choices=["update-webhooks"],
-            help=_("Make the call of PlugChat's documentation of today instead of those of 2022."),
-        )
-        parser.add_argument(
-            "--webhook",
-            action="append",
-            default=[],
-            dest="others",
-            metavar="KEY=URL",
-            help=_(
-                "With --api update-webhooks: another webhook's URL, which the call may clear if it is left out. "
-                "KEY is one of %(keys)s."
-            )
-            % {"keys": ", ".join(UPDATE_WEBHOOKS_KEYS)},
-        )
-        parser.add_argument(
-            "--no-input",
-            "--noinput",
-            action="store_false",
-            dest="interactive",
-            help=_("Ask nothing: no token, and not before --api update-webhooks leaves webhooks out."),
-        )
-        parser.add_argument(
-            "--probe",
-            action="store_true",
-            dest="with_probe",
-            help=_("First post a harmless callback to the URL, and stop if something stands in the way."),
-        )
-        parser.add_argument(
-            "--wait",
-            type=_seconds,
-            metavar="SECONDS",
-            help=_("Then wait for a callback of each webhook. Exit with 1 without one."),
-        )
-        parser.add_argument(
-            "--dry-run", action="store_true", help=_("Say what the provider would be sent, and do not send it.")
-        )
-        parser.add_argument(
-            "--show-url", action="store_true", help=_("Print the whole URL, secret included, and do nothing else.")
-        )
+        text = _("With --all: accounts at once. Default: 1")
+        add("--concurrency", type=_positive, default=1, metavar="N", help=text)
+        add("--with-status", action="store_true", help=_("Also for what becomes of messages: received, read, played."))
+        text = _("Also for when the number is connected or disconnected.")
+        add("--with-connection", action="store_true", help=text)
+        text = _("Make the call of PlugChat's documentation of today instead of those of 2022.")
+        add("--api", choices=["update-webhooks"], help=text)
+        text = _("With --api update-webhooks: the URL of another webhook. KEY is one of %(keys)s.")
+        text %= {"keys": ", ".join(UPDATE_WEBHOOKS_KEYS)}
+        add("--webhook", action="append", default=[], dest="others", metavar="KEY=URL", help=text)
+        text = _("Ask nothing: no token, and not whether to leave webhooks out.")
+        add("--no-input", "--noinput", action="store_false", dest="interactive", help=text)
+        text = _("First post a harmless callback to the URL, and stop if something stands in the way.")
+        add("--probe", action="store_true", dest="with_probe", help=text)
+        text = _("Then wait for a callback of each webhook. Exit with 1 without one.")
+        add("--wait", type=_seconds, metavar="SECONDS", help=text)
+        add("--dry-run", action="store_true", help=_("Say what the provider would be sent, and do not send it."))
+        add("--show-url", action="store_true", help=_("Print the whole URL, secret included, and do nothing else."))
 
     def handle(
         self,
@@ -143,13 +105,16 @@ class Command(BaseCommand):
         self.wanted = Wanted(with_status, with_connection, bool(api))
         self.wanted = replace(self.wanted, others=_other_urls(others, self.wanted))
         self.url, self.interactive, self.with_probe, self.is_rehearsal = url, interactive, with_probe, dry_run
-        chosen = self._chosen_accounts(account, all_accounts)
-        _ensure_url_fits(url, chosen)
-        if only_missing:
-            chosen = _missing(chosen, self.wanted, all_accounts=all_accounts)
+        try:
+            chosen = _chosen_accounts(account, all_accounts)
+            _ensure_url_fits(url, chosen)
+            if only_missing and not all_accounts:
+                raise CommandError(_("--only-missing is for --all."))
+            chosen = missing(chosen, self.wanted) if only_missing else chosen
+        except Error as error:
+            raise _unreadable(error) from None
         if not chosen:
             self.stdout.write(_("No account is missing: all are registered."))
-            return
         self.is_alone = len(chosen) == 1
         self.failed = 0
         self.expected: list[Expected] | None = None if wait is None or dry_run else []
@@ -174,29 +139,6 @@ class Command(BaseCommand):
             raise CommandError(text) from None
         self.stderr.write(text)
         self.failed += 1
-
-    def _chosen_accounts(self, name: str | None, all_accounts: bool) -> list[Account]:
-        configured = app_settings.accounts
-        if not all_accounts:
-            name = "default" if name is None and "default" in configured else name
-            if name in configured:
-                return [configured[name]]
-        try:
-            known = accounts.all_accounts()
-        except Error as error:
-            known = configured
-            text = _("The accounts of the database can't be read (%(error)s): only those of the settings are known.")
-            self._warn(text % {"error": type(error).__name__})
-        if not known:
-            raise CommandError(_("There is no account. Add one to ACCOUNTS in PLUGCHAT, or in the admin."))
-        if all_accounts or (name is None and len(known) == 1):
-            return list(known.values())
-        values = {"name": mask_url(name or ""), "known": ", ".join(islice(known, 20))}
-        if name is None:
-            raise CommandError(_("Say which account with --account, or --all. There are: %(known)s.") % values)
-        if name not in known:
-            raise CommandError(_("There is no account %(name)s. There are: %(known)s.") % values)
-        return [known[name]]
 
     def _show_urls(self, chosen: list[Account]) -> None:
         for account in chosen:
@@ -315,12 +257,11 @@ class Command(BaseCommand):
 
     def _prove(self, seconds: float | None) -> None:
         if seconds is None or self.expected is None:
-            self.stdout.write(
-                _(
-                    "The provider said yes. No more is proven: it has said yes before and gone on calling the old URL. "
-                    "Send a message, then look at plugchat_status, or let this command --wait for the callbacks."
-                )
+            text = _(
+                "The provider said yes. No more is proven: it has said yes before and gone on calling the old URL. "
+                "Send a message, then look at plugchat_status, or let this command --wait for the callbacks."
             )
+            self.stdout.write(text)
             return
         text = _("Waiting at most %(seconds)g seconds for %(callbacks)s. Send a message now, and read it.")
         values = {"seconds": seconds, "callbacks": ", ".join(dict.fromkeys(one.type for one in self.expected))}
@@ -356,13 +297,22 @@ def _unreadable(error: Error) -> CommandError:
     return CommandError(_("The database can't be read (%(error)s).") % {"error": type(error).__name__})
 
 
-def _missing(chosen: list[Account], wanted: Wanted, *, all_accounts: bool) -> list[Account]:
-    if not all_accounts:
-        raise CommandError(_("--only-missing is for --all."))
-    try:
-        return missing(chosen, wanted)
-    except Error as error:
-        raise _unreadable(error) from None
+def _chosen_accounts(name: str | None, all_accounts: bool) -> list[Account]:
+    known = app_settings.accounts
+    name = "default" if name is None and "default" in known else name
+    if all_accounts or name not in known:
+        # The database is asked only where the settings don't say.
+        known = accounts.all_accounts()
+    if not known:
+        raise CommandError(_("There is no account. Add one to ACCOUNTS in PLUGCHAT, or in the admin."))
+    if all_accounts or (name is None and len(known) == 1):
+        return list(known.values())
+    if name in known:
+        return [known[name]]
+    values = {"name": mask_url(name or ""), "known": ", ".join(islice(known, 20))}
+    if name is None:
+        raise CommandError(_("Say which account with --account, or --all. There are: %(known)s.") % values)
+    raise CommandError(_("There is no account %(name)s. There are: %(known)s.") % values)
 
 
 def _asked(ask: Callable[[str], str], question: str) -> str:
@@ -394,9 +344,8 @@ def _other_urls(texts: list[str], wanted: Wanted) -> dict[str, str]:
         free = [known for known in UPDATE_WEBHOOKS_KEYS if known not in {*wanted.webhooks, *urls}]
         if key not in free:
             # What was typed is not quoted: it may hold a secret.
-            raise CommandError(
-                _("--webhook takes KEY=URL, with one of these keys: %(keys)s.") % {"keys": ", ".join(free)}
-            )
+            text = _("--webhook takes KEY=URL, with one of these keys: %(keys)s.")
+            raise CommandError(text % {"keys": ", ".join(free)})
         try:
             addresses.ensure_reachable(url)
         except addresses.UnusableURLError as problem:
