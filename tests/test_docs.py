@@ -23,10 +23,11 @@ from django.core.management import BaseCommand, CommandError, call_command, get_
 
 from django_plugchat import conf
 from django_plugchat.admin import overview
-from django_plugchat.models import DeliveryEvent, Registration, RejectedCallback
+from django_plugchat.models import Connection, DeliveryEvent, Registration, RejectedCallback
 from django_plugchat.provider.errors import Failure
-from django_plugchat.signals import delivery_recorded
+from django_plugchat.signals import connection_changed, delivery_recorded
 from django_plugchat.testing import post_callback
+from django_plugchat.upkeep.prometheus import METRICS
 
 from .answers import ANSWERS
 from .payloads import EXAMPLE, SECRET
@@ -271,12 +272,32 @@ def test_a_tests_dispatcher_runs_receivers_at_once(plugchat):
 
 
 #: Those that others' tests run, and those that would change this process.
-ELSEWHERE = ("settings", "shop/", "mysite/celery", "mysite/lambda_function", "gunicorn_conf", "urls")
+ELSEWHERE = (
+    "settings",
+    "shop/",
+    "mysite/celery",
+    "mysite/lambda_function",
+    "mysite/receivers",
+    "gunicorn_conf",
+    "urls",
+)
 ALONE = [
     block
     for block in PYTHON
     if not block.title.startswith(ELSEWHERE) and not re.search("forged|sentry_sdk", block.code)
 ]
+
+
+@pytest.mark.django_db
+def test_a_shop_hears_that_its_number_is_offline(mailoutbox):
+    names: dict[str, Any] = {}
+    exec(python_block("reference/signal.md", "mysite/receivers.py"), names)
+    try:
+        for type_, momment in (("DisconnectedCallback", 1), ("DisconnectedCallback", 2), ("ConnectedCallback", 3)):
+            post_callback({"type": type_, "momment": 1_700_000_000 + momment, "instanceId": "I"})
+    finally:
+        connection_changed.disconnect(names["tell_the_shop"], sender=Connection)
+    assert [mail.subject for mail in mailoutbox] == ["Your number is offline", "Your number is online again"]
 
 
 @pytest.mark.django_db
@@ -367,7 +388,7 @@ def command_lines() -> set[str]:
     shown = [match[1] for line in lines if (match := re.search(r"manage\.py (.*)", line))]
     spans = [span for text in (PAGES | OTHERS).values() for span in re.findall(r"`([^`\n]+)`", text)]
     named = [match[1] for span in spans if (match := re.fullmatch(r"(?:python )?(?:manage\.py )?(plugchat_.*)", span))]
-    return {line.partition(" >")[0] for line in [*shown, *named]}
+    return {line.partition(" >")[0] for line in [*shown, *named] if re.match(r"\w+", line)[0] not in METRICS}
 
 
 COMMAND_LINES = sorted(command_lines())

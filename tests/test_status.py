@@ -16,6 +16,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django.utils.translation import override
+from health_check.views import HealthCheckView
 from prometheus_client.parser import text_string_to_metric_families
 
 from django_plugchat import accounts
@@ -768,3 +769,15 @@ def test_the_health_check_names_what_is_wrong_and_no_account():
     event(dispatch_status=Status.EXHAUSTED)
     assert check() == "Unexpected Result: exhausted, rejected"
     assert repr(PlugChat()) == "PlugChat()"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("one_account")
+@pytest.mark.parametrize("is_well", [True, False])
+def test_an_uptime_robot_reads_it(rf, is_well):
+    if not is_well:
+        rejected()
+    view = HealthCheckView.as_view(checks=["django_plugchat.upkeep.health.PlugChat"])
+    response = asyncio.run(view(rf.get("/", {"format": "text"})))
+    assert response.status_code == (200 if is_well else 500)
+    assert ("rejected" in response.content.decode()) != is_well

@@ -10,7 +10,7 @@ from django_plugchat.upkeep.findings import AccountStatus, Finding
 
 _Sample = tuple[dict[str, str], float]
 #: Each metric with what it says; all are gauges.
-_HELP = {
+METRICS = {
     "plugchat_checked_timestamp_seconds": "When plugchat_status looked.",
     "plugchat_finding": "1 for each thing that needs a person; account is empty for what is about this host.",
     "plugchat_last_callback_timestamp_seconds": "When anything came last.",
@@ -24,7 +24,7 @@ _HELP = {
 
 
 def render(accounts: Iterable[AccountStatus], of_this_host: Iterable[Finding]) -> str:
-    samples: dict[str, list[_Sample]] = {name: [] for name in _HELP}
+    samples: dict[str, list[_Sample]] = {name: [] for name in METRICS}
     samples["plugchat_checked_timestamp_seconds"].append(({}, timezone.now().timestamp()))
     for finding in of_this_host:
         samples["plugchat_finding"].append(({"account": "", "finding": finding.name}, 1))
@@ -55,7 +55,7 @@ def _samples(account: AccountStatus) -> Iterator[tuple[str, dict[str, str], floa
 
 
 def _metric(name: str, samples: Iterable[_Sample]) -> str:
-    lines = [f"# HELP {name} {_HELP[name]}", f"# TYPE {name} gauge"]
+    lines = [f"# HELP {name} {METRICS[name]}", f"# TYPE {name} gauge"]
     for labels, value in samples:
         shown = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
         lines.append(f"{name}{{{shown}}} {float(value)!r}" if shown else f"{name} {float(value)!r}")
