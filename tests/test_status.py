@@ -19,7 +19,7 @@ from django.utils.translation import override
 from health_check.views import HealthCheckView
 from prometheus_client.parser import text_string_to_metric_families
 
-from django_plugchat import accounts
+from django_plugchat import accounts, spool
 from django_plugchat.admin import overview
 from django_plugchat.conf import secret_id
 from django_plugchat.models import Account, Connection, Registration, RejectedCallback
@@ -454,6 +454,33 @@ def test_clocks_that_differ(monkeypatch, seconds, found):
     assert succeeded == (not found)
     assert ("This host" in output) == bool(found)
     assert [each["name"] for each in json.loads(run("--json")[1])["findings"]] == found
+
+
+@pytest.mark.usefixtures("one_account")
+def test_callbacks_that_wait_in_the_spool(plugchat, tmp_path):
+    plugchat(SPOOL_DIR=str(tmp_path / "spool"))
+    assert of_this_host() == []
+    kept = {"account": "default", "secret_id": secret_id(SECRET)}
+    assert spool.keep(b"{}", **kept, received_at=ago(minutes=4))
+    assert of_this_host() == []
+    assert json.loads(run("--json")[1])["spool"]["waiting"] == 1
+    assert spool.keep(b"{}", **kept, received_at=ago(minutes=6))
+    (found,) = of_this_host()
+    assert found.name == "spooled"
+    assert "spool: 2, since" in found.text
+    assert found.command == "python manage.py plugchat_redispatch"
+    for path in spool.paths():
+        spool.put_aside(path)
+    (found,) = of_this_host()
+    assert "set aside in this host's spool: 2" in found.text
+
+
+def test_a_spool_that_can_not_be_used(plugchat, tmp_path):
+    (tmp_path / "file").touch()
+    plugchat(SPOOL_DIR=str(tmp_path / "file" / "spool"))
+    (found,) = of_this_host()
+    assert found.name == "spooled"
+    assert str(tmp_path) in found.text
 
 
 def test_the_database_is_asked_its_time():

@@ -46,6 +46,7 @@ NAMES = {
     "retiring_secret": _("retiring secret in use"),
     "unknown_secret": _("unknown secret in use"),
     "clocks": _("clocks differ"),
+    "spooled": _("callbacks wait in the spool"),
 }
 
 _LATE = _("What PlugChat says reaches your system late. Tell the developers.")

@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.translation import get_language, gettext
 
-from django_plugchat import accounts, conf, dispatch, times
+from django_plugchat import accounts, conf, dispatch, spool, times
 from django_plugchat.conf import app_settings
 from django_plugchat.models import Account, Connection, DeliveryEvent
 from django_plugchat.phones.numbers import mask_id
@@ -30,6 +30,8 @@ from django_plugchat.upkeep.figures import DAY, ENOUGH_MESSAGES, HOUR, TYPE_OF_W
 _RUNBOOK = "https://github.com/django-plugchat/django-plugchat/blob/main/docs/{}howto/monitoring.md#{}"
 #: Seconds since the epoch, by the database's clock. SQLite has this host's.
 _CLOCKS = {"postgresql": "EXTRACT(EPOCH FROM CLOCK_TIMESTAMP())", "mysql": "UNIX_TIMESTAMP(NOW(6))"}
+#: plugchat_redispatch, which takes the spool over, runs every minute.
+_SOON_TAKEN = timedelta(minutes=5)
 #: What was on its way when an instance was disconnected may come a little later.
 _ON_ITS_WAY = timedelta(minutes=5)
 
@@ -260,7 +262,7 @@ def _secrets(account: AccountStatus) -> Iterator[Finding]:
 
 def of_this_host() -> list[Finding]:
     """What is about no account: this host's clock, and its spool."""
-    return list(_clocks())
+    return [*_clocks(), *_spooled()]
 
 
 def _clocks() -> Iterator[Finding]:
@@ -277,3 +279,16 @@ def _clocks() -> Iterator[Finding]:
     if abs(difference) > app_settings.dispatch_lease / 10:
         text = gettext("The clocks of this host and of the database differ by %(seconds)d seconds. Let NTP set both.")
         yield Finding("clocks", text % {"seconds": abs(difference)})
+
+
+def _spooled() -> Iterator[Finding]:
+    (waiting, since), aside, problem = spool.waiting(), spool.set_aside(), spool.problem()
+    texts = [problem] if problem else []
+    if since and since < timezone.now() - _SOON_TAKEN:
+        text = gettext("Callbacks that wait in this host's spool: %(count)d, since %(when)s.")
+        texts.append(text % {"count": waiting, "when": times.shown(since)})
+    if aside:
+        text = gettext("Files that were set aside in this host's spool: %(count)d. The log says why.")
+        texts.append(text % {"count": aside})
+    if texts:
+        yield Finding("spooled", " ".join(texts), _command("plugchat_redispatch"))

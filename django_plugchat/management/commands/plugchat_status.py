@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop, ngettext
 
+from django_plugchat import spool
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.upkeep import notify, prometheus
 from django_plugchat.upkeep.figures import describe
@@ -95,9 +96,11 @@ def _failure(target: str, found: list[AccountStatus], host: list[Finding], accou
 
 
 def _report(accounts: list[AccountStatus], host: list[Finding]) -> str:
+    waiting, since = spool.waiting()
     report = {
         "checked_at": timezone.now().isoformat(),
         "ok": not host and not any(account.findings for account in accounts),
+        "spool": {"waiting": waiting, "since": _iso(since), "set_aside": spool.set_aside()},
         "findings": [_finding(finding) for finding in host],
         "accounts": [_as_json(account) for account in accounts],
     }
