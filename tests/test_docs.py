@@ -11,6 +11,7 @@ import runpy
 import shlex
 import subprocess
 import sys
+from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 from textwrap import dedent
@@ -20,6 +21,7 @@ from unittest import mock
 import pytest
 from django.apps import apps
 from django.core.management import BaseCommand, CommandError, call_command, get_commands, load_command_class
+from django.utils import timezone
 
 from django_plugchat import conf
 from django_plugchat.admin import overview
@@ -358,7 +360,8 @@ def test_what_sentry_gets_as_documented(tmp_path, block):
 @pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "json"], ids=ids)
 @pytest.mark.django_db
 def test_the_status_shown_has_todays_keys(block):
-    Registration.objects.create(account="default", webhook="update-webhook-delivery")
+    registered = timezone.now() - timedelta(hours=2)
+    Registration.objects.create(account="default", webhook="update-webhook-delivery", registered_at=registered)
     output = io.StringIO()
     # The account was never called.
     with pytest.raises(CommandError):

@@ -456,6 +456,7 @@ def test_clocks_that_differ(monkeypatch, seconds, found):
     assert [each["name"] for each in json.loads(run("--json")[1])["findings"]] == found
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("one_account")
 def test_callbacks_that_wait_in_the_spool(plugchat, tmp_path):
     plugchat(SPOOL_DIR=str(tmp_path / "spool"))
