@@ -56,7 +56,7 @@ def hide_secret(request: HttpRequest) -> None:
         scope["path"], scope["raw_path"] = request.path, request.path.encode()
         scope["query_string"] = _without_bytes(secrets, scope.get("query_string", b""))
         scope["headers"] = [
-            (name, _without_bytes(secrets, value))
+            (name, without(secrets, value.decode("latin-1")).encode("latin-1", "replace"))
             for name, value in scope["headers"]
             if name.lower() != _CREDENTIAL_HEADER
         ]
@@ -72,10 +72,6 @@ def without(secrets: list[str], value: str) -> str:
         if any(secret in plain for secret in secrets):
             return without(secrets, plain)
     return redact(value) if "callback" in value or "%" in value else value
-
-
-def _without_bytes(secrets: list[str], value: bytes) -> bytes:
-    return without(secrets, value.decode("latin-1")).encode("latin-1", "replace")
 
 
 def is_callback(request: HttpRequest) -> bool:
