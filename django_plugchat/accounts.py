@@ -57,15 +57,13 @@ def find(alias: str) -> conf.Account | None:
     if configured:
         return configured
     row = models.Account.objects.for_writing().filter(alias=alias, is_active=True).first()
-    return _described(row) if row else None
+    return described(row) if row else None
 
 
 def all_accounts() -> dict[str, conf.Account]:
     """By alias: those of the setting, then the active ones of the database. One statement."""
     rows = models.Account.objects.for_writing().filter(is_active=True).order_by("alias")
-    return app_settings.accounts | {
-        row.alias: _described(row) for row in rows if row.alias not in app_settings.accounts
-    }
+    return app_settings.accounts | {row.alias: described(row) for row in rows if row.alias not in app_settings.accounts}
 
 
 def secret_ids() -> dict[str, list[str]]:
@@ -133,7 +131,8 @@ def with_token(account: conf.Account) -> conf.Account:
     raise ValueError(text % {"alias": account.alias, "problem": problem})
 
 
-def _described(row: models.Account) -> conf.Account:
+def described(row: models.Account) -> conf.Account:
+    """An account of the database as one of the setting is given."""
     return conf.Account(row.alias, row.label or row.alias, provider=row.provider, instance=row.instance)
 
 

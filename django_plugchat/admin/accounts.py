@@ -16,7 +16,7 @@ from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import OuterRef, QuerySet, Subquery
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
@@ -60,13 +60,13 @@ class RegisterForm(forms.Form):
 
     token = forms.CharField(
         label=_("API token"),
-        widget=forms.PasswordInput(attrs={"autocomplete": "off", "class": "vTextField"}),
+        widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
         help_text=_("It is used for this and kept nowhere."),
     )
     client_token = forms.CharField(
         label="Client-Token",
         required=False,
-        widget=forms.PasswordInput(attrs={"autocomplete": "off", "class": "vTextField"}),
+        widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
         help_text=_("The security token of the Z-API account, where that is switched on."),
     )
     with_status = forms.BooleanField(label=_("Statuses too: received, read, played"), required=False, initial=True)
@@ -75,7 +75,7 @@ class RegisterForm(forms.Form):
     )
 
     def __init__(self, account: conf.Account, *args: Any) -> None:
-        super().__init__(*args)
+        super().__init__(*args, label_suffix="")
         self.account = account
         if account.provider != Z_API:
             del self.fields["client_token"]
@@ -124,7 +124,7 @@ class AccountAdmin(ReadOnlyAdmin):
     form = AccountForm
     change_form_template = "admin/django_plugchat/account/change_form.html"
     account_field = "alias"
-    ordering = ("alias",)
+    ordering = ("alias", "pk")
     list_display = ("name", "state", "newest_event", "provider")
     list_filter = ("is_active", "provider")
     list_per_page = 50
@@ -250,15 +250,16 @@ class AccountAdmin(ReadOnlyAdmin):
         def step(request: HttpRequest, object_id: str) -> HttpResponse:
             if not self.has_change_permission(request):
                 raise PermissionDenied
-            row = self.get_object(request, unquote(object_id))
+            row: Account | None = self.get_object(request, unquote(object_id))
             if row is None:
-                return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+                raise Http404
             if name != "retire" and not self._may_connect(row):
                 raise PermissionDenied
             return view(request, row)
 
         guarded: Any = self.admin_site.admin_view(step)
-        return path(f"<path:object_id>/{name}/", guarded, name=f"django_plugchat_account_{name}")
+        url: URLPattern = path(f"<path:object_id>/{name}/", guarded, name=f"django_plugchat_account_{name}")
+        return url
 
     def _may_connect(self, row: Account) -> bool:
         # The settings' account wins, and has a secret and a token of its own there.
@@ -269,7 +270,7 @@ class AccountAdmin(ReadOnlyAdmin):
         return HttpResponseRedirect(url)
 
     def _page(self, request: HttpRequest, row: Account, name: str, title: str, **context: Any) -> HttpResponse:
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        request.current_app = self.admin_site.name
         context |= {"opts": self.opts, "media": self.media, "title": title, "subtitle": None, "original": row}
         # Rendered here, under the eyes of sensitive_variables.
         return render(
@@ -283,8 +284,7 @@ class AccountAdmin(ReadOnlyAdmin):
         logger.info("%s: account %r: %s", user.get_username(), row.alias, text)
 
     def register(self, request: HttpRequest, row: Account) -> HttpResponse:
-        account = accounts.find(row.alias)
-        form = RegisterForm(account, *([request.POST] if request.method == "POST" else []))
+        form = RegisterForm(accounts.described(row), *([request.POST] if request.method == "POST" else []))
         result = form.register() if form.is_valid() else None
         if result is None:
             title = gettext("Register %(account)s") % {"account": row}
