@@ -218,7 +218,7 @@ def _judge(number: int, raised: list[tuple[str, BaseException]]) -> tuple[Attemp
         "dispatch_status": (_Status.EXHAUSTED if is_last else _Status.RETRYING).value,
         "dispatch_due_at": None if is_last else now + pause,
         "dispatch_failed": has_failed,
-        "dispatch_error": "\n".join(f"{who}: {type(error).__name__}" for who, error in failures or raised),
+        "dispatch_error": "\n".join(f"{who}: {type(error).__name__}" for who, error in raised),
     }
 
 
