@@ -106,7 +106,7 @@ def test_a_users_worker() -> None:
 
 
 def test_a_users_registration(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(PlugChatClient, "backoff", 0)
+    monkeypatch.setattr(PlugChatClient, "pauses", ())
     client = PlugChatClient(token="a-token", base_url="http://127.0.0.1:9", timeout=1)
     kinds: tuple[type[PlugChatError], ...] = (PlugChatAuthError, PlugChatRequestError, PlugChatUnavailable)
     for register in (client.update_delivery_webhook, client.update_message_status_webhook):
