@@ -5,12 +5,14 @@ from __future__ import annotations
 import html
 import re
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
+from django.contrib.staticfiles import finders
 from django.http import HttpResponse
-from django.template import Context, RequestContext, Template
+from django.template import Context, Engine, RequestContext, Template
 from django.test import RequestFactory
 from django.utils import timezone
 
@@ -318,6 +320,22 @@ def test_only_the_accounts_that_somebody_sees_are_told_of(viewer, plugchat):
         assert "has not said anything" in told_on_a_page(client, "Z1", "")
     event(zaap_id="Z1", account="norte")
     assert "✓ Sent" in told_on_a_page(viewer, "Z1", "")
+
+
+@pytest.mark.parametrize("page", ["docs/howto/story.md", "docs/pt-br/howto/story.md"])
+def test_the_how_to_page_shows_what_works(page):
+    event(zaap_id="Z1")
+    order = {"zaap_id": "Z1", "message_id": ""}
+    text = (Path(__file__).parent.parent / page).read_text()
+    base = "{% block extrastyle %}{% endblock %}{% block after_field_sets %}{% endblock %}"
+    loaders = [("django.template.loaders.locmem.Loader", {"admin/change_form.html": base})]
+    loaders.append("django.template.loaders.app_directories.Loader")
+    libraries = {name: f"django.templatetags.{name}" for name in ("i18n", "static")}
+    engine = Engine(loaders=loaders, libraries=libraries | {"plugchat": "django_plugchat.templatetags.plugchat"})
+    for block in re.findall(r"^```django\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+        page = engine.from_string(block).render(Context({"order": order, "original": order}))
+        assert "✓</span> Sent" in page
+        assert finders.find("django_plugchat/admin.css")
 
 
 def only_norte(user):
