@@ -91,8 +91,9 @@ class DeliveryEvent(models.Model):
     objects = DeliveryEventQuerySet.as_manager()
 
     class Meta:
-        verbose_name = _("message event")
-        verbose_name_plural = _("message events")
+        # As the admin shows them: by message.
+        verbose_name = _("message")
+        verbose_name_plural = _("messages")
         # Not unique=True and db_index=True: on PostgreSQL those add a second index to each, for LIKE.
         constraints = [models.UniqueConstraint(fields=["fingerprint"], name="plugchat_event_fingerprint")]
         indexes = [
@@ -101,7 +102,8 @@ class DeliveryEvent(models.Model):
             models.Index(fields=["account", "received_at", "id"], name="plugchat_event_account"),
             models.Index(fields=["account", "type", "received_at", "id"], name="plugchat_event_account_type"),
             models.Index(fields=["failure", "received_at", "id"], name="plugchat_event_failure"),
-            # With the outcome: how far a message has come is told by the index alone.
+            # With the outcome, in whose order failed is before sent, and played, read, received before sent: how far a
+            # message has come is the first row of each.
             models.Index(fields=["zaap_id", "outcome"], name="plugchat_event_zaap_id"),
             models.Index(fields=["custom_id"], name="plugchat_event_custom_id"),
             models.Index(fields=["message_id", "outcome"], name="plugchat_event_message_id"),
@@ -112,8 +114,8 @@ class DeliveryEvent(models.Model):
         ]
         permissions = [
             ("view_phone", _("Can see whole phone numbers")),
-            ("export_deliveryevent", _("Can export message events")),
-            ("redispatch_deliveryevent", _("Can dispatch message events again")),
+            ("export_deliveryevent", _("Can export messages")),
+            ("redispatch_deliveryevent", _("Can dispatch messages again")),
         ]
 
     def __str__(self) -> str:

@@ -140,14 +140,14 @@ class DeliveryEventQuerySet(PlugChatQuerySet):
     def undelivered(self, older_than: timedelta = timedelta(0), since: timedelta = timedelta(days=7)) -> Self:
         """Messages that were sent longer than ``older_than`` ago and that the contact has not received.
 
-        Only where that says something: of accounts that had any message received within ``since``, for which this asks
-        the database at once, and of no instance that is known as disconnected.
+        Only where that says something: of accounts that had any message received within ``since``, and of no instance
+        that is known as disconnected.
         """
         now, rows = timezone.now(), self._for_deciding()
-        told = self._everything().using(rows.db).statuses().filter(outcome__in=_REACHED, received_at__gte=now - since)
-        accounts = list(told.order_by().values_list("account", flat=True).distinct())
-        rows = rows.came_to("sent").exclude(message_id="").alias(disconnected=_disconnected())
-        return rows.filter(account__in=accounts, received_at__lte=now - older_than, disconnected=None)
+        told = self._everything().statuses().filter(account=OuterRef("account"), outcome__in=_REACHED)
+        heard = Subquery(told.filter(received_at__gte=now - since).order_by("-received_at", "-id").values("pk")[:1])
+        rows = rows.came_to("sent").exclude(message_id="").filter(received_at__lte=now - older_than)
+        return rows.alias(heard=heard, disconnected=_disconnected()).filter(heard__isnull=False, disconnected=None)
 
     def _everything(self) -> Self:
         return self.model._default_manager.all()  # type: ignore[no-any-return]

@@ -7,8 +7,6 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_plugchat.admin import actions
@@ -16,7 +14,7 @@ from django_plugchat.models import DeliveryEvent, RejectedCallback
 from tests import dispatchers
 from tests.payloads import EXAMPLE
 from tests.people import EVENTS, REJECTED, person, select, submit, text_of
-from tests.rows import Status, event, events, rejected
+from tests.rows import Status, event, events, rejected, status
 
 pytestmark = pytest.mark.django_db
 
@@ -71,48 +69,40 @@ def test_one_row_is_deleted_on_its_page(url, make):
 
 
 def test_cancelling_goes_back_to_the_list_as_it_was_filtered():
-    page = select(person(*DELETE), f"{EVENTS}?outcome__exact=sent", "delete_selected", event())
-    assert f'href="{EVENTS}?outcome__exact=sent"' in page.content.decode()
+    page = select(person(*DELETE), f"{EVENTS}?situation=sent", "delete_selected", event())
+    assert f'href="{EVENTS}?situation=sent"' in page.content.decode()
 
 
-def test_deleting_all_of_a_long_list_is_bounded(monkeypatch):
-    monkeypatch.setattr(actions, "MOST_ROWS", 600)
-    events(1300, phone=EXAMPLE["phone"])
+def test_more_than_a_request_should_delete_are_refused(monkeypatch, caplog):
+    monkeypatch.setattr(actions, "_AT_A_TIME", 2)
+    monkeypatch.setattr(actions, "MOST_ROWS", 3)
+    rows = events(4)
     client = person(*DELETE)
-    with CaptureQueriesContext(connection) as queries:
-        page = select(client, EVENTS, "delete_selected", *DeliveryEvent.objects.all()[:1], select_across="1")
-    assert "≥1000" in text_of(page)
-    assert len(page.content) < 20_000
-    assert len(queries) < 15
-    page = submit(client, page, EVENTS)
-    assert DeliveryEvent.objects.count() == 300
-    assert "1000 were deleted" in text_of(page)
-    assert "300 are left" in text_of(page)
+    page = select(client, EVENTS, "delete_selected", rows[0], select_across="1", post="yes")
+    assert "more than 3" in text_of(page)
     assert "plugchat_prune" in text_of(page)
-    page = submit(client, page, EVENTS)
+    assert DeliveryEvent.objects.count() == 4
+    rows[0].delete()
+    page = select(client, EVENTS, "delete_selected", rows[1], select_across="1")
+    assert "3 messages will be deleted" in text_of(page)
+    assert "3 were deleted" in text_of(submit(client, page, EVENTS))
     assert not DeliveryEvent.objects.exists()
-    assert "300 were deleted" in text_of(page)
 
 
-def test_what_came_after_the_question_is_left(monkeypatch):
-    monkeypatch.setattr(actions, "MOST_ROWS", 1)
-    now = timezone.now()
-    # So many at one moment that a request ends between them.
-    events(700, received_at=now - timedelta(hours=1))
-    client = person(*DELETE)
-    page = select(client, EVENTS, "delete_selected", *DeliveryEvent.objects.all()[:1], select_across="1")
-    page = submit(client, page, EVENTS)
-    assert DeliveryEvent.objects.count() == 200
-    late = event(received_at=now)
-    submit(client, page, EVENTS)
-    assert DeliveryEvent.objects.get() == late
+def test_a_message_is_deleted_with_all_that_was_said_about_it():
+    failed, sent, other = event(zaap_id="Z", outcome="failed"), event(zaap_id="Z", message_id="M1"), event()
+    status("received", "M1")
+    theirs = status("read", "M1", account="norte")
+    page = select(person(*DELETE), EVENTS, "delete_selected", failed, sent, post="yes")
+    assert "3 were deleted" in text_of(page)
+    assert set(DeliveryEvent.objects.all()) == {other, theirs}
 
 
-@pytest.mark.parametrize("position", ["yesterday 1", "2026-01-01T00:00:00+00:00 x", "2026-01-01"])
-def test_a_position_that_no_page_gave_is_refused(position):
-    response = select(person(*DELETE), EVENTS, "delete_selected", event(), post="yes", position=position)
-    assert response.status_code == 400
-    assert DeliveryEvent.objects.exists()
+@pytest.mark.parametrize("pk", ["x", "", "-1", "1" * 19, "1.5", "²"])
+@pytest.mark.parametrize("url", [EVENTS, REJECTED])
+def test_a_selection_that_no_page_gave_is_refused(admin_client, url, pk):
+    data = {"action": "delete_selected", "_selected_action": [pk], "post": "yes"}
+    assert admin_client.post(url, data).status_code == 400
 
 
 def test_rows_that_are_gone_are_no_error():
@@ -166,7 +156,7 @@ def test_dispatching_again_asks_first(queue, django_capture_on_commit_callbacks)
     assert queue == []  # the next sweep hands it over
     row.refresh_from_db()
     assert (row.dispatch_status, row.dispatch_attempts) == (Status.PENDING, 0)
-    assert "1 event is dispatched again" in text_of(page)
+    assert "1 event is due again" in text_of(page)
     other.refresh_from_db()
     assert other.dispatch_status == Status.DONE
 
@@ -187,6 +177,14 @@ def test_dispatching_again_without_a_receiver():
     assert row.dispatch_status == Status.NONE
 
 
+def test_more_than_a_request_should_dispatch_are_refused(queue, monkeypatch):
+    monkeypatch.setattr(actions, "MOST_ROWS", 1)
+    rows = events(2, dispatch_status=Status.DONE)
+    page = select(person(*DISPATCH), EVENTS, "redispatch", *rows, post="yes")
+    assert "more than 1" in text_of(page)
+    assert DeliveryEvent.objects.filter(dispatch_status=Status.DONE).count() == 2
+
+
 def test_who_dispatched_how_many_again_is_recorded(queue, caplog):
     caplog.set_level(logging.INFO)
     rows = events(2, dispatch_status=Status.DONE)
@@ -200,7 +198,7 @@ def test_who_dispatched_how_many_again_is_recorded(queue, caplog):
 
 
 @pytest.mark.parametrize(
-    ("status", "minutes", "word"),
+    ("dispatch_status", "minutes", "word"),
     [
         (Status.PENDING, -1, "plugchat_redispatch"),
         (Status.PENDING, 1, "queue"),
@@ -211,9 +209,9 @@ def test_who_dispatched_how_many_again_is_recorded(queue, caplog):
         (Status.NONE, None, "No receiver"),
     ],
 )
-def test_why_an_event_waits(status, minutes, word):
+def test_why_an_event_waits(dispatch_status, minutes, word):
     due_at = None if minutes is None else timezone.now() + timedelta(minutes=minutes)
-    row = DeliveryEvent(dispatch_status=status, dispatch_due_at=due_at, dispatch_attempts=2)
+    row = DeliveryEvent(dispatch_status=dispatch_status, dispatch_due_at=due_at, dispatch_attempts=2)
     text = actions.why_waiting(row)
     assert word in text
     # Whatever the time at its end ends in.
@@ -224,7 +222,7 @@ def test_what_is_done_does_not_wait():
     assert actions.why_waiting(DeliveryEvent(dispatch_status=Status.DONE)) == ""
 
 
-def test_the_pages_count_no_further_than_the_list():
+def test_the_question_says_how_many():
     for _ in range(2):
         rejected()
     page = select(person(*DELETE), REJECTED, "delete_selected", *RejectedCallback.objects.all())

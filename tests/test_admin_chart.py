@@ -11,6 +11,7 @@ import pytest
 from django.utils import timezone
 
 from django_plugchat import times
+from django_plugchat.admin import chart as charts
 from django_plugchat.admin.chart import chart
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.provider.errors import ERRORS_BY_KIND
@@ -36,13 +37,13 @@ def drawn_for(client, **query):
 
 
 def numbers(client, **query):
-    return {bar.label: (bar.sent, bar.failed) for bar in drawn_for(client, **query).bars if bar.sent or bar.failed}
+    return {bar.label: dict(bar.counts) for bar in drawn_for(client, **query).bars if bar.counts}
 
 
 def test_the_list_links_to_it_and_needs_no_frame(viewer):
     event()
-    page = viewer.get(EVENTS, {"outcome__exact": "sent", "show": "all"})
-    assert f'href="{CHART}?outcome__exact=sent"' in page.content.decode()
+    page = viewer.get(EVENTS, {"situation": "sent", "account": "default"})
+    assert f'href="{CHART}?account=default"' in page.content.decode()
     assert b"<iframe" not in page.content
     assert viewer.get(CHART)["X-Frame-Options"] == "DENY"
 
@@ -67,12 +68,9 @@ def test_thirty_days_are_counted_by_day(viewer):
     event(received_at=today - timedelta(days=29, seconds=1))
     drawn = drawn_for(viewer)
     assert len(drawn.bars) == 30
-    assert [(bar.sent, bar.failed) for bar in (drawn.bars[0], drawn.bars[-2], drawn.bars[-1])] == [
-        (1, 0),
-        (0, 2),
-        (3, 0),
-    ]
-    assert (drawn.sent, drawn.failed, drawn.highest) == (4, 2, 3)
+    counts = [dict(bar.counts) for bar in (drawn.bars[0], drawn.bars[-2], drawn.bars[-1])]
+    assert counts == [{"sent": 1}, {"failed": 2}, {"sent": 3}]
+    assert (drawn.counts, drawn.highest) == ({"sent": 4, "failed": 2}, 3)
 
 
 def test_one_day_is_counted_by_hour(viewer):
@@ -80,7 +78,7 @@ def test_one_day_is_counted_by_hour(viewer):
     event(received_at=datetime(2026, 3, 10, 0, 0, tzinfo=SAO_PAULO))
     event(received_at=datetime(2026, 3, 10, 14, 59, tzinfo=SAO_PAULO), outcome="failed")
     event(received_at=datetime(2026, 3, 11, 0, 0, tzinfo=SAO_PAULO))
-    assert numbers(viewer, **day) == {"00:00": (1, 0), "14:00": (0, 1)}
+    assert numbers(viewer, **day) == {"00:00": {"sent": 1}, "14:00": {"failed": 1}}
     assert "by hour (America/Sao_Paulo)" in text_of(viewer.get(CHART, day))
 
 
@@ -91,36 +89,46 @@ def test_a_day_on_which_clocks_change_has_all_its_hours(settings, day, hours):
     event(received_at=end.astimezone(UTC) - timedelta(minutes=1))
     drawn = chart(DeliveryEvent.objects.all(), since=day, until=day)
     assert len(drawn.bars) == hours
-    assert drawn.bars[-1].sent == 1
+    assert drawn.bars[-1].counts == {"sent": 1}
 
 
-def test_only_delivery_callbacks_are_counted(viewer):
+def test_each_message_is_counted_by_how_far_it_has_come(viewer):
     event(message_id="M1")
-    status("sent", "M1")
-    status("read", "M1")
-    assert drawn_for(viewer, show="all").sent == 1
-    assert drawn_for(viewer, q="M1").sent == 1
-
-
-def test_what_fits_two_kinds_is_one_failure(viewer):
+    for told in ("sent", "received", "read"):
+        status(told, "M1")
+    event(message_id="M2")
+    status("played", "M2")
     event(outcome="failed", error="Unsupported sticker format: x not available to channels")
-    assert (drawn_for(viewer).sent, drawn_for(viewer).failed) == (0, 1)
+    status("read", "its delivery callback was lost")
+    assert drawn_for(viewer).counts == {"read": 1, "played": 1, "failed": 1}
+    assert drawn_for(viewer, situation="read").counts == {"read": 1}
+    assert "by how far it has come" in text_of(viewer.get(CHART))
 
 
-def test_it_counts_messages_whatever_the_list_shows(viewer):
-    event()
-    status("read", "M1")
-    assert [drawn_for(viewer, show=shown).sent for shown in ("deliveries", "statuses", "all")] == [1, 1, 1]
-    assert viewer.get(CHART, {"show": "nonsense"}).status_code == 400
+def test_of_many_messages_the_callbacks_are_counted(viewer, monkeypatch):
+    """That takes an index alone, whatever their number."""
+    monkeypatch.setattr(charts, "MAX_MESSAGES_READ", 2)
+    day = {"received_from": "2026-03-10", "received_to": "2026-03-10"}
+    hours = [datetime(2026, 3, 10, hour, 30, tzinfo=SAO_PAULO) for hour in (9, 14, 14)]
+    event(message_id="M1", received_at=hours[0])
+    status("read", "M1", received_at=hours[0])
+    event(received_at=hours[1])
+    assert numbers(viewer, **day) == {"09:00": {"read": 1}, "14:00": {"sent": 1}}
+    event(received_at=hours[2], outcome="failed", error="Phone number does not exist")
+    assert numbers(viewer, **day) == {"09:00": {"sent": 1}, "14:00": {"sent": 1, "failed": 1}}
+    response = viewer.get(CHART, day)
+    assert "more than 2 messages" in text_of(response)
+    assert "Read" not in text_of(response)
+    assert [count for _label, count, _query in response.context["failures"]] == [1]
 
 
 def test_it_follows_filters_and_search_and_says_so(viewer):
     now = timezone.now()
     event(account="norte", zaap_id="IT", received_at=now)
     event(received_at=now)
-    assert drawn_for(viewer, account="norte").sent == 1
-    assert drawn_for(viewer, q="IT").sent == 1
-    assert drawn_for(viewer, outcome__exact="failed").sent == 0
+    assert drawn_for(viewer, account="norte").counts == {"sent": 1}
+    assert drawn_for(viewer, q="IT").counts == {"sent": 1}
+    assert drawn_for(viewer, situation="failed").counts == {}
     text = text_of(viewer.get(CHART, {"account": "norte", "q": "IT"}))
     assert "Account: norte" in text
     assert "Search: IT" in text
@@ -139,9 +147,23 @@ def test_of_a_long_range_the_last_days_are_drawn(viewer):
     assert (drawn.first, drawn.last) == (date(2026, 6, 1), date(2026, 6, 30))
 
 
-def test_a_range_in_the_future_is_empty(viewer):
-    day = str(timezone.localdate() + timedelta(days=9))
-    assert "Nothing in this time." in text_of(viewer.get(CHART, {"received_from": day}))
+def test_the_range_that_is_drawn_is_marked(viewer):
+    def marked(**query):
+        return re.findall(r'<(?:a|span)[^>]* aria-current="true">(.*?)<', viewer.get(CHART, query).content.decode())
+
+    assert marked() == ["Last 30 days"]
+    assert marked(received="7") == ["Last 7 days"]
+    assert marked(received_from="2026-03-09", received_to="2026-03-10") == ["03/09/2026 to 03/10/2026"]
+
+
+def test_a_range_that_ends_in_the_future_is_drawn_to_today(viewer):
+    event()
+    today = timezone.localdate()
+    drawn = drawn_for(viewer, received_from=str(today - timedelta(days=2)), received_to=str(today + timedelta(days=9)))
+    assert (len(drawn.bars), drawn.last) == (3, today)
+    assert drawn.counts == {"sent": 1}
+    later = str(today + timedelta(days=9))
+    assert "Nothing in this time." in text_of(viewer.get(CHART, {"received_from": later}))
 
 
 def test_failures_are_counted_by_kind_the_commonest_first(viewer):
@@ -151,10 +173,10 @@ def test_failures_are_counted_by_kind_the_commonest_first(viewer):
     events(3, outcome="failed", error="whatever", error_code="SHADOW_BAN")
     events(5)
     response = viewer.get(CHART, {"account": "default"})
-    counts = {kind: count for kind, _label, count in response.context["chart"].failures}
+    counts = dict(response.context["chart"].failures.most_common())
     assert counts == {"restricted": 4, "other": 2, "number": 1, "temporary": 1, "media": 1, "request": 1}
     assert list(counts)[:2] == ["restricted", "other"]
-    assert f'href="{EVENTS}?account=default&amp;failure=restricted"' in response.content.decode()
+    assert f'href="{EVENTS}?account=default&amp;situation=restricted"' in response.content.decode()
     assert "(66.7%)" in text_of(response)
 
 
@@ -186,4 +208,4 @@ def test_the_drawing_is_complete_and_can_be_read_aloud(viewer, settings):
 def test_without_time_zones_the_chart_is_of_the_clock_on_the_wall(viewer, settings):
     settings.USE_TZ = False
     event(received_at=datetime(2026, 3, 10, 14, 59))
-    assert numbers(viewer, received_from="2026-03-10", received_to="2026-03-10") == {"14:00": (1, 0)}
+    assert numbers(viewer, received_from="2026-03-10", received_to="2026-03-10") == {"14:00": {"sent": 1}}

@@ -17,6 +17,7 @@ from django.contrib.auth.models import User
 from django.db import connections
 from django.test import AsyncClient
 from django.utils import timezone
+from django.utils.translation import gettext_lazy
 
 from django_plugchat.admin import export
 from django_plugchat.admin.export import CsvExport, guard, guard_id
@@ -122,8 +123,6 @@ def test_a_row_of_the_file(exporter):
         outcome="failed",
         error='=HYPERLINK("x"); ção',
         error_code="SHADOW_BAN",
-        times_received=2,
-        dispatch_status="done",
     )
     response = exporter.get(EXPORT)
     assert response["Content-Type"] == "text/csv; charset=utf-8"
@@ -132,15 +131,12 @@ def test_a_row_of_the_file(exporter):
     assert response.streaming
     assert read(response) == [
         {
-            "received at (America/Sao_Paulo)": "01/03/2026 23:30:00",
-            "occurred at (America/Sao_Paulo)": "",
-            "last received at (America/Sao_Paulo)": "01/03/2026 23:30:00",
-            "times received": "2",
+            "time (America/Sao_Paulo)": "01/03/2026 23:30:00",
+            "received by the contact (America/Sao_Paulo)": "",
+            "read (America/Sao_Paulo)": "",
             "account": "Loja Centro",
             "phone": "'554499999999",
-            "participant": "",
-            "type": "DeliveryCallback",
-            "outcome": "Not sent",
+            "situation": "Not sent",
             "why it was not sent": "WhatsApp restricts the sender",
             "error": '\'=HYPERLINK("x"); ção',
             "error code": "SHADOW_BAN",
@@ -148,22 +144,33 @@ def test_a_row_of_the_file(exporter):
             "zaapId": "'12E5",
             "messageId": "3EB0",
             "instanceId": "'=cmd",
-            "dispatch status": "Done",
         }
     ]
+
+
+@pytest.mark.django_db
+def test_the_file_says_how_far_and_when(exporter, plugchat):
+    plugchat(ACCOUNTS={"default": {"LABEL": gettext_lazy("Home")}})
+    moments = [datetime(2026, 3, day, 23, 30, tzinfo=SAO_PAULO) for day in (1, 2, 3)]
+    event(message_id="M1", received_at=moments[0])
+    status("received", "M1", received_at=moments[1])
+    status("read", "M1", received_at=moments[2])
+    (line,) = read(exporter.get(EXPORT, headers={"accept-language": "pt-br"}))
+    # The label is lazy: in the language of its reader, and no error.
+    assert list(line.values())[:6] == [
+        "01/03/2026 23:30:00", "02/03/2026 23:30:00", "03/03/2026 23:30:00", "Início", "'554499999999", "Lida"
+    ]  # fmt: skip
 
 
 @pytest.mark.django_db
 def test_nothing_free_form_is_exported_for_who_may_not_see_numbers():
     event(custom_id="pedido-554499999999", outcome="failed", error="44 99999-9999 has no WhatsApp")
     event(outcome="failed", error="TIMEOUT on send message.", error_code="5544999999999")
-    status("read", "M", phone="120363019502650977-group", participant="5544999999999")
     client = person(*VIEW, "export_deliveryevent")
-    of_status, known, unknown = read(client.get(EXPORT, {"show": "all"}))
+    known, unknown = read(client.get(EXPORT))
     assert (unknown["phone"], unknown["customId"], unknown["error"]) == ("'+55 ****99", "pedido-****", "")
     assert unknown["why it was not sent"] == "Unknown error"
     assert (known["error"], known["error code"]) == ("Timeout on send message", "")
-    assert (of_status["participant"], of_status["why it was not sent"]) == ("'+55 ****99", "")
 
 
 @pytest.mark.django_db
@@ -181,12 +188,12 @@ def test_selected_all_or_filtered_rows_are_exported(exporter, caplog):
     assert "Export all as CSV" in text_of(exporter.get(EVENTS))
     with caplog.at_level(logging.INFO, logger="django_plugchat.admin"):
         selected = read(select(exporter, EVENTS, "export_csv", rows[0], rows[4]))
-        across = read(select(exporter, f"{EVENTS}?outcome__exact=failed", "export_csv", rows[0], select_across="1"))
-        filtered = read(exporter.get(EXPORT, {"outcome__exact": "failed", "q": "554499999999"}))
+        across = read(select(exporter, f"{EVENTS}?situation=failed", "export_csv", rows[0], select_across="1"))
+        filtered = read(exporter.get(EXPORT, {"situation": "failed", "q": "554499999999"}))
     assert {row["zaapId"] for row in selected} == {rows[0].zaap_id, rows[4].zaap_id}
     assert len(across) == len(filtered) == 3
     user = User.objects.get()
-    assert caplog.messages == [f"{user.username} exported {count} events." for count in (2, 3, 3)]
+    assert caplog.messages == [f"{user.username} exported {count} messages." for count in (2, 3, 3)]
 
 
 @pytest.mark.django_db
@@ -237,7 +244,7 @@ def test_a_broken_off_download_is_logged_too(caplog):
     next(sent)
     with caplog.at_level(logging.INFO, logger="django_plugchat.admin"):
         sent.close()
-    assert caplog.messages == ["ana exported 0 events."]
+    assert caplog.messages == ["ana exported 0 messages."]
 
 
 @pytest.mark.django_db

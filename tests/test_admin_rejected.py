@@ -8,9 +8,7 @@ import logging
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.utils import timezone
 
-from django_plugchat.admin import actions
 from django_plugchat.admin import rejected as rejected_admin
 from django_plugchat.models import DeliveryEvent, RejectedCallback
 from tests.payloads import EXAMPLE
@@ -225,17 +223,10 @@ def test_one_is_replayed_from_its_page():
     assert DeliveryEvent.objects.exists()
 
 
-def test_without_workers_many_are_replayed_in_bounded_steps(monkeypatch):
-    monkeypatch.setattr(actions, "MOST_ROWS", 100)
-    many(150)
-    good = rejected(BODY, received_at=timezone.now() - timezone.timedelta(days=1))
+def test_more_than_a_request_should_replay_are_refused(monkeypatch):
+    monkeypatch.setattr(rejected_admin, "MOST_REPLAYED", 2)
+    many(3)
     client = person(*REPLAY)
-    page = select(client, REJECTED, "replay", good, select_across="1")
-    page = submit(client, page, REJECTED)
-    text = text_of(page)
-    assert "100 callbacks are still refused" in text
-    assert "51 are left" in text
-    # Those that are still refused do not stand in the way of the others.
-    text = text_of(submit(client, page, REJECTED))
-    assert "50 callbacks are still refused" in text
-    assert "1 callback is now an event" in text
+    page = select(client, REJECTED, "replay", *RejectedCallback.objects.all(), post="yes")
+    assert "more than 2" in text_of(page)
+    assert RejectedCallback.objects.count() == 3

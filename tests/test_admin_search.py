@@ -128,8 +128,7 @@ def test_a_search_looks_at_everything(viewer):
     status("read", "LOST", phone="5544999999999")
     status("read", "IN-GROUP", phone="120363019502650977-group", participant="5544999999999")
     assert found(viewer, "(44) 99999-9999") == {"LOST", "IN-GROUP"}
-    assert found(viewer, "(44) 99999-9999", show="deliveries") == {"LOST", "IN-GROUP"}
-    assert found(viewer, "(44) 99999-9999", outcome__exact="received") == set()
+    assert found(viewer, "(44) 99999-9999", situation="received") == set()
 
 
 @pytest.mark.django_db

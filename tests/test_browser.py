@@ -81,7 +81,7 @@ PAGES = {
     "index": lambda: address("admin:index"),
     "app": lambda: reverse("admin:app_list", args=["django_plugchat"]),
     "messages": lambda: address(f"{EVENTS}_changelist"),
-    "messages, everything": lambda: address(f"{EVENTS}_changelist") + "?show=all&received=7&outcome__exact=failed",
+    "messages, everything": lambda: address(f"{EVENTS}_changelist") + "?show=all&received=7&situation=failed",
     "messages, nothing found": lambda: address(f"{EVENTS}_changelist") + "?q=nothing&account=default",
     "message read": lambda: address(f"{EVENTS}_change", zaap_id="READ"),
     "message to a group": lambda: address(f"{EVENTS}_change", zaap_id="G"),
@@ -90,7 +90,7 @@ PAGES = {
     "message, its deletion": lambda: address(f"{EVENTS}_delete", zaap_id="READ"),
     "messages, their deletion": lambda: (address(f"{EVENTS}_changelist"), "delete_selected"),
     "messages, dispatch again": lambda: (address(f"{EVENTS}_changelist"), "redispatch"),
-    "chart": lambda: address(f"{EVENTS}_chart") + "?outcome__exact=failed",
+    "chart": lambda: address(f"{EVENTS}_chart") + "?situation=failed",
     "rejected callbacks": lambda: address(f"{REJECTED}_changelist"),
     "rejected callbacks, replay": lambda: (address(f"{REJECTED}_changelist"), "replay"),
     "rejected callback": lambda: address(f"{REJECTED}_change", reason="invalid"),
@@ -178,7 +178,7 @@ def test_the_keyboard_finds_a_message_and_dispatches_it_again(browser, rows):
 def test_the_keyboard_filters_by_days(browser):
     event(zaap_id="NEW", custom_id="new")
     event(zaap_id="OLD", custom_id="old", received_at=timezone.now() - timedelta(days=40))
-    browser.open(reverse(f"{EVENTS}_changelist") + "?outcome__exact=sent")
+    browser.open(reverse(f"{EVENTS}_changelist") + "?situation=sent")
     assert {"new", "old"} <= set(browser.text.split())
     browser.tab_to("[name=received_from]")
     browser.press(f"{timezone.localdate():%m%d%Y}")
@@ -186,7 +186,7 @@ def test_the_keyboard_filters_by_days(browser):
     with browser.next_page():
         browser.press(Keys.ENTER)
     assert {"new", "old"} & set(browser.text.split()) == {"new"}
-    assert "outcome__exact=sent" in browser.current_url
+    assert "situation=sent" in browser.current_url
 
 
 def test_the_keyboard_replays_what_was_refused(browser):

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import messages
@@ -16,8 +13,7 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 from django.contrib.admin.utils import model_ngettext
 from django.contrib.contenttypes.models import ContentType
-from django.core.exceptions import BadRequest, PermissionDenied, ValidationError
-from django.db.models import Q
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -25,7 +21,7 @@ from django.utils import timezone
 from django.utils.translation import gettext, ngettext, pgettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
-from django_plugchat import dispatch, tasks, times
+from django_plugchat import dispatch, times
 from django_plugchat.admin.base import ReadOnlyAdmin
 from django_plugchat.conf import app_settings
 from django_plugchat.models import DeliveryEvent
@@ -33,9 +29,9 @@ from django_plugchat.upkeep import deletion, sweeps
 
 logger = logging.getLogger(__name__)
 
-#: What one request does at most. What is left is one click away.
-MOST_ROWS = 5_000
-MOST_SECONDS = 10.0
+#: What one request does at most.
+MOST_ROWS = 1_000
+_AT_A_TIME = 500
 
 #: With a context: in a language whose admin has another word for it than this app.
 _DELETE_SELECTED = pgettext_lazy("stored rows", "Delete selected %(verbose_name_plural)s")
@@ -43,80 +39,27 @@ _DELETE_SELECTED = pgettext_lazy("stored rows", "Delete selected %(verbose_name_
 _Status = DeliveryEvent.DispatchStatus
 
 
-@dataclass(frozen=True)
-class BulkAction:
-    """What is done with the rows that were selected, and what people read of it."""
-
-    name: str
-    title: str
-    #: How many rows are done at a time: between two of these the clock is looked at.
-    batch_size: int
-    #: Takes rows; returns how many of them became what.
-    act: Callable[[list[Any]], Counter[str]]
-    #: Takes a number of rows.
-    question: Callable[[int], str]
-    #: What became of rows, and of how many.
-    outcome: Callable[[str, int], str]
-    #: Said while rows are left: another way that takes no clicks.
-    hint: str = ""
-    is_dangerous: bool = False
-    log_flag: int = CHANGE
+def chosen_rows(
+    model_admin: Any, request: HttpRequest, queryset: Any, instead: str, *, most: int | None = None
+) -> list[Any] | None:
+    """The keys of the rows that were selected; None, and a text says so, where they are more than a request takes."""
+    most = most or MOST_ROWS
+    keys = list(queryset.for_writing().values_list("pk", flat=True)[: most + 1])
+    if len(keys) <= most:
+        return keys
+    text = gettext("These are more than %(most)s, which is too much for one request.") % {"most": most}
+    model_admin.message_user(request, f"{text} {instead}", messages.ERROR)
+    return None
 
 
-def run(model_admin: Any, request: HttpRequest, queryset: Any, bulk: BulkAction) -> HttpResponse | None:
-    """Ask, then do as much as a request may, and offer to go on with the rest."""
-    if "post" not in request.POST:
-        return _page(model_admin, request, bulk, [bulk.question(_count(model_admin, request, queryset))])
-    rows = queryset.for_writing()
-    tally: Counter[str] = Counter()
-    position, taken, start = request.POST.get("position", ""), 0, time.monotonic()
-    for batch in _beyond(rows, position).in_batches(bulk.batch_size, by="-received_at"):
-        # Before it is done, which may take the rows away.
-        position = f"{batch[-1].received_at.isoformat()} {batch[-1].pk}"
-        tally += bulk.act(batch)
-        taken += len(batch)
-        if taken >= MOST_ROWS or time.monotonic() - start >= MOST_SECONDS:
-            break
-    if taken:
-        log_action(model_admin, request, bulk.name, bulk.title, taken, flag=bulk.log_flag)
-    said = [bulk.outcome(name, count) for name, count in tally.items()]
-    left = _beyond(rows, position)
-    if not left.exists():
-        for text in said or [gettext("Nothing was left to do.")]:
-            model_admin.message_user(request, text, messages.SUCCESS)
-        return None
-    said.append(_left(_count(model_admin, request, left)))
-    return _page(model_admin, request, bulk, [*said, *filter(None, [bulk.hint])], position)
+def is_confirmed(request: HttpRequest) -> bool:
+    return "post" in request.POST
 
 
-def _count(model_admin: Any, request: HttpRequest, queryset: Any) -> int:
-    """As far as the list counts."""
-    count: int = model_admin.get_paginator(request, queryset, model_admin.list_per_page).count
-    return count
-
-
-def _left(count: int) -> str:
-    return ngettext("%(count)s is left.", "%(count)s are left.", count) % {"count": count}
-
-
-def _beyond(rows: Any, position: str) -> Any:
-    """The rows that come after a position of the walk, newest first."""
-    if not position:
-        return rows
-    moment, _space, pk = position.partition(" ")
-    try:
-        received_at = times.as_stored(datetime.fromisoformat(moment))
-        last_pk = rows.model._meta.pk.to_python(pk)
-    except (ValueError, ValidationError):
-        raise BadRequest("Not a position.") from None
-    return rows.filter(Q(received_at__lt=received_at) | Q(received_at=received_at, pk__lt=last_pk)).filter(
-        received_at__lte=received_at
-    )
-
-
-def _page(
-    model_admin: Any, request: HttpRequest, bulk: BulkAction, texts: list[str], position: str = ""
+def ask(
+    model_admin: Any, request: HttpRequest, *, name: str, title: str, question: str, is_dangerous: bool = False
 ) -> TemplateResponse:
+    """A page that asks whether to go on."""
     opts = model_admin.opts
     changelist = reverse(
         f"admin:{opts.app_label}_{opts.model_name}_changelist", current_app=model_admin.admin_site.name
@@ -125,19 +68,17 @@ def _page(
     context = {
         **model_admin.admin_site.each_context(request),
         "opts": opts,
-        "title": bulk.title,
+        "title": title,
         "subtitle": None,
         "media": model_admin.media,
-        "bulk": bulk,
-        "texts": texts,
-        "is_under_way": bool(position),
+        "question": question,
+        "is_dangerous": is_dangerous,
         "hidden": [
             *((ACTION_CHECKBOX_NAME, pk) for pk in request.POST.getlist(ACTION_CHECKBOX_NAME)),
             ("select_across", request.POST.get("select_across", "0")),
             ("index", "0"),
-            ("action", bulk.name),
+            ("action", name),
             ("post", "yes"),
-            ("position", position),
         ],
         "back": f"{changelist}?{query}" if query else changelist,
     }
@@ -161,25 +102,45 @@ def log_action(
 
 
 class BoundedDeletion(ReadOnlyAdmin):
-    """In place of Django's "delete selected", which lists every row on a page and deletes them all in one request."""
+    """In place of Django's "delete selected", which lists every row on a page, however many there are."""
 
     # Under the name of Django's, which it replaces.
     actions: Sequence[str] = ("delete_selected",)
 
     @action(permissions=["delete"], description=_DELETE_SELECTED)
     def delete_selected(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
-        bulk = BulkAction(
-            name="delete_selected",
-            title=pgettext("stored rows", "Delete"),
-            batch_size=500,
-            act=lambda batch: self._delete(request, batch),
-            question=self._deletion_question,
-            outcome=_deleted,
-            hint=gettext("To delete all that is older than RETENTION_DAYS, run: python manage.py plugchat_prune"),
-            is_dangerous=True,
-            log_flag=DELETION,
-        )
-        return run(self, request, queryset, bulk)
+        instead = gettext("To delete what is old, run: python manage.py plugchat_prune")
+        keys = chosen_rows(self, request, queryset, instead)
+        if keys is None:
+            return None
+        title = pgettext("stored rows", "Delete")
+        if not is_confirmed(request):
+            question = self._deletion_question(len(keys))
+            return ask(self, request, name="delete_selected", title=title, question=question, is_dangerous=True)
+        rows, deleted, needed = self.model._default_manager.for_writing(), 0, 0
+        keys = self.keys_to_delete(rows.filter(pk__in=keys))
+        for start in range(0, len(keys), _AT_A_TIME):
+            batch = keys[start : start + _AT_A_TIME]
+            # With whatever a project's own models hang on them.
+            if self.get_deleted_objects(rows.filter(pk__in=batch), request)[2]:
+                raise PermissionDenied
+            done = deletion.delete(rows, batch)
+            deleted, needed = deleted + done.deleted, needed + len(done.needed)
+        if deleted:
+            log_action(self, request, "delete_selected", title, deleted, flag=DELETION)
+        text = ngettext("%(count)s was deleted.", "%(count)s were deleted.", deleted) % {"count": deleted}
+        self.message_user(request, text, messages.SUCCESS)
+        if needed:
+            text = ngettext(
+                "%(count)s stays: another model's rows need it.",
+                "%(count)s stay: another model's rows need them.",
+                needed,
+            )
+            self.message_user(request, text % {"count": needed}, messages.WARNING)
+        return None
+
+    def keys_to_delete(self, rows: Any) -> list[Any]:
+        return list(rows.values_list("pk", flat=True))
 
     def _deletion_question(self, count: int) -> str:
         text = ngettext(
@@ -187,24 +148,18 @@ class BoundedDeletion(ReadOnlyAdmin):
         )
         return text % {"count": count, "name": model_ngettext(self.opts, count)}
 
-    def _delete(self, request: HttpRequest, batch: list[Any]) -> Counter[str]:
-        # With whatever a project's own models hang on them.
-        _deletable, _counts, forbidden, _protected = self.get_deleted_objects(batch, request)
-        if forbidden:
-            raise PermissionDenied
-        rows = self.model._default_manager.for_writing()
-        done = deletion.delete(rows, [row.pk for row in batch])
-        return Counter(deleted=done.deleted, protected=len(done.needed))
 
-
-def _deleted(name: str, count: int) -> str:
-    if name == "protected":
-        return ngettext(
-            "%(count)s stays: another model's rows need it.",
-            "%(count)s stay: another model's rows need them.",
-            count,
-        ) % {"count": count}
-    return ngettext("%(count)s was deleted.", "%(count)s were deleted.", count) % {"count": count}
+def keys_of_messages(events: Any) -> list[Any]:
+    """Of all that was said about their messages: a status left behind would look like a message of its own."""
+    keys = set()
+    ids: dict[str, set[str]] = defaultdict(set)
+    for pk, account, *of_message in events.values_list("pk", "account", "zaap_id", "message_id"):
+        keys.add(pk)
+        ids[account].update(of_message)
+    for account, of_account in ids.items():
+        told = DeliveryEvent.objects.for_writing().for_account(account).for_message(*of_account)
+        keys.update(told.values_list("pk", flat=True))
+    return sorted(keys)
 
 
 class DispatchAgain(BoundedDeletion):
@@ -215,47 +170,42 @@ class DispatchAgain(BoundedDeletion):
     def has_redispatch_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("django_plugchat.redispatch_deliveryevent")
 
+    def keys_to_delete(self, rows: Any) -> list[Any]:
+        return keys_of_messages(rows)
+
     @action(permissions=["redispatch"], description=_("Dispatch again"))
     def redispatch(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
         if dispatch.uses_default_dispatcher() and not dispatch.has_receivers():
             text = gettext("No receiver of delivery_recorded is connected, so nothing was dispatched.")
             self.message_user(request, text, messages.ERROR)
             return None
-        bulk = BulkAction(
-            name="redispatch",
-            title=gettext("Dispatch again"),
-            # Where receivers run inside the request, each may take its time.
-            batch_size=20 if tasks.would_run_at_once() else 500,
-            act=_start_over,
-            question=_dispatch_question,
-            outcome=_dispatched,
+        keys = chosen_rows(self, request, queryset, gettext("Choose a shorter time."))
+        if keys is None:
+            return None
+        title = gettext("Dispatch again")
+        if not is_confirmed(request):
+            question = ngettext(
+                "%(count)s event will be handed to your code again, also if your code has taken it before.",
+                "%(count)s events will be handed to your code again, also those that your code has taken before.",
+                len(keys),
+            ) % {"count": len(keys)}
+            return ask(self, request, name="redispatch", title=title, question=question)
+        due = sweeps.start_over(DeliveryEvent.objects.filter(pk__in=keys))
+        log_action(self, request, "redispatch", title, due)
+        text = ngettext(
+            "%(count)d event is due again: the next plugchat_redispatch hands it to your code.",
+            "%(count)d events are due again: the next plugchat_redispatch hands them to your code.",
+            due,
         )
-        return run(self, request, queryset, bulk)
-
-
-def _dispatch_question(count: int) -> str:
-    return ngettext(
-        "%(count)s event will be handed to your code again, also if your code has taken it before.",
-        "%(count)s events will be handed to your code again, also those that your code has taken before.",
-        count,
-    ) % {"count": count}
-
-
-def _start_over(batch: list[Any]) -> Counter[str]:
-    taken = sweeps.start_over(DeliveryEvent.objects.filter(pk__in=[event.pk for event in batch]))
-    return Counter(dispatched=taken, running=len(batch) - taken)
-
-
-def _dispatched(name: str, count: int) -> str:
-    if name == "running":
-        return ngettext(
-            "%(count)d event is being tried at this moment and was left alone.",
-            "%(count)d events are being tried at this moment and were left alone.",
-            count,
-        ) % {"count": count}
-    return ngettext("%(count)d event is dispatched again.", "%(count)d events are dispatched again.", count) % {
-        "count": count
-    }
+        self.message_user(request, text % {"count": due}, messages.SUCCESS)
+        if running := len(keys) - due:
+            text = ngettext(
+                "%(count)d event is being tried at this moment and was left alone.",
+                "%(count)d events are being tried at this moment and were left alone.",
+                running,
+            )
+            self.message_user(request, text % {"count": running}, messages.WARNING)
+        return None
 
 
 def why_waiting(event: DeliveryEvent) -> str:

@@ -1,7 +1,8 @@
-"""What was sent and what failed over time: a drawing, its numbers, and the failures by kind."""
+"""How far the messages of each day have come: a drawing, its numbers, and the failures by kind."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -17,8 +18,9 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext
 
 from django_plugchat import times
-from django_plugchat.admin.base import ReadOnlyAdmin
-from django_plugchat.admin.filters import ReceivedFilter
+from django_plugchat.admin.base import ReadOnlyAdmin, uncompiled
+from django_plugchat.admin.filters import MAX_MESSAGES_READ, ReceivedFilter
+from django_plugchat.models import DeliveryEvent
 from django_plugchat.provider.errors import Failure
 from django_plugchat.querysets import DeliveryEventQuerySet
 
@@ -27,24 +29,32 @@ MAX_DAYS = 30
 HEIGHT, BAR, GAP = 900, 8, 2
 _LEAST_HEIGHT = 12
 
+_Outcome = DeliveryEvent.Outcome
+#: What stands on the ground first.
+_FROM_THE_GROUND = (_Outcome.FAILED, _Outcome.SENT, _Outcome.RECEIVED, _Outcome.READ, _Outcome.PLAYED)
+
 
 @dataclass
 class Bar:
     start: datetime
     label: str
     x: int
-    sent: int = 0
-    failed: int = 0
-    sent_height: int = 0
-    failed_height: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
 
     @property
-    def sent_y(self) -> int:
-        return self.failed_y - self.sent_height
+    def text(self) -> str:
+        return ", ".join(f"{outcome.label}: {count}" for outcome in _Outcome if (count := self.counts[outcome]))
 
-    @property
-    def failed_y(self) -> int:
-        return HEIGHT - self.failed_height
+    def blocks(self, highest: int) -> list[tuple[str, int, int]]:
+        """Outcome, y and height, from the ground up."""
+        top, drawn = HEIGHT, []
+        for outcome in _FROM_THE_GROUND:
+            if count := self.counts[outcome]:
+                # One failure among thousands is still seen.
+                height = min(top, max(_LEAST_HEIGHT, HEIGHT * count // highest))
+                top -= height
+                drawn.append((outcome.value, top, height))
+        return drawn
 
 
 @dataclass
@@ -54,35 +64,37 @@ class Chart:
     first: date
     last: date
     bars: list[Bar] = field(default_factory=list)
-    #: Each kind with its label and how many messages it kept, the commonest first.
-    failures: list[tuple[str, str, int]] = field(default_factory=list)
-    height: int = HEIGHT
-    bar_width: int = BAR
+    #: Of too many messages the delivery callbacks are counted, which say "sent" or "failed" and no more.
+    by_callbacks: bool = False
+    failures: Counter[str] = field(default_factory=Counter)
 
     @property
     def by_hour(self) -> bool:
         return self.first == self.last
 
     @property
-    def width(self) -> int:
-        return len(self.bars) * (BAR + GAP)
+    def outcomes(self) -> list[_Outcome]:
+        """The columns of the table."""
+        return [_Outcome.SENT, _Outcome.FAILED] if self.by_callbacks else list(_Outcome)
 
     @property
-    def sent(self) -> int:
-        return sum(bar.sent for bar in self.bars)
-
-    @property
-    def failed(self) -> int:
-        return sum(bar.failed for bar in self.bars)
+    def counts(self) -> Counter[str]:
+        return sum((bar.counts for bar in self.bars), Counter())
 
     @property
     def highest(self) -> int:
-        return max(bar.sent + bar.failed for bar in self.bars)
+        return max(bar.counts.total() for bar in self.bars)
 
     @property
-    def failed_percent(self) -> float:
-        total = self.sent + self.failed
-        return 100 * self.failed / total if total else 0.0
+    def ends(self) -> list[datetime]:
+        return [*(bar.start for bar in self.bars[1:]), times.start_of(self.last + timedelta(days=1))]
+
+    def draw_axis(self) -> None:
+        day_format = "H:i" if self.by_hour else "SHORT_DATE_FORMAT"
+        self.bars = [
+            Bar(start, date_format(times.local(start), day_format), x=number * (BAR + GAP))
+            for number, start in enumerate(self._starts())
+        ]
 
     def _starts(self) -> list[datetime]:
         if not self.by_hour:
@@ -93,62 +105,55 @@ class Chart:
             start, end = start.astimezone(UTC), end.astimezone(UTC)
         return [start + timedelta(hours=n) for n in range(int((end - start) / timedelta(hours=1)))]
 
-    def draw_axis(self) -> None:
-        day_format = "H:i" if self.by_hour else "SHORT_DATE_FORMAT"
-        self.bars = [
-            Bar(start, date_format(times.local(start), day_format), x=number * (BAR + GAP))
-            for number, start in enumerate(self._starts())
-        ]
-
-    def draw_bars(self) -> None:
-        for bar in self.bars:
-            # One failure among thousands is still seen.
-            bar.failed_height = bar.failed and max(_LEAST_HEIGHT, HEIGHT * bar.failed // self.highest)
-            most = HEIGHT - bar.failed_height
-            bar.sent_height = min(most, bar.sent and max(_LEAST_HEIGHT, HEIGHT * bar.sent // self.highest))
-
 
 def chart(events: DeliveryEventQuerySet, *, since: date | None, until: date | None) -> Chart:
-    """Delivery callbacks: of the days asked for, the last ``MAX_DAYS``."""
-    last = until or times.today()
+    """Of the days asked for, the last ``MAX_DAYS``, and none after today."""
+    last = min(until or times.today(), times.today())
     first = max(since or date.min, last - timedelta(days=MAX_DAYS - 1))
     drawn = Chart(first=min(first, last), last=last)
     drawn.draw_axis()
-    ends = [*(bar.start for bar in drawn.bars[1:]), times.start_of(last + timedelta(days=1))]
-    events = events.order_by()
-    for row in _counts(events.deliveries(), drawn.bars, ends):
-        drawn.bars[row["bar"]].sent = row["events"]
-    drawn.failures = _add_failures(events.failed(), drawn.bars, ends)
-    drawn.draw_bars()
+    in_range = events.order_by().filter(received_at__gte=drawn.bars[0].start, received_at__lt=drawn.ends[-1])
+    messages = in_range.deliveries()
+    with uncompiled(events.db):
+        drawn.by_callbacks = messages.order_by("-received_at", "-pk")[MAX_MESSAGES_READ:].exists()
+        if drawn.by_callbacks:
+            _count_callbacks(drawn, in_range)
+        else:
+            _count_messages(drawn, messages)
     return drawn
 
 
-def _counts(events: DeliveryEventQuerySet, bars: list[Bar], ends: list[datetime]) -> Any:
-    """How many events each bar has. A query for each, in one union: so an index alone tells, without the rows."""
+def _count_messages(drawn: Chart, messages: DeliveryEventQuerySet) -> None:
+    starts = [bar.start for bar in drawn.bars]
+    for received_at, outcome, failure in messages.messages().values_list("received_at", "progress", "failure"):
+        drawn.bars[bisect_right(starts, received_at) - 1].counts[outcome] += 1
+        if outcome == _Outcome.FAILED:
+            drawn.failures[failure] += 1
+
+
+def _count_callbacks(drawn: Chart, events: DeliveryEventQuerySet) -> None:
+    ends = drawn.ends
+    # A query for each bar, in one union: so an index alone tells, without the rows.
     counts = [
-        events.filter(received_at__gte=bar.start, received_at__lt=end)
+        events.deliveries()
+        .filter(received_at__gte=bar.start, received_at__lt=end)
         .values(bar=Value(number))
         .annotate(events=Count("pk"))
-        for number, (bar, end) in enumerate(zip(bars, ends, strict=True))
+        for number, (bar, end) in enumerate(zip(drawn.bars, ends, strict=True))
     ]
-    return counts[0].union(*counts[1:], all=True)
-
-
-def _add_failures(failed: DeliveryEventQuerySet, bars: list[Bar], ends: list[datetime]) -> list[tuple[str, str, int]]:
-    """Set how many failed, and take them from ``sent``, which counts both so far. Returns kind, label and count."""
+    for row in counts[0].union(*counts[1:], all=True):
+        drawn.bars[row["bar"]].counts += Counter({_Outcome.SENT: row["events"]})
     # Not Trunc: MariaDB needs time zone tables for it that are often not loaded.
     number = Case(
         *(When(received_at__lt=end, then=Value(n)) for n, end in enumerate(ends)), output_field=IntegerField()
     )
-    of_bars = failed.filter(received_at__gte=bars[0].start, received_at__lt=ends[-1])
-    counts: Counter[str] = Counter()
-    for row in of_bars.values("failure", bar=number).annotate(events=Count("pk")):
-        bar = bars[row["bar"]]
-        bar.failed += row["events"]
+    failed = events.filter(failure__in=Failure.values)
+    for row in failed.values("failure", bar=number).annotate(events=Count("pk")):
+        bar = drawn.bars[row["bar"]]
+        bar.counts[_Outcome.FAILED] += row["events"]
         # One may have come between the two statements.
-        bar.sent = max(0, bar.sent - row["events"])
-        counts[row["failure"]] += row["events"]
-    return [(kind, str(Failure(kind).label), count) for kind, count in counts.most_common() if count]
+        bar.counts[_Outcome.SENT] = max(0, bar.counts[_Outcome.SENT] - row["events"])
+        drawn.failures[row["failure"]] += row["events"]
 
 
 class ChartPage(ReadOnlyAdmin):
@@ -160,18 +165,33 @@ class ChartPage(ReadOnlyAdmin):
     def chart_view(self, request: HttpRequest, changelist: Any) -> HttpResponse:
         (received,) = (spec for spec in changelist.filter_specs if isinstance(spec, ReceivedFilter))
         drawn = chart(changelist.queryset, since=received.since, until=received.until)
+        counts, highest = drawn.counts, drawn.highest
+        periods = list(received.choices(changelist))[1:]
+        # Without a choice it is of the last days, which are the last choice.
+        periods[-1]["selected"] |= not received.used_parameters
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
-            "title": gettext("Sent and failed over time"),
+            "title": gettext("Messages over time"),
             "subtitle": None,
             "media": self.media,
             "chart": drawn,
+            "most_read": MAX_MESSAGES_READ,
+            "total": counts.total(),
+            "highest": highest,
+            "width": len(drawn.bars) * (BAR + GAP),
+            "height": HEIGHT,
+            "bar_width": BAR,
+            "series": [(outcome, outcome.label, counts[outcome]) for outcome in drawn.outcomes],
+            "bars": [(bar, bar.blocks(highest), [bar.counts[it] for it in drawn.outcomes]) for bar in drawn.bars],
+            "failed_percent": 100 * counts[_Outcome.FAILED] / max(1, counts.total()),
             "time_zone": timezone.get_current_timezone_name(),
-            "periods": list(received.choices(changelist))[1:],
+            "periods": periods,
+            "is_own_range": bool(received.typed_since or received.typed_until),
             "narrowed": self._narrowed(changelist),
             "failures": [
-                (label, count, changelist.get_query_string({"failure": kind})) for kind, label, count in drawn.failures
+                (Failure(kind).label, count, changelist.get_query_string({"situation": kind}))
+                for kind, count in drawn.failures.most_common()
             ],
             "query": changelist.get_query_string(),
         }

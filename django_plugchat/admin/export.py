@@ -1,4 +1,4 @@
-"""Events as CSV, the way spreadsheets in Brazil open it: semicolons, dd/mm/yyyy, a byte-order mark.
+"""Messages as CSV, the way spreadsheets in Brazil open it: semicolons, dd/mm/yyyy, a byte-order mark.
 
 An apostrophe stands before whatever would run as a formula, and before ids that would be read as a number or a date
 (``12E5`` as 1200000). Excel and LibreOffice then take the cell for text. Strip it when a program reads the file.
@@ -24,9 +24,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from django_plugchat import times
-from django_plugchat.admin.base import ReadOnlyAdmin, sees_phones, shown_id
-from django_plugchat.conf import app_settings
+from django_plugchat import accounts, times
+from django_plugchat.admin.base import ReadOnlyAdmin, sees_phones, shown_id, uncompiled
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.phones.numbers import mask_phone
 from django_plugchat.provider.errors import Failure, known_code, known_text
@@ -44,7 +43,6 @@ _MISREAD = re.compile(
     rf"[\d\s.,:/()%$-]*(e[\d+-]*)?|[\d\s./-]*({_MONTHS})[a-zç]*[\d\s./-]*|true|false|verdadeiro|falso", re.IGNORECASE
 )
 
-_TIMES = ("received_at", "occurred_at", "last_received_at")
 _IDS = ("custom_id", "zaap_id", "message_id", "instance_id")
 
 
@@ -55,7 +53,7 @@ def guard(text: str) -> str:
 
 
 def guard_id(text: str) -> str:
-    """An id that no spreadsheet runs, rounds or turns into a date."""
+    """An id or a number that no spreadsheet runs, rounds or turns into a date."""
     return f"'{text}" if text and _MISREAD.fullmatch(text) else guard(text)
 
 
@@ -72,60 +70,55 @@ class CsvExport:
         self.zone = timezone.get_current_timezone()
         self.outcomes = {value: str(label) for value, label in DeliveryEvent.Outcome.choices}
         self.failures = {"": "", **{value: str(label) for value, label in Failure.choices}}
-        self.statuses = {value: str(label) for value, label in DeliveryEvent.DispatchStatus.choices}
+        moments = (_("time"), _("received by the contact"), _("read"))
         self.header = [
-            *(
-                _("%(column)s (%(time_zone)s)") % {"column": self._name(name), "time_zone": self.zone}
-                for name in _TIMES
-            ),
-            *map(self._name, ("times_received", "account", "phone", "participant", "type", "outcome")),
-            _("why it was not sent"),
-            *map(self._name, ("error", "error_code", *_IDS, "dispatch_status")),
+            *(_("%(column)s (%(time_zone)s)") % {"column": name, "time_zone": self.zone} for name in moments),
+            *(_("account"), _("phone"), _("situation"), _("why it was not sent"), _("error"), _("error code")),
+            *("customId", "zaapId", "messageId", "instanceId"),
         ]
-
-    def _name(self, field: str) -> str:
-        return str(DeliveryEvent._meta.get_field(field).verbose_name)  # type: ignore[union-attr]
 
     def _moment(self, value: datetime | None) -> str:
         if value is None:
             return ""
-        return (timezone.localtime(value, self.zone) if timezone.is_aware(value) else value).strftime(
-            "%d/%m/%Y %H:%M:%S"
-        )
+        local = timezone.localtime(value, self.zone) if timezone.is_aware(value) else value
+        return local.strftime("%d/%m/%Y %H:%M:%S")
 
-    def _texts(self, event: DeliveryEvent) -> tuple[str, str]:
-        if self.whole_phones:
-            return event.error, event.error_code
-        return known_text(event.error), known_code(event.error_code)
-
-    def cells(self, event: Any) -> list[Any]:
+    def cells(self, event: Any) -> list[str]:
         event.whole_phones = self.whole_phones
-        phones = (event.phone, event.participant)
+        phone = event.phone if self.whole_phones or not event.phone else mask_phone(event.phone)
+        texts = (event.error, event.error_code)
+        if not self.whole_phones:
+            texts = (known_text(event.error), known_code(event.error_code))
         return [
-            *(self._moment(getattr(event, name)) for name in _TIMES),
-            event.times_received,
-            guard_id(app_settings.label(event.account)),
-            *(guard_id(phone if self.whole_phones or not phone else mask_phone(phone)) for phone in phones),
-            guard(event.type),
-            self.outcomes[event.outcome],
-            self.failures[event.failure],
-            *map(guard, self._texts(event)),
+            *map(self._moment, (event.received_at, event.reached_at, event.read_at)),
+            guard_id(accounts.label(event.account)),
+            guard_id(phone),
+            guard(self.outcomes[event.progress]),
+            guard(self.failures[event.failure]),
+            *map(guard, texts),
             *(guard_id(shown_id(event, getattr(event, name))) for name in _IDS),
-            self.statuses[event.dispatch_status],
         ]
 
     def lines(self, events: DeliveryEventQuerySet, username: str) -> Iterator[str]:
-        """The lines of the file, newest event first; who took how many goes to the log."""
+        """The lines of the file, newest message first; who took how many goes to the log."""
         writer: Any = csv.writer(_Line(), delimiter=";")
         exported = 0
         try:
             yield "\ufeff" + writer.writerow(map(guard, self.header))
-            for batch in events.defer("payload", "dispatch_error").in_batches(BATCH_SIZE, by="-received_at"):
+            batches = (
+                events.with_progress().defer("payload", "dispatch_error").in_batches(BATCH_SIZE, by="-received_at")
+            )
+            while batch := _next(batches, events.db):
                 exported += len(batch)
                 yield "".join(writer.writerow(self.cells(event)) for event in batch)
         finally:
             # Also where the download was broken off.
-            logger.info("%s exported %d events.", username, exported)
+            logger.info("%s exported %d messages.", username, exported)
+
+
+def _next(batches: Iterator[list[Any]], alias: str) -> list[Any]:
+    with uncompiled(alias):
+        return next(batches, [])
 
 
 async def _in_threads(lines: Iterator[str]) -> AsyncIterator[str]:
@@ -135,7 +128,7 @@ async def _in_threads(lines: Iterator[str]) -> AsyncIterator[str]:
 
 
 class ExportCsv(ReadOnlyAdmin):
-    """For the admin of events: what is selected, or all rows of the list as it is filtered."""
+    """For the admin of events: what is selected, or all messages of the list as it is filtered."""
 
     actions: Sequence[str] = ("export_csv",)
 

@@ -77,7 +77,7 @@ _COUNTED = {"exhausted": "exhausted", "retrying": "raised", "rejected": "rejecte
 
 #: Where the rows are that a finding is about: the model, and what its list is filtered by.
 ROWS = {
-    "failures": ("deliveryevent", {"outcome__exact": "failed", "received": "today"}),
+    "failures": ("deliveryevent", {"situation": "failed", "received": "today"}),
     "exhausted": ("deliveryevent", {"dispatch_status__exact": DeliveryEvent.DispatchStatus.EXHAUSTED.value}),
     "retrying": ("deliveryevent", {"dispatch_status__exact": DeliveryEvent.DispatchStatus.RETRYING.value}),
     "waiting": ("deliveryevent", {"dispatch_status__exact": DeliveryEvent.DispatchStatus.PENDING.value}),

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -18,13 +18,15 @@ from django.utils.translation import gettext_lazy as _
 from rest_framework.exceptions import ParseError
 
 from django_plugchat import payloads, recording, times
-from django_plugchat.admin.actions import BoundedDeletion, BulkAction, run
+from django_plugchat.admin.actions import BoundedDeletion, ask, chosen_rows, is_confirmed, log_action
 from django_plugchat.admin.base import field_names, pill, pre, sees_phones, time_tag
 from django_plugchat.admin.filters import AccountFilter, ReceivedFilter
 from django_plugchat.admin.search import terms
 from django_plugchat.models import RejectedCallback
 from django_plugchat.phones.numbers import searched
 
+#: In one request: a project's own code may hear of each.
+MOST_REPLAYED = 100
 # Each is compared with every row, in several forms.
 _MOST_TERMS = 10
 _LONGEST_TERM = 255
@@ -148,15 +150,19 @@ class RejectedCallbackAdmin(BoundedDeletion):
 
     @admin.action(permissions=["replay"], description=_("Replay"))
     def replay(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
-        bulk = BulkAction(
-            name="replay",
-            title=gettext("Replay"),
-            batch_size=20,
-            act=_replay,
-            question=_replay_question,
-            outcome=_replay_outcome,
-        )
-        return run(self, request, queryset, bulk)
+        keys = chosen_rows(self, request, queryset, gettext("Select fewer."), most=MOST_REPLAYED)
+        if keys is None:
+            return None
+        title = gettext("Replay")
+        if not is_confirmed(request):
+            return ask(self, request, name="replay", title=title, question=_replay_question(len(keys)))
+        tally: Counter[str] = Counter()
+        for rejected in RejectedCallback.objects.for_writing().filter(pk__in=keys).order_by("received_at", "pk"):
+            tally["still_refused" if recording.replay(rejected) is None else "recorded"] += 1
+        log_action(self, request, "replay", title, tally.total())
+        for name, count in tally.items():
+            self.message_user(request, _replay_outcome(name, count), messages.SUCCESS)
+        return None
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -195,13 +201,6 @@ def searched_terms(typed: str) -> list[str]:
     """What a body may be found by that somebody means who typed or pasted this."""
     wanted = [term for term in terms(typed) if len(term) <= _LONGEST_TERM][:_MOST_TERMS]
     return list(dict.fromkeys(form for term in wanted for form in (term, term.upper(), *searched(term))))
-
-
-def _replay(batch: list[RejectedCallback]) -> Counter[str]:
-    tally: Counter[str] = Counter()
-    for rejected in batch:
-        tally["still_refused" if recording.replay(rejected) is None else "recorded"] += 1
-    return tally
 
 
 def _replay_question(count: int) -> str:

@@ -80,9 +80,9 @@ class Migration(migrations.Migration):
                 ('dispatch_failed', models.BooleanField(default=False, help_text='False where receivers only asked to be told again.', verbose_name='dispatch failed')),
             ],
             options={
-                'verbose_name': 'message event',
-                'verbose_name_plural': 'message events',
-                'permissions': [('view_phone', 'Can see whole phone numbers'), ('export_deliveryevent', 'Can export message events'), ('redispatch_deliveryevent', 'Can dispatch message events again')],
+                'verbose_name': 'message',
+                'verbose_name_plural': 'messages',
+                'permissions': [('view_phone', 'Can see whole phone numbers'), ('export_deliveryevent', 'Can export messages'), ('redispatch_deliveryevent', 'Can dispatch messages again')],
                 'indexes': [models.Index(fields=['received_at', 'id'], name='plugchat_event_received'), models.Index(fields=['type', 'received_at', 'id'], name='plugchat_event_type'), models.Index(fields=['account', 'received_at', 'id'], name='plugchat_event_account'), models.Index(fields=['account', 'type', 'received_at', 'id'], name='plugchat_event_account_type'), models.Index(fields=['failure', 'received_at', 'id'], name='plugchat_event_failure'), models.Index(fields=['zaap_id', 'outcome'], name='plugchat_event_zaap_id'), models.Index(fields=['custom_id'], name='plugchat_event_custom_id'), models.Index(fields=['message_id', 'outcome'], name='plugchat_event_message_id'), models.Index(fields=['phone_digits'], name='plugchat_event_phone'), models.Index(fields=['participant_digits'], name='plugchat_event_participant'), models.Index(fields=['dispatch_due_at', 'account', 'id'], name='plugchat_event_due'), models.Index(fields=['dispatch_status', 'received_at', 'id'], name='plugchat_event_dispatch')],
                 'constraints': [models.UniqueConstraint(fields=('fingerprint',), name='plugchat_event_fingerprint')],
             },
