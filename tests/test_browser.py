@@ -81,7 +81,7 @@ PAGES = {
     "index": lambda: address("admin:index"),
     "app": lambda: reverse("admin:app_list", args=["django_plugchat"]),
     "messages": lambda: address(f"{EVENTS}_changelist"),
-    "messages, everything": lambda: address(f"{EVENTS}_changelist") + "?show=all&received=7&situation=failed",
+    "messages, everything": lambda: address(f"{EVENTS}_changelist") + "?received=7&situation=failed",
     "messages, nothing found": lambda: address(f"{EVENTS}_changelist") + "?q=nothing&account=default",
     "message read": lambda: address(f"{EVENTS}_change", zaap_id="READ"),
     "message to a group": lambda: address(f"{EVENTS}_change", zaap_id="G"),
@@ -172,7 +172,7 @@ def test_the_keyboard_finds_a_message_and_dispatches_it_again(browser, rows):
         with browser.next_page():
             browser.press(Keys.SPACE)
     assert [event.zaap_id for event in receiver.heard] == ["FAILED"]
-    assert "1 event is dispatched again" in browser.text
+    assert "1 event is due again" in browser.text
 
 
 def test_the_keyboard_filters_by_days(browser):
@@ -240,7 +240,7 @@ def test_it_works_without_scripts(without_scripts, rows):
             browser.click("details[open] button")
         with browser.next_page():
             browser.click(".plugchat-confirm button")
-    assert "1 event is dispatched again" in browser.text
+    assert "1 event is due again" in browser.text
     browser.open(reverse(f"{EVENTS}_chart"))
     assert browser.find("svg .plugchat-bar-sent").size["height"] > 20
 

@@ -200,7 +200,7 @@ def pages():
         "event": f"{admin}deliveryevent/{shown.pk}/change/",
         "status of a group": f"{admin}deliveryevent/{DeliveryEvent.objects.statuses().first().pk}/change/",
         "chart": f"{admin}deliveryevent/chart/",
-        "nothing found": f"{admin}deliveryevent/?q=x&outcome__exact=read",
+        "nothing found": f"{admin}deliveryevent/?q=x&situation=read",
         "rejected list": f"{admin}rejectedcallback/",
         "rejected": f"{admin}rejectedcallback/{refused.pk}/change/",
         "overview": f"{admin}connection/",
