@@ -30,7 +30,8 @@ from django_plugchat.registering.addresses import GENERATOR, PRINTABLE, SECRET, 
 SHORTEST_SECRET = 24
 LONGEST_ALIAS = 100
 
-_ACCOUNT_KEYS = ("PROVIDER", "INSTANCE", "TOKEN", "CLIENT_TOKEN", "WEBHOOK_SECRETS", "LABEL", "API_URL")
+_ACCOUNT_TEXTS = ("PROVIDER", "INSTANCE", "TOKEN", "CLIENT_TOKEN", "LABEL", "API_URL")
+_ACCOUNT_KEYS = (*_ACCOUNT_TEXTS, "WEBHOOK_SECRETS")
 
 
 #: From and to. The upper ends are what sockets, databases and calendars can hold.
@@ -165,23 +166,28 @@ def _check_account(name: str, options: Any) -> Iterator[checks.CheckMessage]:
         return
     yield from _check_keys(name, options, _ACCOUNT_KEYS)
     # None is what os.environ.get() gives in a build without secrets: the same as absent.
-    for key in ("PROVIDER", "INSTANCE", "TOKEN", "CLIENT_TOKEN", "LABEL", "API_URL"):
+    for key in _ACCOUNT_TEXTS:
         value = options.get(key)
-        if not isinstance(value, str | None) and not (key == "LABEL" and isinstance(value, Promise)):
+        if isinstance(value, str):
+            yield from _check_account_text(key, f"{name}['{key}']", value)
+        elif value is not None and not (key == "LABEL" and isinstance(value, Promise)):
             yield _wrong_type(f"{name}['{key}']", _("a string"), value)
-        elif value and key in {"TOKEN", "CLIENT_TOKEN"} and not PRINTABLE.fullmatch(value):
-            text = _("%(name)s has a character that no token has.")
-            hint = _("A token is of printable ASCII characters without spaces. Look for a line break at its end.")
-            yield _error("E006", text, hint, name=f"{name}['{key}']")
-        elif value and key == "PROVIDER" and value not in PROVIDERS:
-            text, hint = _("%(name)s is unknown."), _("Known are: %(known)s.")
-            yield _error("E012", text, hint, name=f"{name}['{key}']", known=", ".join(PROVIDERS))
-        elif value and key == "API_URL":
-            yield from _check_api_url(f"{name}['{key}']", value)
     if options.get("PROVIDER") == Z_API and not options.get("INSTANCE"):
         text = _("%(name)s has no INSTANCE, so it can't be registered.")
         yield _warning("W011", text, _("Set it to the id of the instance that Z-API's panel shows."), name=name)
     yield from _check_secrets(f"{name}['WEBHOOK_SECRETS']", options.get("WEBHOOK_SECRETS"))
+
+
+def _check_account_text(key: str, name: str, value: str) -> Iterator[checks.CheckMessage]:
+    if key in {"TOKEN", "CLIENT_TOKEN"} and value and not PRINTABLE.fullmatch(value):
+        text = _("%(name)s has a character that no token has.")
+        hint = _("A token is of printable ASCII characters without spaces. Look for a line break at its end.")
+        yield _error("E006", text, hint, name=name)
+    elif key == "PROVIDER" and value and value not in PROVIDERS:
+        text, hint = _("%(name)s is unknown."), _("Known are: %(known)s.")
+        yield _error("E012", text, hint, name=name, known=", ".join(PROVIDERS))
+    elif key == "API_URL" and value:
+        yield from _check_api_url(name, value)
 
 
 def _check_secrets(name: str, secrets: Any) -> Iterator[checks.CheckMessage]:

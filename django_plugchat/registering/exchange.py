@@ -120,6 +120,7 @@ def exchange(
 @sensitive_variables()
 def _attempt(method: str, url: str, timeout: float, trust_env: bool, options: dict[str, Any]) -> Answer:
     before = _is_ours.set(True)
+    within: Any = urllib3.Timeout(total=timeout)
     try:
         with requests.Session() as session:
             session.trust_env = trust_env
@@ -127,12 +128,7 @@ def _attempt(method: str, url: str, timeout: float, trust_env: bool, options: di
             for scheme in ("https://", "http://"):
                 session.mount(scheme, _Adapter())
             with session.request(
-                method,
-                url,
-                timeout=urllib3.Timeout(total=timeout),
-                allow_redirects=False,
-                stream=True,
-                **options,
+                method, url, timeout=within, allow_redirects=False, stream=True, **options
             ) as response:
                 try:
                     body = response.raw.read(LONGEST_ANSWER + 1, decode_content=True)
@@ -157,7 +153,7 @@ class _Adapter(HTTPAdapter):
 class _Response(HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
-        self.fp = io.BufferedReader(_Reads(sock, self.fp.detach()))  # type: ignore[attr-defined]
+        self.fp = io.BufferedReader(_Reads(sock, self.fp.detach()))
 
 
 class _Reads(io.RawIOBase):
