@@ -145,7 +145,7 @@ def _silence(account: AccountStatus, now: datetime) -> Iterator[Finding]:
         text = gettext("No callback has come since this site registered its URL (on %(when)s).")
         yield Finding("silent_since_registered", text % {"when": times.shown(registered)}, command)
     elif last < now - timedelta(hours=app_settings.silent_after_hours):
-        text = gettext("No callback has come since %(when)s. Is the webhook still registered?")
+        text = gettext("No callback has come lately (the last one on %(when)s). Is the webhook still registered?")
         yield Finding("silent", text % {"when": times.shown(last)}, command)
 
 
@@ -154,7 +154,7 @@ def _connection(account: AccountStatus) -> Iterator[Finding]:
     mine = [connection for connection in found.connections if instance in ("", connection.instance_id)]
     away = [connection for connection in mine if not connection.is_connected and not _is_back(account, connection)]
     if away:
-        text = gettext("Disconnected from WhatsApp since %(when)s. Connect it again in the provider's panel.")
+        text = gettext("Disconnected from WhatsApp (since %(when)s). Connect it again in the provider's panel.")
         yield Finding("disconnected", text % {"when": times.shown(min(connection.since for connection in away))})
     if instance and (others := sorted(found.instances - {"", instance})):
         text = gettext("Callbacks of an instance that is not the account's INSTANCE came: %(instances)s.")
@@ -184,8 +184,8 @@ def _messages(account: AccountStatus, now: datetime) -> Iterator[Finding]:
     day, usual = found.day, found.usual
     if usual.sent >= ENOUGH_MESSAGES and day.percent * 2 < usual.percent:
         text = gettext(
-            "Of %(sent)d messages of a day, %(received)d were received, which is %(share)d%%; in the two weeks before "
-            "it was %(usual)d%%. Look on the phone that sends them whether they have one tick or two."
+            "%(received)d of %(sent)d messages of a day were received (%(share)d%%); in the two weeks before, "
+            "%(usual)d%%. Look on the phone that sends them whether they have one tick or two."
         )
         values = {"sent": day.sent, "received": day.received, "share": day.percent, "usual": usual.percent}
         yield Finding("undelivered", text % values)
