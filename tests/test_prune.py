@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sys
 from datetime import datetime, timedelta
 from io import StringIO
@@ -203,3 +204,36 @@ def test_without_tqdm_and_off_a_terminal(monkeypatch):
     monkeypatch.setitem(sys.modules, "tqdm", None)
     assert "2" in prune("--batch-size=1")[0]
     assert log.getvalue() == ""
+
+
+# The spool
+
+
+@pytest.fixture
+def spooled(plugchat, tmp_path):
+    """An old callback that waits, an old one that was set aside, and a new one."""
+    plugchat(SPOOL_DIR=str(tmp_path / "spool"))
+    (tmp_path / "spool" / "aside").mkdir(parents=True)
+    for name, days in (("waits", 200), ("aside/old", 200), ("new", 1)):
+        path = tmp_path / "spool" / name
+        path.write_text("")
+        os.utime(path, (days_ago(days).timestamp(),) * 2)
+    return tmp_path / "spool"
+
+
+def test_what_is_old_in_the_spool_is_deleted_too(spooled):
+    lines = prune("--dry-run", "--include-pending")
+    assert counts(lines[:3]) == [0, 0, 2]
+    assert str(spooled) in lines[3]
+    assert counts(prune()[:3]) == [0, 0, 1]
+    # What waits would still be dispatched.
+    assert sorted(path.name for path in spooled.iterdir()) == ["aside", "new", "waits"]
+    assert counts(prune("--include-pending")[:3]) == [0, 0, 1]
+    assert sorted(path.name for path in spooled.iterdir()) == ["aside", "new"]
+
+
+def test_a_spool_that_cannot_be_looked_through(plugchat, tmp_path):
+    (tmp_path / "file").write_text("")
+    plugchat(SPOOL_DIR=str(tmp_path / "file"))
+    with pytest.raises(CommandError, match="could not be looked through: Not a directory"):
+        prune()

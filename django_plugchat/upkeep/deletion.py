@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 from django.db import IntegrityError, connections, models, router, transaction
 from django.db.models.deletion import Collector
 from django.utils.translation import gettext as _
 
+from django_plugchat import statements
 from django_plugchat.models import DeliveryEvent, RejectedCallback
 from django_plugchat.querysets import DeliveryEventQuerySet, PlugChatQuerySet, RejectedCallbackQuerySet
 
@@ -37,10 +39,7 @@ def delete(rows: PlugChatQuerySet, keys: list[Any], *, dry_run: bool = False) ->
         if dry_run:
             Collector(using=chosen.db).collect(chosen)
             return Deletion(chosen.count(), {})
-        with transaction.atomic(using=chosen.db):
-            _total, by_model = chosen.delete()
-        # Not what a project's own models lost with them.
-        return Deletion(by_model.get(rows.model._meta.label, 0), {})
+        return Deletion(statements.trying_again(chosen.db, partial(_delete, chosen)), {})
     except IntegrityError as error:  # those of Django are kinds of it
         needed = _needed(rows, keys)
         if not needed and len(keys) == 1:
@@ -52,6 +51,15 @@ def delete(rows: PlugChatQuerySet, keys: list[Any], *, dry_run: bool = False) ->
     for part in parts:
         needed |= part.needed
     return Deletion(sum(part.deleted for part in parts), needed)
+
+
+def _delete(chosen: PlugChatQuerySet) -> int:
+    with transaction.atomic(using=chosen.db):
+        # In the order in which callbacks lock them, who would else wait for us while we wait for them.
+        list(chosen.order_by("fingerprint").select_for_update().values_list("pk", flat=True))
+        _total, by_model = chosen.delete()
+    # Not what a project's own models lost with them.
+    return by_model.get(chosen.model._meta.label, 0)
 
 
 def _needed(rows: PlugChatQuerySet, keys: list[Any]) -> dict[Any, set[str]]:

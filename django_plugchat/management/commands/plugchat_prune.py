@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -9,10 +9,11 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop, ngettext
 
+from django_plugchat import spool
 from django_plugchat.conf import app_settings
 from django_plugchat.management.progress import progress
 from django_plugchat.models import DeliveryEvent, RejectedCallback
-from django_plugchat.upkeep import deletion
+from django_plugchat.upkeep import deletion, spooled
 
 # One parameter each, of which SQLite takes 32,766.
 _LARGEST_BATCH = 10_000
@@ -20,8 +21,8 @@ _LARGEST_BATCH = 10_000
 
 class Command(BaseCommand):
     help = gettext_noop(
-        "Delete the events received, and the rejected callbacks last received, more than RETENTION_DAYS ago. May be "
-        "interrupted, and goes on where it was when run again."
+        "Delete the events received, and the rejected callbacks last received, more than RETENTION_DAYS ago, and the "
+        "files of this host's spool. May be interrupted, and goes on where it was when run again."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -83,6 +84,7 @@ class Command(BaseCommand):
                 )
                 % {"count": needed, "needed_by": ", ".join(sorted(needed_by))}
             )
+        self.prune_spool(before, include_pending=include_pending, dry_run=dry_run)
         kept = 0 if include_pending else deletion.old_but_pending_events(before).count()
         if kept:
             self.stdout.write(
@@ -93,6 +95,28 @@ class Command(BaseCommand):
                 )
                 % {"count": kept}
             )
+
+    def prune_spool(self, before: datetime, *, include_pending: bool, dry_run: bool) -> None:
+        if app_settings.spool_dir is None:
+            return
+        try:
+            with spool.alone(wait=True):
+                old = spooled.old(before, include_waiting=include_pending)
+                for path in () if dry_run else old:
+                    spool.delete(path)
+        except OSError as error:
+            raise CommandError(
+                _("The spool %(folder)s could not be looked through: %(error)s.")
+                % {"folder": app_settings.spool_dir, "error": error.strerror}
+            ) from None
+        if dry_run:
+            text = ngettext(
+                "Would delete %(count)d file of the spool.", "Would delete %(count)d files of the spool.", len(old)
+            )
+        else:
+            text = ngettext("Deleted %(count)d file of the spool.", "Deleted %(count)d files of the spool.", len(old))
+        self.stdout.write(text % {"count": len(old)})
+        self.stdout.write(spooled.reach())
 
     def _print(self, events: int, rejected: int, *, dry_run: bool) -> None:
         if dry_run:
