@@ -794,6 +794,11 @@ def test_an_interrupted_run_notes_what_is_under_way(provider, many, monkeypatch)
     assert len(noted()) == len(provider.requests) == 3
 
 
+def test_without_tqdm(provider, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    assert run("--all").count("registered") == 2
+
+
 @pytest.mark.parametrize("number", ["0", "-1", "1000", "many"])
 def test_numbers_of_accounts_at_once_that_are_none(provider, number):
     with pytest.raises(CommandError, match="integer from 1 to 999"):

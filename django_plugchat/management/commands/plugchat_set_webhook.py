@@ -19,7 +19,7 @@ from django.utils.translation import gettext_noop
 from django_plugchat import accounts
 from django_plugchat.client import PlugChatError
 from django_plugchat.conf import Z_API, Account, app_settings
-from django_plugchat.management.progress import progress
+from django_plugchat.management.progress import beside_progress, progress
 from django_plugchat.provider.calls import UPDATE_WEBHOOKS_KEYS
 from django_plugchat.redaction import mask_url
 from django_plugchat.registering import addresses
@@ -172,13 +172,15 @@ class Command(BaseCommand):
         with ThreadPoolExecutor(concurrency) as pool, progress(len(chosen)) as advance:
             try:
                 while True:
-                    for job in islice(jobs, concurrency - len(running)):
-                        running[pool.submit(copy_context().run, job.run)] = job
+                    with beside_progress():
+                        for job in islice(jobs, concurrency - len(running)):
+                            running[pool.submit(copy_context().run, job.run)] = job
                     if not running:
                         return
                     done, _others = wait(running, return_when=FIRST_COMPLETED)
                     for future in done:
-                        self._finish(running.pop(future), future.result())
+                        with beside_progress():
+                            self._finish(running.pop(future), future.result())
                         advance(1)
             except KeyboardInterrupt:
                 for future, job in running.items():
