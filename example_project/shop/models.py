@@ -18,6 +18,8 @@ class Order(models.Model):
     # How far the message has come, and why it was not sent.
     whatsapp = models.CharField("WhatsApp", max_length=8, choices=DeliveryEvent.Outcome.choices, blank=True)
     problem = models.CharField(_("problem"), max_length=10, choices=Failure.choices, blank=True)
+    # When the customer got an SMS instead, since nobody received the message.
+    texted_at = models.DateTimeField(_("texted at"), null=True, blank=True)
 
     class Meta:
         verbose_name = _("order")

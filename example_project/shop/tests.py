@@ -11,7 +11,7 @@ from django.utils import timezone
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.testing import delivery_callback, message_status_callback, post_callback
 from django_plugchat.upkeep import sweeps
-from example_project.shop import sending
+from example_project.shop import sending, undelivered
 from example_project.shop.models import Order
 from example_project.shop.receivers import LONGEST_SEND, mark_order
 
@@ -178,3 +178,40 @@ class SiteTests(TestCase):
         response = self.client.get(reverse("admin:index"), headers={"Accept-Language": "pt-br"})
         self.assertContains(response, 'lang="pt-br"')
         self.assertContains(response, "Pedidos")
+
+
+@mock.patch("example_project.shop.undelivered.send_sms")
+class UndeliveredTests(TestCase):
+    def setUp(self) -> None:
+        self.orders = [
+            Order.objects.create(reference=f"PED-{number}", phone="5544999999999", sending_since=timezone.now())
+            for number in range(3)
+        ]
+        for order in self.orders:
+            order.zaap_id, order.message_id = f"Z{order.pk}", f"M{order.pk}"
+            order.save()
+            post_callback(delivery_callback(zaapId=order.zaap_id, messageId=order.message_id))
+        # Two were sent hours ago, of which one is received.
+        received, _lost, _young = self.orders
+        hours_ago = timezone.now() - timedelta(hours=3)
+        DeliveryEvent.objects.filter(zaap_id__in=[order.zaap_id for order in self.orders[:2]]).update(
+            received_at=hours_ago
+        )
+        post_callback(message_status_callback(status="RECEIVED", ids=[received.message_id]))
+
+    def test_who_received_nothing_gets_one_sms(self, send_sms: mock.Mock) -> None:
+        assert undelivered.text_the_undelivered() == [self.orders[1]]
+        assert undelivered.text_the_undelivered() == []
+        send_sms.assert_called_once()
+
+    def test_nobody_gets_one_where_no_status_comes(self, send_sms: mock.Mock) -> None:
+        DeliveryEvent.objects.statuses().delete()
+        assert undelivered.text_the_undelivered() == []
+        send_sms.assert_not_called()
+
+    def test_nobody_gets_one_while_the_instance_is_disconnected(self, send_sms: mock.Mock) -> None:
+        post_callback({"type": "DisconnectedCallback", "momment": 1_700_000_000})
+        assert undelivered.text_the_undelivered() == []
+        post_callback({"type": "ConnectedCallback", "momment": 1_700_000_100})
+        assert undelivered.text_the_undelivered() == [self.orders[1]]
+        send_sms.assert_called_once()

@@ -23,6 +23,7 @@ class Migration(migrations.Migration):
                 ('message_id', models.CharField(blank=True, db_index=True, max_length=255, verbose_name='messageId')),
                 ('whatsapp', models.CharField(blank=True, choices=[('sent', 'Sent'), ('failed', 'Not sent'), ('received', 'Received'), ('read', 'Read'), ('played', 'Played')], max_length=8, verbose_name='WhatsApp')),
                 ('problem', models.CharField(blank=True, choices=[('number', "The number can't be reached"), ('restricted', 'WhatsApp restricts the sender'), ('temporary', 'Temporary failure'), ('media', 'File or link not accepted'), ('request', 'Invalid request'), ('other', 'Unknown error')], max_length=10, verbose_name='problem')),
+                ('texted_at', models.DateTimeField(blank=True, null=True, verbose_name='texted at')),
             ],
             options={
                 'verbose_name': 'order',
