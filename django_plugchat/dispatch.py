@@ -58,16 +58,16 @@ def uses_default_dispatcher() -> bool:
 
 
 def opening_fields(*, is_claimed: bool, is_due_at_once: bool) -> dict[str, Any]:
-    """The dispatch fields of an event about to be stored: claimed by this process, or pending."""
-    status, due_at = _Status.RUNNING if is_claimed else _Status.PENDING, timezone.now()
+    """The dispatch fields of an event about to be stored: claimed by this process, pending, or heard by nobody."""
+    status, attempts, due_at = _Status.NONE, 0, None
     # Another dispatcher's workers may have receivers that this process does not import.
-    is_unheard = uses_default_dispatcher() and not has_receivers()
-    if not is_due_at_once:
-        due_at += lease()
+    if has_receivers() or not uses_default_dispatcher():
+        status, attempts = (_Status.RUNNING, 1) if is_claimed else (_Status.PENDING, 0)
+        due_at = timezone.now() if is_due_at_once else timezone.now() + lease()
     return {
-        "dispatch_status": _Status.NONE.value if is_unheard else status.value,
-        "dispatch_attempts": int(is_claimed and not is_unheard),
-        "dispatch_due_at": None if is_unheard else due_at,
+        "dispatch_status": status.value,
+        "dispatch_attempts": attempts,
+        "dispatch_due_at": due_at,
         "dispatched_at": None,
         "dispatch_error": "",
         "dispatch_failed": False,

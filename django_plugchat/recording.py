@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from django.db import Error, IntegrityError, connections, router, transaction
@@ -29,7 +29,8 @@ logger = logging.getLogger(__name__)
 
 _Status = DeliveryEvent.DispatchStatus
 #: What a callback says under the names of an event's fields.
-_SAID = [name for name in Callback.__slots__ if name != "identity"]
+_SAID = tuple(name for name in Callback.__slots__ if name != "identity")
+_said_by = attrgetter(*_SAID)
 _NAME = re.compile(r"[A-Za-z](?:[A-Za-z_-]|[0-9](?![0-9]{3})){0,63}")
 
 #: Of one callback, so many events are told inside the request at most: each receiver may take its time.
@@ -174,7 +175,7 @@ def _event(callback: Callback, receipt: Receipt, **fields: Any) -> DeliveryEvent
         received_at=receipt.received_at,
         last_received_at=receipt.last_received_at or receipt.received_at,
         times_received=receipt.times,
-        **{name: getattr(callback, name) for name in _SAID},
+        **dict(zip(_SAID, _said_by(callback), strict=True)),
         **fields,
     )
 
