@@ -220,5 +220,7 @@ class ZApiClient(_Client):
         The URLs hold secrets. All else that the instance says is left out, first of all its token.
         """
         content = self._request("GET", ME).json()
-        known = {FILTERS_KEY, *(key for key, _kept_back in URL_KEY_AND_FILTER.values())}
-        return {key: value for key, value in content.items() if key in known} if isinstance(content, dict) else {}
+        kinds: dict[str, Any] = {key: str | None for key, _kept_back in URL_KEY_AND_FILTER.values()}
+        kinds[FILTERS_KEY] = list
+        known = content if isinstance(content, dict) else {}
+        return {key: known[key] for key, kind in kinds.items() if key in known and isinstance(known[key], kind)}

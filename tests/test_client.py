@@ -510,7 +510,7 @@ def test_what_the_engine_has_registered_without_its_token(serve):
     assert (verb, path, body) == ("GET", f"/instances/{INSTANCE}/token/{TOKEN}/me", b"")
 
 
-@pytest.mark.parametrize("content", [b"[1]", b"OK", b""])
+@pytest.mark.parametrize("content", [b"[1]", b"OK", b"", b'{"deliveryCallbackUrl": 1, "callbackTypeFilters": 7}'])
 def test_an_engine_that_says_nothing_of_itself(serve, content):
     assert z_api_of(serve((200, {}, content))).registered() == {}
 

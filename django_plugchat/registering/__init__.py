@@ -1,1 +1,1 @@
-"""Where is PlugChat told to call, does it get there, and what was it told last?"""
+"""Where is the provider told to call, does it get there, and what was it told last?"""
