@@ -67,7 +67,8 @@ def main() -> None:
         }
         for number in range(options.accounts)
     }
-    connection.creation.create_test_db(verbosity=0)
+    name = connection.settings_dict["NAME"]
+    connection.creation.create_test_db(verbosity=0, autoclobber=True)
     half = options.accounts // 2
     for concurrency in options.concurrency:
         Registration.objects.all().delete()
@@ -93,6 +94,7 @@ def main() -> None:
                     end=" ",
                 )
                 print(f"{dict(answers - answers_before)}, {Registration.objects.count()} registered. {problem}")
+    connection.creation.destroy_test_db(name, verbosity=0)
 
 
 if __name__ == "__main__":
