@@ -44,6 +44,8 @@ PLUGCHAT = {
         },
     },
     "PUBLIC_URL": required("PLUGCHAT_PUBLIC_URL", development="https://plugchat.example"),
+    # Keeps callbacks while the database is away: of each host its own, on a disk that outlives the process.
+    "SPOOL_DIR": os.environ.get("PLUGCHAT_SPOOL_DIR", str(BASE_DIR / "spool")),
 }
 
 # Each engine gives up on what hangs, so that a callback is answered 503 in time and the provider can send it again.

@@ -37,7 +37,8 @@ def environment(tmp_path, monkeypatch):
     for name in list(os.environ):
         if name.startswith(("DJANGO_", "PLUGCHAT_", "DATABASE_URL")):
             monkeypatch.delenv(name)
-    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'site.sqlite3'}")
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'site.sqlite3'}?timeout=1")
+    monkeypatch.setenv("PLUGCHAT_SPOOL_DIR", str(tmp_path / "spool"))
     monkeypatch.setenv("PYTHONWARNINGS", "error")
     monkeypatch.setenv("PYTHONUTF8", "1")
     return monkeypatch
@@ -178,6 +179,7 @@ def test_the_demo_shows_messages_and_orders(manage, tmp_path):
         for customer, whatsapp in told:
             assert shown(rf"^\S+ +{customer} \w+ +{whatsapp} +-$")
         assert shown(r"^PED-\w+ +Karina Luz +Waiting +-$")
+        assert shown(r"^answered kept, .* 3 were stored\.$")
         assert shown(r"\d+ recorded, .*\b1 HTTP 400\b")
         assert shown(r"^Admin: +http://127\.0\.0\.1:[0-9]+/admin/\nUser: +admin\nPassword: +admin$")
         output = run.stdout + run.stderr

@@ -21,7 +21,7 @@ from django.utils.translation import gettext_noop, ngettext
 from django_plugchat.management import simulation
 from django_plugchat.registering.addresses import callback_path
 from django_plugchat.testing import delivery_callback
-from django_plugchat.upkeep import sweeps
+from django_plugchat.upkeep import spooled, sweeps
 from example_project import demo
 from example_project.shop.models import Order
 from example_project.shop.sending import tell_customer
@@ -91,6 +91,8 @@ class Command(BaseCommand):
         self.stdout.write(f"\n{demo.table(demo.message_rows(started))}\n\n")
         self.stdout.write(_("What example_project/shop/receivers.py made of them:"))
         self.stdout.write(f"\n{demo.table(demo.order_rows(orders))}\n\n")
+        if connection.vendor == "sqlite":
+            self._lock_the_database(post)
         self._print([(label, url + path) for label, path in demo.places(orders[1], orders[-2])])
         self.stdout.write("")
 
@@ -128,6 +130,17 @@ class Command(BaseCommand):
                 "answers": ", ".join(f"{times} {answer}" for answer, times in answers.most_common()),
             }
         )
+
+    def _lock_the_database(self, post: Callable[..., list[str]]) -> None:
+        self.stdout.write(_("Another program locks the database for ten seconds, and callbacks come:"))
+        with demo.quietly(), demo.locked_database():
+            answers = post(*(delivery_callback() for _number in range(3)))
+        taken = spooled.drain().taken
+        self.stdout.write(
+            _("answered %(answer)s, in a folder beside the server; when the database was free, %(count)d were stored.")
+            % {"answer": "/".join(sorted(set(answers))), "count": taken}
+        )
+        self.stdout.write("")
 
     def _try_again(self) -> None:
         """What ``plugchat_redispatch`` does each minute, without waiting for the pause after a failure."""
