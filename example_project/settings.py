@@ -133,7 +133,10 @@ USE_TZ = True
 STATIC_URL = "static/"
 STATIC_ROOT = os.environ.get("DJANGO_STATIC_ROOT", BASE_DIR / "build" / "static")
 
-if not DEBUG:
+if DEBUG:
+    # PUBLIC_URL is nobody's host: nothing is registered from here.
+    SILENCED_SYSTEM_CHECKS = ["django_plugchat.W008"]
+else:
     SECURE_SSL_REDIRECT = True
     # A redirect would lose the callback, also one that came by HTTPS to a proxy that doesn't say so.
     SECURE_REDIRECT_EXEMPT = [r"^plugchat/callback/"]

@@ -23,10 +23,10 @@ ROOT = Path(__file__).resolve().parent.parent
 PRODUCTION = {
     "DJANGO_DEBUG": "0",
     "DJANGO_SECRET_KEY": "8c1f1b0a6e7d4f3b9a2c5d8e7f60415263748596a7b8c9d0e1f2",
-    "DJANGO_ALLOWED_HOSTS": "example.com, www.example.com",
+    "DJANGO_ALLOWED_HOSTS": "hooks.loja.com.br, www.loja.com.br",
     "PLUGCHAT_TOKEN": "token-of-production",
     "PLUGCHAT_WEBHOOK_SECRETS": "new-secret-of-production-site,old-secret-of-production-site",
-    "PLUGCHAT_PUBLIC_URL": "https://example.com",
+    "PLUGCHAT_PUBLIC_URL": "https://hooks.loja.com.br",
 }
 SECRET = "webhook-secret-for-development-only"
 
@@ -106,11 +106,11 @@ def test_what_everybody_knows_is_no_secret(settings_module, name, value):
 def test_production_settings_come_from_the_environment(settings_module):
     settings = settings_module(**PRODUCTION, DJANGO_BEHIND_PROXY="1", DJANGO_LANGUAGE_CODE="pt-br")
     assert settings["DEBUG"] is False
-    assert settings["ALLOWED_HOSTS"] == ["example.com", "www.example.com"]
+    assert settings["ALLOWED_HOSTS"] == ["hooks.loja.com.br", "www.loja.com.br"]
     account = settings["PLUGCHAT"]["ACCOUNTS"]["default"]
     assert account["WEBHOOK_SECRETS"] == ["new-secret-of-production-site", "old-secret-of-production-site"]
     assert account["TOKEN"] == "token-of-production"
-    assert settings["PLUGCHAT"]["PUBLIC_URL"] == "https://example.com"
+    assert settings["PLUGCHAT"]["PUBLIC_URL"] == "https://hooks.loja.com.br"
     assert settings["LANGUAGE_CODE"] == "pt-br"
     assert settings["SECURE_PROXY_SSL_HEADER"] == ("HTTP_X_FORWARDED_PROTO", "https")
 

@@ -136,6 +136,7 @@ class Command(BaseCommand):
         with demo.quietly(), demo.locked_database():
             answers = post(*(delivery_callback() for _number in range(3)))
         taken = spooled.drain().taken
+        sweeps.sweep()
         self.stdout.write(
             _("answered %(answer)s, in a folder beside the server; when the database was free, %(count)d were stored.")
             % {"answer": "/".join(sorted(set(answers))), "count": taken}
