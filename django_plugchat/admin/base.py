@@ -187,11 +187,11 @@ class ReadOnlyAdmin(_ModelAdmin):
             field.choices = [(name, label if name else _("Choose an action")) for name, label in field.choices]
         return response
 
-    def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase | None:
+    def response_action(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         # Each database fails in its own way over what no key can be.
         if not all(pk.isdecimal() and len(pk) < 19 for pk in request.POST.getlist(ACTION_CHECKBOX_NAME)):
             raise BadRequest("Not a selection.")
-        return super().response_action(request, queryset)
+        return super().response_action(request, *args, **kwargs)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows: QuerySet[Any] = super().get_queryset(request)
