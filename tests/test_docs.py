@@ -109,7 +109,12 @@ def test_python_compiles(block):
     ast.parse(block.code)
 
 
-SETTINGS = [block for block in PYTHON if block.title == "settings.py" and "TASKS" not in block.code]
+#: Those in English: the other language has the same code.
+SETTINGS = [
+    block
+    for block in PYTHON
+    if block.title == "settings.py" and "TASKS" not in block.code and block.page not in PORTUGUESE
+]
 SETTINGS.append(Block("README.md", "python", README["import"].replace("APPS = [", "APPS += [")))
 
 
