@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from datetime import timedelta
 
@@ -159,6 +160,14 @@ def test_findings_lead_to_their_rows():
     assert "rejectedcallback/?account=norte" not in page
     client = person("view_deliveryevent", "view_rejectedcallback")
     assert "rejectedcallback/?account=norte" in client.get(OVERVIEW).content.decode()
+
+
+def test_the_rows_of_24_hours_are_shown_after_midnight_too():
+    failed = events(20, outcome="failed", received_at=timezone.now() - timedelta(hours=23))
+    client = person("view_deliveryevent")
+    page = html.unescape(client.get(OVERVIEW).content.decode())
+    (link,) = re.findall(r'href="([^"]*situation=failed[^"]*)"', page)
+    assert len(client.get(link).context["cl"].result_list) == len(failed)
 
 
 def test_each_link_is_an_address_that_the_list_takes(admin_client):

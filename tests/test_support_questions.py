@@ -40,6 +40,11 @@ def fill():
     days_ago = timezone.now() - timedelta(days=3)
     DeliveryEvent.objects.filter(custom_id="order-5").update(received_at=days_ago, last_received_at=days_ago)
     post(phone=THE_CUSTOMER, customId="order-7", error="Phone number does not exist")
+    for custom_id in ("order-3", "order-4"):
+        post(phone="5544966665555", customId=custom_id, messageId=custom_id)
+        yesterday = timezone.now() - timedelta(days=1)
+        DeliveryEvent.objects.filter(custom_id=custom_id).update(received_at=yesterday, last_received_at=yesterday)
+    status("RECEIVED", "order-3")
     post(phone="5531999990000", customId="order-8", error="Phone number does not exist")
     post(phone="5531999990001", customId="order-9", error="Message not send caused by invalid media url")
     post(phone="5511977776666", customId="123")
@@ -71,6 +76,8 @@ class Person:
 
     def download(self, text):
         self.steps += 1
+        for earlier in self.browser.downloads.glob("*.csv"):
+            earlier.unlink()
         self._link(text).click()
         (file,) = self.browser.wait(lambda browser: list(browser.downloads.glob("*.csv")))
         return file.read_text("utf-8-sig")
@@ -128,7 +135,7 @@ def test_how_many_failed_today_and_why(ana):
     ana.follow(translation.gettext("Today"))
     rows = [row.text for row in ana.browser.all("section tbody tr")]
     assert rows == [f"{Failure.NUMBER.label} 2", f"{Failure.MEDIA.label} 1"]
-    ana.reads(f"{translation.pgettext('messages', 'Not sent')}: 3")
+    ana.reads(f"{Outcome.FAILED.label}: 3")
 
 
 @pytest.mark.parametrize("typed", ["123", "#123", " 123 "])
@@ -147,6 +154,26 @@ def test_the_failures_of_this_week_for_the_boss(ana):
     lines = list(csv.DictReader(file.splitlines(), delimiter=";"))
     assert {line["customId"] for line in lines} == {"order-5", "order-7", "order-8", "order-9"}
     assert str(Failure.TEMPORARY.label) in lines[-1].values()
+    ana.reads()
+
+
+def test_what_was_sent_yesterday_and_nobody_received(ana):
+    ana.open_list(DeliveryEvent)
+    ana.follow(translation.gettext("Sent yesterday, not yet received"))
+    (row,) = ana.rows()
+    assert "order-4" in row
+    ana.reads()
+
+
+def test_the_week_as_a_file_for_the_boss(ana):
+    ana.open_list(DeliveryEvent)
+    ana.follow(translation.gettext("Last 7 days"))
+    file = ana.download(translation.gettext("Export all as CSV"))
+    lines = list(csv.DictReader(file.splitlines(), delimiter=";"))
+    week = {line["customId"]: line for line in lines}
+    assert {"order-3", "order-4", "order-5", "order-7"} <= week.keys()
+    assert "long-ago" not in week
+    assert str(Outcome.RECEIVED.label) in week["order-3"].values()
     ana.reads()
 
 

@@ -12,6 +12,7 @@ from django.core.paginator import Page, Paginator
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils import timezone
 from django.utils.text import capfirst
 from django.utils.translation import gettext, ngettext, ngettext_lazy
 from django.utils.translation import gettext_lazy as _
@@ -20,7 +21,7 @@ from django_plugchat import times
 from django_plugchat.admin.base import ReadOnlyAdmin, seen_accounts
 from django_plugchat.models import Connection, DeliveryEvent
 from django_plugchat.upkeep import findings
-from django_plugchat.upkeep.figures import describe, first_calls
+from django_plugchat.upkeep.figures import DAY, describe, first_calls
 from django_plugchat.upkeep.findings import AccountStatus
 
 ACCOUNTS_ON_A_PAGE = 25
@@ -75,9 +76,12 @@ FOR_SUPPORT: dict[str, Any] = {
 #: What the sentences above count, by its name in ``Figures.counts``.
 _COUNTED = {"exhausted": "exhausted", "retrying": "raised", "rejected": "rejected_lately"}
 
+#: The findings of 24 hours. The list knows days: it shows those that have an hour of them.
+_OF_A_DAY = {"failures", "undelivered"}
 #: Where the rows are that a finding is about: the model, and what its list is filtered by.
 ROWS = {
-    "failures": ("deliveryevent", {"situation": "failed", "received": "today"}),
+    "failures": ("deliveryevent", {"situation": "failed"}),
+    "undelivered": ("deliveryevent", {"situation": "sent"}),
     "exhausted": ("deliveryevent", {"dispatch_status__exact": DeliveryEvent.DispatchStatus.EXHAUSTED.value}),
     "retrying": ("deliveryevent", {"dispatch_status__exact": DeliveryEvent.DispatchStatus.RETRYING.value}),
     "waiting": ("deliveryevent", {"dispatch_status__exact": DeliveryEvent.DispatchStatus.PENDING.value}),
@@ -147,6 +151,8 @@ class OverviewAdmin(ReadOnlyAdmin):
                 continue
             if not runs and name in FOR_SUPPORT:
                 text = FOR_SUPPORT[name] % {"count": account.figures.counts[_COUNTED.get(name, "")]}
+            if name in _OF_A_DAY:
+                filters = (filters or {}) | {"received_from": times.local(timezone.now() - DAY).date().isoformat()}
             url = reverse(f"admin:django_plugchat_{model}_changelist", current_app=self.admin_site.name)
             shown.append(
                 {
