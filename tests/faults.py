@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
 import time
 import uuid
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -35,8 +37,18 @@ class PostgreSQL:
         self.binaries = max(Path("/usr/lib/postgresql").glob("*/bin/initdb")).parent
         self.port = free_port()
         self.url = f"postgres://postgres@127.0.0.1:{self.port}/postgres"
-        self.run("initdb", "--auth=trust", "--username=postgres", "--no-sync")
+        self.fill()
         self.start()
+
+    def fill(self) -> None:
+        self.run("initdb", "--auth=trust", "--username=postgres", "--no-sync")
+
+    def execute(self, *statements: str) -> None:
+        import psycopg
+
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(statement)
 
     def run(self, program: str, *arguments: str) -> None:
         subprocess.run(
@@ -54,8 +66,23 @@ class PostgreSQL:
     def stop(self) -> None:
         self.run("pg_ctl", "stop", "--mode", "immediate")
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """What a storage that hangs looks like to its clients: all is connected, and nothing answers."""
+        master = int((self.directory / "postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+        processes = [master, *map(int, children)]
+        for process in processes:
+            os.kill(process, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for process in processes:
+                os.kill(process, signal.SIGCONT)
+
     def remove(self) -> None:
-        self.stop()
+        with suppress(subprocess.CalledProcessError):
+            self.stop()  # unless it is
         shutil.rmtree(self.directory)
 
 
@@ -96,7 +123,7 @@ class Client:
         answer: Any = "no answer"
         with suppress(requests.RequestException):
             response = session.post(self.url, json=EXAMPLE | {"zaapId": zaap_id} | self.extra, timeout=30)
-            answer = response.status_code
+            answer = "kept" if response.text == '{"status":"kept"}' else response.status_code
             if answer == 503:
                 assert int(response.headers["Retry-After"]) > 0
         self.answers[zaap_id] = answer
@@ -125,4 +152,4 @@ class Client:
 
     @property
     def acknowledged(self) -> set[str]:
-        return {zaap_id for zaap_id, answer in self.answers.items() if answer == 200}
+        return {zaap_id for zaap_id, answer in self.answers.items() if answer in (200, "kept")}

@@ -20,7 +20,7 @@ SERVER_CONNECTIONS = 2
 
 
 @contextmanager
-def pgbouncer(host: str, port: int | str, *users: str) -> Iterator[int]:
+def pgbouncer(host: str, port: int | str, *users: str, **options: int) -> Iterator[int]:
     """PgBouncer in transaction mode, before a PostgreSQL that trusts these users; yields its port."""
     own_port = free_port()
     # Not below pytest's directories: they are for one user only.
@@ -40,6 +40,7 @@ def pgbouncer(host: str, port: int | str, *users: str) -> Iterator[int]:
         auth_type = trust
         auth_file = {directory / "users"}
         """
+        + "".join(f"\n{name} = {value}" for name, value in options.items())
     )
     shutil.chown(directory, POSTGRESQL_USER)
     command = [*AS_USER, shutil.which("pgbouncer", path="/usr/sbin:/usr/bin") or "pgbouncer", "--quiet", str(config)]

@@ -8,15 +8,20 @@ from tests.settings import DATABASES, INSTALLED_APPS, PLUGCHAT
 QUEUE = os.environ["QUEUE"]
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.listener"]
 PLUGCHAT = PLUGCHAT | {"DISPATCH_LEASE": float(os.environ.get("DISPATCH_LEASE", "300"))}
+if "SPOOL_DIR" in os.environ:
+    PLUGCHAT["SPOOL_DIR"] = os.environ["SPOOL_DIR"]
 TIMEOUTS = {
     "django.db.backends.sqlite3": {"timeout": 2},
     "django.db.backends.postgresql": {
         "connect_timeout": 2,
         "options": "-c lock_timeout=2000 -c statement_timeout=4000",
     },
-    "django.db.backends.mysql": {"init_command": "SET innodb_lock_wait_timeout = 2"},
+    "django.db.backends.mysql": {"connect_timeout": 2, "init_command": "SET innodb_lock_wait_timeout = 2"},
 }
 DATABASES["default"].setdefault("OPTIONS", {}).update(TIMEOUTS[DATABASES["default"]["ENGINE"]])
+if "POOLED" in os.environ:
+    # PgBouncer refuses them.
+    del DATABASES["default"]["OPTIONS"]["options"]
 # As in production: connections outlive requests, and die while idle.
 DATABASES["default"]["CONN_MAX_AGE"] = 60
 if "POOL" in os.environ:

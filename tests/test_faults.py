@@ -6,6 +6,7 @@ import os
 import signal
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -15,7 +16,8 @@ import pytest
 import requests
 
 from .faults import Client, PostgreSQL, Redis
-from .projects import Project
+from .poolers import pgbouncer
+from .projects import Project, wait_until
 
 pytestmark = pytest.mark.services
 
@@ -43,7 +45,7 @@ def check(project: Project, client: Client, covered: str) -> None:
     print(f"\n{covered}: {figures}; answers {dict(client.tally())}")  # noqa: T201
     assert not lost
     assert len(stored) == len(set(stored))
-    assert set(client.tally()) <= {200, 503, "no answer"}
+    assert set(client.tally()) <= {200, "kept", 503, "no answer"}
     assert client.acknowledged
     # What died between the commit and the answer is stored too: whole.
     assert set(stored) <= set(client.answers)
@@ -137,6 +139,51 @@ def test_a_lock_makes_postgresql_hang(tmp_path, postgresql):
             client.wait_for(503)
         client.wait_for(200, 20)
     check(project, client, "a lock on the table of events")
+
+
+def test_a_frozen_postgresql_behind_pgbouncer(tmp_path, postgresql):
+    """The driver would wait for ever: what stands between gives up."""
+    with pgbouncer("127.0.0.1", postgresql.port, "postgres", query_timeout=3, query_wait_timeout=3) as port:
+        url = f"postgres://postgres@127.0.0.1:{port}/postgres"
+        project = start(tmp_path, url, SPOOL_DIR=str(tmp_path / "spool"), POOLED="1")
+        with project.web() as (base, _), Client(base) as client:
+            client.wait_for(200, 20)
+            with postgresql.frozen():
+                client.wait_for("kept", 100)
+            client.wait_for(200, 20)
+        assert set(client.tally()) == {200, "kept"}
+        check(project, client, "PostgreSQL frozen behind PgBouncer")
+
+
+def test_workers_and_their_database_are_killed_with_a_spool(tmp_path, postgresql):
+    """While callbacks are kept, and while they are taken over: nothing is lost, acknowledged or not."""
+    project = start(tmp_path, postgresql.url, SPOOL_DIR=str(tmp_path / "spool"))
+    with project.web() as (base, master), Client(base) as client:
+        client.wait_for(200, 20)
+        postgresql.stop()
+        for _ in range(3):
+            client.wait_for("kept", 20)
+            for pid in workers_of(master):
+                os.kill(pid, signal.SIGKILL)
+        client.wait_for("kept", 20)
+        postgresql.start()
+        client.wait_for(200, 20)
+    assert 503 not in client.tally()
+    for _ in range(3):
+        drain = subprocess.Popen(
+            [sys.executable, "-m", "django", "plugchat_redispatch"], env=os.environ | project.environ
+        )
+        few = len(waiting(project)) - 1
+        wait_until(lambda few=few: len(waiting(project)) <= few)
+        drain.kill()
+        drain.wait()
+        assert waiting(project)
+    check(project, client, "workers, the database and drains killed")
+    assert waiting(project) == []
+
+
+def waiting(project: Project) -> list[str]:
+    return [path.name for path in Path(project.environ["SPOOL_DIR"]).iterdir() if path.name[0] != "."]
 
 
 def test_the_queue_is_gone_and_its_worker_killed(tmp_path, postgresql):
