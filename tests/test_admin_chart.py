@@ -180,12 +180,12 @@ def test_failures_are_counted_by_kind_the_commonest_first(viewer):
     assert "(66.7%)" in text_of(response)
 
 
-def test_two_statements_count_it(viewer, django_assert_num_queries):
+def test_one_statement_counts_it(viewer, django_assert_num_queries):
     events(3)
     viewer.get(CHART)
     event(outcome="failed")
-    # Session, user, two of permissions, those of the list, and two.
-    with django_assert_num_queries(9):
+    # Session, user, two of permissions, whether they are too many, and one.
+    with django_assert_num_queries(6):
         viewer.get(CHART)
 
 

@@ -52,10 +52,13 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
     """
 
     @cached_property
-    def count(self) -> int:
+    def keys(self) -> list[Any]:
         rows: Any = self.object_list
-        counted: int = rows[: MAX_COUNTED + 1].count()
-        return AtLeast(MAX_COUNTED) if counted > MAX_COUNTED else counted
+        return list(rows.values_list("pk", flat=True)[: MAX_COUNTED + 1])
+
+    @cached_property
+    def count(self) -> int:
+        return AtLeast(MAX_COUNTED) if len(self.keys) > MAX_COUNTED else len(self.keys)
 
 
 @contextmanager
@@ -81,17 +84,29 @@ class NewestFirst(ChangeList):
         return list(self.model_admin.ordering or ())
 
     def get_results(self, request: HttpRequest) -> None:
+        if not is_list(request):
+            return  # a page that shows the rows in another way
         with uncompiled(self.queryset.db):
             super().get_results(request)
-            self.result_list: Any = self.rows_of_page(self.result_list)
+            # What the filters have to look for, they look for once.
+            size = self.list_max_show_all if self.show_all else self.list_per_page
+            start = (self.page_num - 1) * size if self.multi_page and not self.show_all else 0
+            rows = self.shown(
+                self.root_queryset.filter(pk__in=self.paginator.keys[start : min(start + size, self.result_count)])
+            )
+            self.result_list: Any = list(rows.order_by(*self.model_admin.ordering))
         for row in self.result_list:
             row.whole_phones = sees_phones(request)
         if not self.query:
             # Django would say how many "results" there are, and offer to show all of them.
             self.full_result_count = self.result_count
 
-    def rows_of_page(self, page: Any) -> list[Any]:
-        return list(page)
+    def shown(self, rows: Any) -> Any:
+        return rows
+
+
+def is_list(request: HttpRequest) -> bool:
+    return request.resolver_match is not None and str(request.resolver_match.url_name).endswith("_changelist")
 
 
 def sees_phones(request: HttpRequest) -> bool:

@@ -19,7 +19,7 @@ from django.utils.translation import gettext
 
 from django_plugchat import times
 from django_plugchat.admin.base import ReadOnlyAdmin, uncompiled
-from django_plugchat.admin.filters import MAX_MESSAGES_READ, ReceivedFilter
+from django_plugchat.admin.filters import MAX_MESSAGES_READ, ReceivedFilter, SituationFilter
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.provider.errors import Failure
 from django_plugchat.querysets import DeliveryEventQuerySet
@@ -164,6 +164,7 @@ class ChartPage(ReadOnlyAdmin):
 
     def chart_view(self, request: HttpRequest, changelist: Any) -> HttpResponse:
         (received,) = (spec for spec in changelist.filter_specs if isinstance(spec, ReceivedFilter))
+        (situation,) = (spec for spec in changelist.filter_specs if isinstance(spec, SituationFilter))
         drawn = chart(changelist.queryset, since=received.since, until=received.until)
         counts, highest = drawn.counts, drawn.highest
         periods = list(received.choices(changelist))[1:]
@@ -177,6 +178,7 @@ class ChartPage(ReadOnlyAdmin):
             "media": self.media,
             "chart": drawn,
             "most_read": MAX_MESSAGES_READ,
+            "read_since": situation.read_since,
             "total": counts.total(),
             "highest": highest,
             "width": len(drawn.bars) * (BAR + GAP),

@@ -45,10 +45,8 @@ _UNTAKEN = {_Status.EXHAUSTED: False, _Status.RETRYING: False, _Status.PENDING: 
 
 
 class MessageList(NewestFirst):
-    def rows_of_page(self, page: Any) -> list[Any]:
-        # In a second statement: by its guesses about the first, PostgreSQL would look up more than is shown.
-        rows: Any = self.root_queryset.filter(pk__in=list(page.values_list("pk", flat=True)))
-        return list(rows.with_progress().order_by(*self.model_admin.ordering))
+    def shown(self, rows: Any) -> Any:
+        return rows.with_progress()
 
 
 @admin.register(DeliveryEvent)

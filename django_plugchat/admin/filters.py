@@ -186,8 +186,8 @@ class SituationFilter(admin.SimpleListFilter):
         if situation not in {*_Outcome.values, *Failure.values}:
             raise IncorrectLookupParameters
         rows: Any = queryset
-        page = request.resolver_match
-        if page and str(page.url_name).endswith("_changelist") and not request.GET.get("q", "").strip():
+        is_file = request.resolver_match is not None and str(request.resolver_match.url_name).endswith("_export")
+        if not is_file and not request.GET.get("q", "").strip():
             newest = rows.deliveries().order_by("-received_at", "-pk").values_list("received_at", flat=True)
             self.read_since = newest[MAX_MESSAGES_READ : MAX_MESSAGES_READ + 1].first()
             if self.read_since:
