@@ -113,12 +113,14 @@ def serving() -> Iterator[Callable[..., Provider]]:
         running.append((provider, server, thread))
         return provider
 
-    yield serve
-    for provider, server, thread in running:
-        provider.finish.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    try:
+        yield serve
+    finally:
+        for provider, server, thread in running:
+            provider.finish.set()
+            server.shutdown()
+            server.server_close()
+            thread.join()
 
 
 class Authority:

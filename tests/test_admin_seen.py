@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
+from django.apps import apps
+from django.contrib.auth.models import User
+from django.db import connection
 from django.template import Context, Template
 from django.test import RequestFactory
 from django.utils import timezone
@@ -164,3 +167,28 @@ def test_the_function_is_asked_once_for_a_page(rows, plugchat, monkeypatch):
     plugchat(ADMIN_ACCOUNTS="tests.test_admin_seen.one_account")
     person(*PERMISSIONS).get(EVENTS)
     assert len(asked) == 1
+
+
+@pytest.fixture
+def stores(settings, transactional_db):
+    """The model of ``tests.stores`` and its tables, for one test."""
+    settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "tests.stores"]
+    store = apps.get_model("stores", "Store")
+    with connection.schema_editor() as editor:
+        editor.create_model(store)
+    yield store.objects
+    with connection.schema_editor() as editor:
+        editor.delete_model(store)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_stores_that_have_staff(stores, rows, plugchat):
+    plugchat(ADMIN_ACCOUNTS="tests.stores.models.accounts_of")
+    client = person(*PERMISSIONS)
+    assert "order-" not in client.get(EVENTS).content.decode()
+    stores.create(name="Mine", account="mine").staff.add(User.objects.get())
+    page = client.get(EVENTS).content.decode()
+    assert "order-mine" in page
+    assert FOREIGN not in page
+    boss = person(is_superuser=True)
+    assert "order-foreign" in boss.get(EVENTS).content.decode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import base64
 import io
 import json
 import os
@@ -22,6 +23,7 @@ import pytest
 from django.apps import apps
 from django.core.management import BaseCommand, CommandError, call_command, get_commands, load_command_class
 from django.utils import timezone
+from standardwebhooks.webhooks import Webhook
 
 from django_plugchat import conf
 from django_plugchat.admin import overview
@@ -34,6 +36,7 @@ from django_plugchat.upkeep.prometheus import METRICS
 from .answers import ANSWERS
 from .payloads import EXAMPLE, SECRET
 from .projects import WORKERS
+from .provider import forget_environment, serving
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -248,6 +251,38 @@ def test_celery_is_that_of_the_tests():
     assert queue_settings("celery")["PLUGCHAT"]["DISPATCHER"] == "tests.celery_app.dispatch"
 
 
+def test_the_stores_are_those_of_the_tests():
+    assert (
+        python_block("howto/staff.md", "stores/models.py").partition("\n")[2]
+        == (ROOT / "tests" / "stores" / "models.py").read_text()
+    )
+
+
+@pytest.mark.django_db
+def test_events_are_passed_on_to_another_consumer(monkeypatch):
+    """Signed, and told again while it does not take them."""
+    secret = "whsec_" + base64.b64encode(b"s" * 24).decode()
+    names: dict[str, Any] = {"__name__": "mysite.receivers"}
+    forget_environment(monkeypatch)
+    monkeypatch.setenv("CONSUMER_SECRET", secret)
+    with serving() as serve:
+        consumer = serve((503, {}, b""), (204, {}, b""))
+        monkeypatch.setenv("CONSUMER_URL", consumer.base_url)
+        exec(python_block("howto/another-consumer.md", "mysite/receivers.py"), names)
+        try:
+            post_callback()
+            event = DeliveryEvent.objects.get()
+            assert (event.dispatch_status, event.dispatch_error) == ("retrying", "mysite.receivers.pass_on: HTTPError")
+            DeliveryEvent.objects.update(dispatch_due_at=event.received_at)
+            call_command("plugchat_redispatch", "--inline", stdout=io.StringIO())
+        finally:
+            delivery_recorded.disconnect(names["pass_on"], sender=DeliveryEvent)
+    assert DeliveryEvent.objects.get().dispatch_status == "done"
+    said = [Webhook(secret).verify(request[3], dict(request[2])) for request in consumer.requests]
+    assert said == 2 * [event.payload]
+    assert {request[2]["webhook-id"] for request in consumer.requests} == {str(event.fingerprint)}
+
+
 def test_workers_are_those_of_the_tests():
     shell = "".join(block.code for block in BLOCKS if block.page == "howto/queues.md" and block.language == "console")
     assert f"python manage.py {shlex.join(WORKERS['rq'][1:])}\n" in shell
@@ -282,6 +317,7 @@ def test_a_tests_dispatcher_runs_receivers_at_once(plugchat):
 ELSEWHERE = (
     "settings",
     "shop/",
+    "stores/",
     "mysite/celery",
     "mysite/lambda_function",
     "mysite/receivers",
