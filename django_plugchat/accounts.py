@@ -35,14 +35,10 @@ _Owner = tuple[bool, str | None]
 _Run = Callable[[str, Callable[[], _Owner]], _Owner]
 
 
-def _once(database: str, operation: Callable[[], _Owner]) -> _Owner:
-    return operation()
-
-
 # What is asked
 
 
-def caller(digest: str, run: _Run = _once) -> Caller | None:
+def caller(digest: str, run: _Run = lambda _database, operation: operation()) -> Caller | None:
     """Who calls with the secret of this digest. Raises ``django.db.Error`` where that can't be looked up.
 
     A secret of the setting costs no statement, one of the database one read now and then, made by ``run`` with the

@@ -74,8 +74,8 @@ class RegisterForm(forms.Form):
         label=_("Tell when the number is connected or disconnected"), required=False, initial=True
     )
 
-    def __init__(self, account: conf.Account, *args: Any) -> None:
-        super().__init__(*args, label_suffix="")
+    def __init__(self, account: conf.Account, data: Any) -> None:
+        super().__init__(data, label_suffix="")
         self.account = account
         if account.provider != Z_API:
             del self.fields["client_token"]
@@ -284,7 +284,7 @@ class AccountAdmin(ReadOnlyAdmin):
         logger.info("%s: account %r: %s", user.get_username(), row.alias, text)
 
     def register(self, request: HttpRequest, row: Account) -> HttpResponse:
-        form = RegisterForm(accounts.described(row), *([request.POST] if request.method == "POST" else []))
+        form = RegisterForm(accounts.described(row), request.POST if request.method == "POST" else None)
         result = form.register() if form.is_valid() else None
         if result is None:
             title = gettext("Register %(account)s") % {"account": row}
