@@ -182,7 +182,7 @@ def test_failures_are_counted_by_kind_the_commonest_first(viewer):
 
 def test_one_statement_counts_it(viewer, django_assert_num_queries):
     events(3)
-    viewer.get(CHART)
+    viewer.get(CHART)  # reads the accounts' labels, as every 30 seconds
     event(outcome="failed")
     # Session, user, two of permissions, whether they are too many, and one.
     with django_assert_num_queries(6):

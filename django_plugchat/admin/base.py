@@ -91,9 +91,8 @@ class NewestFirst(ChangeList):
             # What the filters have to look for, they look for once.
             size = self.list_max_show_all if self.show_all else self.list_per_page
             start = (self.page_num - 1) * size if self.multi_page and not self.show_all else 0
-            rows = self.shown(
-                self.root_queryset.filter(pk__in=self.paginator.keys[start : min(start + size, self.result_count)])
-            )
+            keys = self.paginator.keys[start : min(start + size, self.result_count)]
+            rows = self.shown(self.root_queryset.filter(pk__in=keys))
             self.result_list: Any = list(rows.order_by(*self.model_admin.ordering))
         for row in self.result_list:
             row.whole_phones = sees_phones(request)
