@@ -38,7 +38,8 @@ _SECRET_IDS = {account: hashlib.sha256(account.encode()).hexdigest()[:8] for acc
 
 COLUMNS = (
     "account, zaap_id, custom_id, message_id, phone, participant, phone_digits, participant_digits, type, instance_id, "
-    "error, error_code, outcome, failure, occurred_at, received_at, last_received_at, times_received, payload, secret_id, "
+    "error, error_code, outcome, failure, occurred_at, received_at, last_received_at, times_received, payload, "
+    "secret_id, "
     "fingerprint, dispatch_status, dispatch_attempts, dispatch_due_at, dispatched_at, dispatch_error, dispatch_failed"
 )
 

@@ -265,7 +265,7 @@ class WebhookSecret(models.Model):
         constraints = [models.UniqueConstraint(fields=["digest"], name="plugchat_secret_digest")]
 
     def __str__(self) -> str:
-        return self.secret_id
+        return str(self.secret_id)
 
 
 class Notice(models.Model):

@@ -39,7 +39,7 @@ class PlugChatQuerySet(models.QuerySet[Any]):
 
     def _for_deciding(self) -> Self:
         """What users act upon is asked of the database that is written, unless they chose another."""
-        return self if self._db else self.for_writing()
+        return self if self._db else self.for_writing()  # type: ignore[attr-defined]
 
     def in_batches(self, size: int, by: str = "pk") -> Iterator[list[Any]]:
         """Walk along the index of a field, ``-field`` backwards: flat memory, and nothing open between batches.

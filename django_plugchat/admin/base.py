@@ -93,7 +93,7 @@ class NewestFirst(ChangeList):
             start = (self.page_num - 1) * size if self.multi_page and not self.show_all else 0
             keys = self.paginator.keys[start : min(start + size, self.result_count)]
             rows = self.shown(self.root_queryset.filter(pk__in=keys))
-            self.result_list: Any = list(rows.order_by(*self.model_admin.ordering))
+            self.result_list: Any = list(rows.order_by(*self.model_admin.get_ordering(request)))
         for row in self.result_list:
             row.whole_phones = sees_phones(request)
         if not self.query:

@@ -70,7 +70,7 @@ class AccountFilter(_TypedFilter):
 
     def __init__(self, request: HttpRequest, params: dict[str, Any], model: Any, model_admin: Any) -> None:
         super().__init__(request, params, model, model_admin)
-        self.typed = self.used_parameters.get("account", "")
+        self.typed = str(self.used_parameters.get("account", ""))
         labels = labels_of(request)
         self.is_searched = len(labels) > MAX_ACCOUNTS_LISTED
         #: The accounts that can be chosen: alias and label.
@@ -124,10 +124,10 @@ class ReceivedFilter(_TypedFilter):
     def __init__(self, request: HttpRequest, params: dict[str, Any], model: Any, model_admin: Any) -> None:
         self.title = gettext("time (%(time_zone)s)") % {"time_zone": timezone.get_current_timezone_name()}
         super().__init__(request, params, model, model_admin)
-        self.days = self.used_parameters.get("received", "")
+        self.days = str(self.used_parameters.get("received", ""))
         if self.days and self.days not in self._DAYS:
             raise IncorrectLookupParameters
-        self.typed_since, self.typed_until = (self.used_parameters.get(name, "") for name in self.parameters[1:])
+        self.typed_since, self.typed_until = (str(self.used_parameters.get(name, "")) for name in self.parameters[1:])
         self.since, self.until = _day(self.typed_since), _day(self.typed_until)
         if self.days:
             self.since, self.until = (times.today() - timedelta(days=ago) for ago in self._DAYS[self.days])

@@ -22,8 +22,8 @@ _MAX_EXPONENT = 15
 
 _HEXADECIMAL = re.compile(r"(?<![^\W_])(?=[0-9]*[A-Fa-f])[0-9A-Fa-f]++(?![^\W_])")
 _OF_ID = re.compile(r"[A-Fa-f][0-9]+[A-Fa-f]|[0-9][A-Fa-f]+[0-9]")
-# With " +" or " / " another number begins; in a form's data + is a blank. Beside letters stands only what may be a whole
-# number.
+# With " +" or " / " another number begins; in a form's data + is a blank. Beside letters
+# stands only what may be a whole number.
 _RUN = re.compile(
     r"(\+[ (]?)?((?<![^\W_])[0-9]++(?:(?:(?! / )[ ()./_-]{1,3}|\+)[0-9]++)*(?![^\W_])|[0-9]{8,})(@lid)?", re.IGNORECASE
 )
