@@ -233,7 +233,7 @@ def test_no_page_has_english_left(pages):
 def test_english_would_be_found(pages):
     found = {name: english_in(texts) for name, texts in pages("en").items()}
     assert all(found.values()), found
-    assert "Message events" in found["index"]
+    assert "Rejected callbacks" in found["index"]
     assert {"Sent", "Dispatch again", "Export all as CSV", "Any time"} <= set(found["list"])
     assert {"History of this message", "Identification", "Dispatch error"} <= set(found["event"])
     assert "Why messages were not sent" in found["chart"]
