@@ -6,7 +6,7 @@ Compiling the INSERT of a row with so many columns takes the ORM longer than the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from types import NoneType
 from typing import Any, NamedTuple, TypeVar
@@ -28,8 +28,9 @@ _DEADLOCKS = {"40001", "40P01", 1020, 1213}
 _MOST_DEADLOCKS = 8
 #: A server that has become read-only since this connection was made, as after a failover, or has left its cluster.
 _LEFT_BEHIND = {"25006", 1047, 1290, 1792, 1836}
-#: MariaDB's for characters outside the column's character set, PostgreSQL's for those outside the database's.
-_UNSTORABLE = {1366, "22P05", "22021"}
+#: MariaDB's for characters outside the column's character set, PostgreSQL's for those outside the database's; the last
+#: is that of SQL_ASCII, into which nothing can be converted.
+_UNSTORABLE = {1366, "22P05", "22021", "0A000"}
 
 
 # Storing
@@ -269,10 +270,14 @@ def _through_deadlocks(connection: Any, operation: Callable[[], T]) -> T:
 
 
 def _renew(connection: Any, *, is_left_behind: bool) -> None:
-    connection.close()
     pool: Any = getattr(connection, "pool", None)
-    # Django's own; what others call a pool has other methods.
-    if not type(pool).__module__.startswith("psycopg_pool"):
+    is_djangos = type(pool).__module__.startswith("psycopg_pool")
+    if is_left_behind and pool is not None and not is_djangos:
+        # What others call a pool has other methods, but hands no connection out again that the driver calls closed.
+        connection.connection.close()
+    with suppress(Error):  # MariaDB's driver closes nothing twice
+        connection.close()
+    if not is_djangos:
         return
     # Its other connections have died as well, or lead to the same server.
     if is_left_behind:
