@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -275,7 +276,8 @@ def _keep(rejected: RejectedCallback, alias: str) -> bool:
 
 def _insert(rejected: RejectedCallback, alias: str) -> None:
     try:
-        with statements.savepoint(alias):
+        # A statement that fails spoils the transaction that it is in, also one of AUTOCOMMIT False.
+        with nullcontext() if connections[alias].get_autocommit() else transaction.atomic(using=alias):
             rejected.save(force_insert=True, using=alias)
     except (Error, UnicodeEncodeError) as error:
         if not statements.refuses_content(error):
