@@ -14,9 +14,10 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 from django.db.models.signals import post_delete
 
+from django_plugchat import spool
 from django_plugchat.models import DeliveryEvent, RejectedCallback
 from django_plugchat.phones.numbers import mask_id, mask_phone, normalise, searched
-from django_plugchat.upkeep import erasure
+from django_plugchat.upkeep import erasure, spooled
 
 from .databases import Interrupt, raising
 from .notations import INTERNATIONAL, LID, NATIONAL, NUMBER, OTHERS, SOMEBODY_ELSE, TEXTS, WITHOUT_NINTH_DIGIT
@@ -254,11 +255,9 @@ def raw_deflate(body):
         gzip.compress(HOLDING)[:-8] + b"12345678",  # another checksum
         gzip.compress(HOLDING)[:-8],
         gzip.compress(b" " * 3_000_000 + HOLDING),
-        gzip.compress(gzip.compress(gzip.compress(HOLDING))),
         gzip.compress(HOLDING) + b"more",
         zlib.compress(HOLDING),
         raw_deflate(HOLDING),
-        gzip.compress(raw_deflate(HOLDING)),
     ],
 )
 def test_rejected_bodies_that_hold_the_number(body):
@@ -402,6 +401,72 @@ def test_without_the_admin(settings):
     settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django.contrib.admin"]
     event(phone=NUMBER)
     assert counts(forget(NUMBER)) == [1, 0, 0]
+
+
+# What waits in this host's spool
+
+
+@pytest.fixture
+def spool_of(plugchat, tmp_path):
+    """Files of the spool, by their names; "aside/…" were set aside."""
+    folder = tmp_path / "spool"
+    plugchat(SPOOL_DIR=str(folder))
+
+    def fill(files):
+        (folder / "aside").mkdir(parents=True)
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+
+    fill.files = lambda: {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    fill.folder = folder
+    return fill
+
+
+def test_the_spool(spool_of):
+    header = b'{"account": "default", "secret_id": "01234567"}\n'
+    spool_of(
+        {
+            "ours": header + HOLDING,
+            "compressed": header + gzip.compress(HOLDING),
+            "another's": header + json.dumps({"phone": SOMEBODY_ELSE}).encode(),
+            "without the country": header + b'{"phone": "(44) 98877-1234"}',
+            "aside/not one of ours": HOLDING,
+        }
+    )
+    before = spool_of.files()
+    assert "Callbacks in the spool: 3" in forget(NUMBER, "--dry-run")
+    assert spool_of.files() == before
+    said = forget(NUMBER)
+    assert "Callbacks in the spool: 3" in said
+    assert [line for line in said if str(spool_of.folder) in line]
+    assert [line for line in said if ": without the country." in line and "--national" in line]
+    assert spool_of.files() == {"another's", "without the country"}
+    assert "Callbacks in the spool: 1" in forget(NUMBER, "--national")
+    assert spool_of.files() == {"another's"}
+
+
+def test_the_spool_is_looked_through_first_and_stands_still(spool_of, monkeypatch):
+    """What moves into the database meanwhile is found there."""
+    spool_of({"1-a": HOLDING})
+    began, drained = [], []
+    search = erasure.search
+    monkeypatch.setattr(erasure, "search", lambda person: began.append(spool_of.files()) or search(person))
+    delete = spool.delete
+    monkeypatch.setattr(spool, "delete", lambda path: drained.append(spooled.drain().taken) or delete(path))
+    forget(NUMBER)
+    assert (began, drained) == ([set()], [0])
+
+
+def test_a_spool_that_can_not_be_looked_through_is_an_error(spool_of):
+    spool_of.folder.write_text("no folder")
+    event(phone=NUMBER)
+    with pytest.raises(CommandError, match="could not be looked through"):
+        forget(NUMBER)
+    assert left()
+
+
+def test_without_a_spool():
+    assert "spool" not in "".join(forget(NUMBER))
 
 
 # The command

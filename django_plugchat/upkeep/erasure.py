@@ -12,21 +12,21 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
-from django_plugchat import bodies, statements
+from django_plugchat import bodies, spool, statements
 from django_plugchat.models import DeliveryEvent, RejectedCallback
 from django_plugchat.phones import numbers
 from django_plugchat.phones.mentions import SHORTEST_LID, Found, Wanted
 from django_plugchat.phones.reading import plain
 from django_plugchat.querysets import PlugChatQuerySet
+from django_plugchat.upkeep import spooled
 from django_plugchat.upkeep.deletion import Deletion, delete
 
 # Payloads and bodies may be MAX_BODY_BYTES long.
 _SCAN_BATCH = 200
 # Few rows are locked at once, for a short time: callbacks may come for them meanwhile.
 _DELETE_BATCH = 50
-#: Of a body that was compressed, and compressed again. What is longer is named, to be looked at.
+#: Of a body that was compressed. What is longer is named, to be looked at.
 _MOST_INFLATED = 16 * 1024 * 1024
-_MOST_NESTED = 4
 
 # A number without a country must be longer to be told from one of a small country.
 _SHORTEST_WITH_PLUS = 8
@@ -99,7 +99,7 @@ def searched() -> Iterator[PlugChatQuerySet]:
     """Where it is looked for, with what is there by the time that it is asked for; whatever comes later is not.
 
     What may become something else comes before it: a rejected callback that is replayed meanwhile is found as an event.
-    So a spool, which becomes both, is searched before all of these, by ``found_in_body``.
+    So ``erase_spooled``, whose callbacks become both, comes before all of these.
     """
     rows: list[PlugChatQuerySet] = [RejectedCallback.objects.for_writing(), DeliveryEvent.objects.for_writing()]
     if apps.is_installed("django.contrib.admin"):
@@ -128,6 +128,24 @@ def search(person: Person) -> Iterator[Batch]:
                 [row.pk for row, how in found if how is Found.PERHAPS and row.pk not in known],
                 {row.phone_digits for row in tied if not person.is_called(row.phone)},
             )
+
+
+def erase_spooled(person: Person, *, dry_run: bool = False) -> tuple[int, list[str]]:
+    """Of this host's spool: how many callbacks were erased, and the files that may be about somebody else.
+
+    Raises OSError where this user may not look, or not delete.
+    """
+    erased, left = 0, []
+    with spool.alone(wait=True):  # so that nothing moves into the database unseen
+        for kept in spooled.walk():
+            found = found_in_body(kept.body, person)
+            if found >= person.enough:
+                erased += 1
+                if not dry_run:
+                    spool.delete(kept.path)
+            elif found:
+                left.append(kept.path.name)
+    return erased, left
 
 
 def still_called(name: str) -> Any:
@@ -204,22 +222,13 @@ def _texts_in(value: Any) -> Iterator[str]:
 
 
 def found_in_body(body: bytes, person: Person) -> Found:
-    """In what came, and in what it was before somebody compressed it without saying so, or more than once."""
-    found = person.found_in([body.decode(errors="replace")])
-    for _time in range(_MOST_NESTED):
-        if _is_text(body):
-            break
+    """In what came, and in what it was before somebody compressed it without saying so."""
+    texts = [body.decode(errors="replace")]
+    at_least = Found.NOT
+    if "\ufffd" in texts[0]:
         coding = "gzip" if body.startswith(b"\x1f\x8b") else "deflate"
-        body, _is_whole = bodies.inflated(body, coding, _MOST_INFLATED)
-        found = max(found, person.found_in([body.decode(errors="replace")]))
-        if len(body) > _MOST_INFLATED:
-            return max(found, Found.PERHAPS)
-    return found
-
-
-def _is_text(body: bytes) -> bool:
-    try:
-        body.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+        content, _is_whole = bodies.inflated(body, coding, _MOST_INFLATED)
+        texts.append(content.decode(errors="replace"))
+        if len(content) > _MOST_INFLATED:
+            at_least = Found.PERHAPS
+    return max(at_least, person.found_in(texts))

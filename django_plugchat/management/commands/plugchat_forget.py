@@ -1,26 +1,30 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter, defaultdict
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop, ngettext
 
+from django_plugchat.conf import app_settings
 from django_plugchat.management.progress import progress
 from django_plugchat.models import DeliveryEvent, RejectedCallback
 from django_plugchat.phones.numbers import mask_phone
-from django_plugchat.upkeep import erasure
+from django_plugchat.upkeep import erasure, spooled
 
 _MOST_NAMED = 20
+_SPOOL = "spool"
 
 
 class Command(BaseCommand):
     help = gettext_noop(
         "Erase what is stored about a person (LGPD, art. 18): the events about a phone number or privacy id (…@lid), "
-        "all others of the same messages, those that mention it anywhere, the rejected callbacks that do, and the "
-        "number in the admin's history of them. In every international notation, with and without Brazil's ninth "
-        "digit, and the groups whose id begins with the number. Never what only holds it within a longer number or id."
+        "all others of the same messages, those that mention it anywhere, the rejected callbacks and the callbacks in "
+        "this host's spool that do, and the number in the admin's history of them. In every international notation, "
+        "with and without Brazil's ninth digit, and the groups whose id begins with the number. Never what only holds "
+        "it within a longer number or id."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -51,14 +55,15 @@ class Command(BaseCommand):
             person = erasure.Person(text, or_national=national)
         except ValueError as error:
             raise CommandError(str(error)) from None
-        self.erased: dict[Any, int] = {}
-        self.left: dict[Any, list[Any]] = {}
-        self.needed: dict[Any, dict[Any, set[str]]] = {}
+        self.erased: Counter[Any] = Counter()
+        self.left: dict[Any, list[Any]] = defaultdict(list)
+        self.needed: dict[Any, dict[Any, set[str]]] = defaultdict(dict)
         self.also_called: set[str] = set()
         try:
+            self.erase_spooled(person, dry_run=dry_run)
             with progress() as step:
                 for found in erasure.search(person):
-                    self.take(found, dry_run=dry_run)
+                    self.erase(found, dry_run=dry_run)
                     step(found.looked_at)
         except KeyboardInterrupt:
             self.stdout.write("\n".join(self.lines(dry_run=dry_run)))
@@ -73,23 +78,35 @@ class Command(BaseCommand):
         if self.needed:
             raise CommandError(self.why_needed())
 
-    def take(self, found: erasure.Batch, *, dry_run: bool) -> None:
+    def erase_spooled(self, person: erasure.Person, *, dry_run: bool) -> None:
+        try:
+            self.erased[_SPOOL], self.left[_("files of the spool")] = erasure.erase_spooled(person, dry_run=dry_run)
+        except OSError as error:
+            raise CommandError(
+                _("The spool %(folder)s could not be looked through: %(error)s.")
+                % {"folder": app_settings.spool_dir, "error": error.strerror}
+            ) from None
+
+    def erase(self, found: erasure.Batch, *, dry_run: bool) -> None:
+        name = found.model._meta.verbose_name_plural
         done = erasure.erase(found.model, found.to_erase, dry_run=dry_run)
-        self.erased[found.model] = self.erased.get(found.model, 0) + done.deleted
+        self.erased[found.model] += done.deleted
+        self.left[name] += found.left
         if done.needed:
-            self.needed.setdefault(found.model, {}).update(done.needed)
-        self.left.setdefault(found.model, []).extend(found.left)
+            self.needed[name] |= done.needed
         self.also_called |= found.also_called
 
     def lines(self, *, dry_run: bool) -> list[str]:
-        events, rejected = self.erased.pop(DeliveryEvent, 0), self.erased.pop(RejectedCallback, 0)
+        events, rejected, spool = (self.erased.pop(what, 0) for what in (DeliveryEvent, RejectedCallback, _SPOOL))
         lines = [
             _("Events: %(count)d") % {"count": events},
             _("Rejected callbacks: %(count)d") % {"count": rejected},
             _("Entries of the admin's history, without the number: %(count)d") % {"count": sum(self.erased.values())},
-            _("That is what would be erased.") if dry_run else _("All that is erased."),
         ]
-        for model, keys in self.left.items():
+        if app_settings.spool_dir:
+            lines += [_("Callbacks in the spool: %(count)d") % {"count": spool}, spooled.reach()]
+        lines.append(_("That is what would be erased.") if dry_run else _("All that is erased."))
+        for name, keys in self.left.items():
             if keys:
                 lines.append(
                     ngettext(
@@ -99,7 +116,7 @@ class Command(BaseCommand):
                         "somebody else's abroad, or beside other digits: %(keys)s. --national erases them too.",
                         len(keys),
                     )
-                    % {"count": len(keys), "model": model._meta.verbose_name_plural, "keys": _named(keys)}
+                    % {"count": len(keys), "model": name, "keys": _named(keys)}
                 )
         lines += [also_called(name) for name in sorted(self.also_called)]
         return lines
@@ -109,11 +126,11 @@ class Command(BaseCommand):
         rows = "; ".join(
             _("“%(model)s” %(keys)s (needed by %(needed_by)s)")
             % {
-                "keys": _named(sorted(keys)),
-                "model": model._meta.verbose_name_plural,
-                "needed_by": ", ".join(sorted(set().union(*keys.values()))),
+                "model": name,
+                "keys": _named(sorted(needed)),
+                "needed_by": ", ".join(sorted(set().union(*needed.values()))),
             }
-            for model, keys in self.needed.items()
+            for name, needed in self.needed.items()
         )
         return ngettext(
             "%(count)d row can't be erased, because rows of other tables need it: %(rows)s. Delete those rows, or take "
