@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from operator import attrgetter, itemgetter
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import Error, IntegrityError, connections, router, transaction
 from django.db.models import QuerySet
@@ -25,6 +25,8 @@ from django_plugchat.models import Connection, DeliveryEvent, RejectedCallback
 from django_plugchat.phones.numbers import mask_id, normalise, search_terms
 from django_plugchat.redaction import redact
 from django_plugchat.serializers import Callback, ConnectionReport, Ignored
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -120,6 +122,21 @@ def refuse(body: bytes, receipt: Receipt, refusal: APIException) -> None:
     )
 
 
+def _written(alias: str, write: Callable[[], T]) -> T:
+    """What a write of a callback returns. Raises ``django.db.Error``; ContentRefused where trying again is no use."""
+
+    def undone_if_it_fails() -> T:
+        with statements.savepoint(alias):
+            return write()
+
+    try:
+        return statements.trying_again(alias, undone_if_it_fails)
+    except (Error, UnicodeEncodeError) as error:
+        if statements.refuses_content(error):
+            raise ContentRefused from None
+        raise
+
+
 # Events
 
 
@@ -147,12 +164,7 @@ def record(callbacks: Sequence[Callback], receipt: Receipt) -> list[DeliveryEven
         )
         for number, (fingerprint, callback) in enumerate(in_order)
     ]
-    try:
-        new = statements.trying_again(alias, partial(_store, events, alias))
-    except (Error, UnicodeEncodeError) as error:
-        if statements.refuses_content(error):
-            raise ContentRefused from None
-        raise
+    new = _written(alias, partial(statements.store, events, alias))
     told = {event.fingerprint for event in events[:told_now]}
     for event in new:
         if event.dispatch_status == _Status.RUNNING:
@@ -160,11 +172,6 @@ def record(callbacks: Sequence[Callback], receipt: Receipt) -> list[DeliveryEven
         elif event.dispatch_status == _Status.PENDING and event.fingerprint in told:
             statements.after_commit(alias, partial(dispatch.hand_over, event.pk))
     return new
-
-
-def _store(events: Sequence[DeliveryEvent], alias: str) -> list[DeliveryEvent]:
-    with statements.savepoint(alias):
-        return statements.store(events, alias)
 
 
 def _event(callback: Callback, receipt: Receipt, **fields: Any) -> DeliveryEvent:
@@ -187,13 +194,13 @@ def _event(callback: Callback, receipt: Receipt, **fields: Any) -> DeliveryEvent
 def record_connection(report: ConnectionReport, receipt: Receipt) -> bool:
     """Keep whether an instance is connected. Returns False where that was known, or something newer is.
 
-    Raises ``django.db.Error``.
+    Raises ``django.db.Error``, and ContentRefused where trying again is no use.
     """
     alias = router.db_for_write(Connection)
     came = receipt.received_at
     # In whole seconds, as one of the two callbacks comes. A clock that is ahead must not silence all that follows.
     moment = min(report.occurred_at or came, came).replace(microsecond=0)
-    connection = statements.trying_again(alias, partial(_changed, report, receipt.account, moment, alias))
+    connection = _written(alias, partial(_changed, report, receipt.account, moment, alias))
     if connection is None:
         return False
     statements.after_commit(alias, partial(_tell_of, connection))
@@ -204,7 +211,7 @@ def _changed(report: ConnectionReport, account: str, moment: datetime, alias: st
     rows: QuerySet[Connection] = Connection.objects.using(alias).filter(account=account, instance_id=report.instance_id)
     change = {"is_connected": report.is_connected, "since": moment, "reported_at": moment}
     if rows.filter(is_connected=not report.is_connected, reported_at__lte=moment).update(**change):
-        return rows.get()
+        return rows.first()  # None where it has been deleted meanwhile
     # Newer news of the same: what was said before it can't change anything any more.
     if (
         rows.filter(is_connected=report.is_connected, reported_at__lt=moment).update(reported_at=moment)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, connection
+from django.db import DataError, IntegrityError, connection
 from django.utils import timezone
 
 from django_plugchat import recording
@@ -108,6 +108,20 @@ def test_the_example_of_the_documentation_and_no_number(post):
 def test_an_unusable_instance_is_refused_and_kept(post):
     assert post(connected(instanceId="A" * 256)).status_code == 400
     assert RejectedCallback.objects.get().errors == {"instanceId": ["max_length"]}
+
+
+@pytest.mark.parametrize("error", [DataError("A"), UnicodeEncodeError("latin-1", "\u20ac", 0, 1, "A")])
+def test_what_the_database_refuses_is_refused_and_kept(post, error):
+    """As an instance in characters that a PostgreSQL in LATIN1 does not have."""
+    with connection.execute_wrapper(Interrupt("UPDATE", raising(error))):
+        assert post(connected()).status_code == 400
+    assert RejectedCallback.objects.get().reason == "database"
+
+
+def test_a_row_that_goes_between_two_statements(post):
+    post(disconnected())
+    with connection.execute_wrapper(Interrupt("SELECT", Connection.objects.all().delete)):
+        assert post(connected()).status_code == 200
 
 
 def test_a_receiver_that_raises_changes_no_answer(post, caplog):
