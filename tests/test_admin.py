@@ -25,6 +25,8 @@ pytestmark = pytest.mark.django_db
 
 VIEW = ("view_deliveryevent", "view_rejectedcallback")
 SAO_PAULO = ZoneInfo("America/Sao_Paulo")
+#: Of a page on PostgreSQL: the statements that switch its compiler off, and on again.
+UNCOMPILED = 3 if connection.vendor == "postgresql" else 0
 
 
 @pytest.fixture
@@ -249,11 +251,11 @@ def test_the_list_takes_as_many_queries_for_a_hundred_rows_as_for_one(viewer, dj
     event(message_id="M", account="norte")
     # Session, user, the user's and the groups' permissions, keys as far as they are counted, rows.
     accounts.labels()  # read every 30 seconds
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(6 + UNCOMPILED):
         viewer.get(EVENTS)
     for account in ("default", "norte"):
         events(60, message_id="M", account=account)
-    with django_assert_num_queries(6) as queries:
+    with django_assert_num_queries(6 + UNCOMPILED) as queries:
         assert len(rows_of(viewer.get(EVENTS))) == 100
     assert not [query for query in queries if "payload" in query["sql"]]
 
@@ -525,7 +527,7 @@ def test_an_empty_search_says_what_it_can_mean_and_when_plugchat_last_called(vie
     event(received_at=datetime(2026, 1, 2, 15, 4, tzinfo=SAO_PAULO))
     # Session, user, two of permissions, statuses, keys, and one for all the accounts.
     accounts.labels()  # read every 30 seconds
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(7 + UNCOMPILED):
         response = viewer.get(EVENTS, {"q": "nothing", "situation": "sent"})
     text = text_of(response)
     assert "Loja Centro: 01/02/2026 3:04 p.m." in text
@@ -547,7 +549,7 @@ def test_of_many_accounts_the_last_callback_of_all_is_told(django_assert_num_que
     event(account="a3", received_at=datetime(2026, 1, 2, 15, 4, tzinfo=SAO_PAULO))
     viewer_of_events = person("view_deliveryevent")
     accounts.labels()  # read every 30 seconds
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(6 + UNCOMPILED):
         response = viewer_of_events.get(EVENTS, {"received": "today"})
     assert "All accounts: 01/02/2026 3:04 p.m." in text_of(response)
     assert REJECTED not in response.content.decode()
