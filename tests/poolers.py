@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psycopg
-
 from .faults import AS_USER, POSTGRESQL_USER
 from .servers import free_port, wait_for_port
 
@@ -57,6 +55,8 @@ def pgbouncer(host: str, port: int | str, *users: str, **options: int) -> Iterat
 @contextmanager
 def busy(url: str, clients: int = 4) -> Iterator[None]:
     """Other clients with transactions of their own."""
+    import psycopg  # of the services' environment alone
+
     ended = threading.Event()
 
     def work() -> None:
