@@ -318,10 +318,10 @@ def test_records_of_each_answer(settings, caplog, status, request_options, debug
 
 @pytest.mark.django_db
 def test_requests_elsewhere_are_logged_as_ever(client, caplog):
-    client.get("/callback/not-ours/?next=%20")
+    client.get("/not-ours/callback/?next=%20")
     (record,) = caplog.records
-    assert record.getMessage() == "Not Found: /callback/not-ours/"
-    assert record.request.path == "/callback/not-ours/"
+    assert record.getMessage() == "Not Found: /not-ours/callback/"
+    assert record.request.path == "/not-ours/callback/"
 
 
 @pytest.mark.django_db
@@ -562,7 +562,7 @@ class Uncopied(dict):
 
 def test_redacting_filter_raises_nothing_into_the_application():
     assert filtered("%s", Broken()).getMessage() == "Broken"
-    assert filtered(Broken()).getMessage() == "Broken"
+    assert filtered(Broken()).args is None
     assert filtered("%d", Unreadable()).msg == "%d"
     record = filtered("said", user=Broken(), more=[Unreadable()], of=Uncopied(a=1))
     assert (record.user, record.more, record.of) == ("Broken", ["Unreadable"], "Uncopied")
@@ -575,8 +575,6 @@ def test_redacting_filter_leaves_to_others_what_has_not_been_evaluated():
     assert record.path_seen is path_seen
     assert record.rows is rows
     assert path_seen._wrapped is empty
-    assert str(path_seen)
-    assert_silent(filtered("said", path_seen=path_seen).path_seen)
 
 
 def test_redacting_filter_keeps_the_rest():
@@ -751,22 +749,7 @@ def test_what_leaves_for_sentry():
             {"contexts": {"trace": {"trace_id": "5544999999999", "span_id": "a" * 16}}},
             {"contexts": {"trace": {"trace_id": MASK, "span_id": "a" * 16}}},
         ),
-        (
-            {
-                "request": {
-                    "url": "https://example.com/",
-                    "headers": [["Authorization", "x"], ["Host", "y"]],
-                    "data": "z",
-                }
-            },
-            {
-                "request": {
-                    "url": "https://example.com/",
-                    "headers": [["Authorization", MASK], ["Host", "y"]],
-                    "data": "z",
-                }
-            },
-        ),
+        ({"tags": ["x", 5544999999999]}, {"tags": ["x", MASK]}),
         (
             {"request": {"headers": {"Z-Api-Token": "x", "Cookie": "y", "Accept": "z"}}, "user": None},
             {"request": {"headers": {"Z-Api-Token": MASK, "Cookie": MASK, "Accept": "z"}}, "user": None},
@@ -777,12 +760,14 @@ def test_what_leaves_for_sentry():
         ),
         (
             {
-                "exception": [{"value": "b", "stacktrace": {"frames": [{"module": "django_plugchat.x", "vars": {}}]}}],
+                "exception": {
+                    "values": [{"value": "b", "stacktrace": {"frames": [{"module": "django_plugchat.x", "vars": {}}]}}]
+                },
                 "threads": {"values": [{"stacktrace": {"frames": [{"vars": {"body": "b"}}]}}]},
                 "stacktrace": None,
             },
             {
-                "exception": [{"value": MASK, "stacktrace": {"frames": [{"module": "django_plugchat.x"}]}}],
+                "exception": {"values": [{"value": MASK, "stacktrace": {"frames": [{"module": "django_plugchat.x"}]}}]},
                 "threads": {"values": [{"stacktrace": {"frames": [{}]}}]},
                 "stacktrace": None,
             },

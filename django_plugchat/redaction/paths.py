@@ -2,13 +2,12 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import unquote
 
 from django.http import HttpRequest
-from django.urls import Resolver404, resolve
+from django.urls import resolve
 
 from django_plugchat.phones.numbers import MASK
-from django_plugchat.redaction.texts import MAX_TIMES_QUOTED, redact
+from django_plugchat.redaction.texts import redact, unquoted
 
 #: The provider sends it with each callback: a credential that can send messages.
 CREDENTIAL = "HTTP_Z_API_TOKEN"
@@ -66,18 +65,16 @@ def without(secrets: list[str], value: str) -> str:
     """Proxies repeat the path in headers of their own, with whatever around the secret after they have rewritten it."""
     for secret in secrets:
         value = value.replace(secret, MASK)
-    plain = value
-    for _time in range(MAX_TIMES_QUOTED if "%" in value else 0):
-        plain = unquote(plain)
-        if any(secret in plain for secret in secrets):
-            return without(secrets, plain)
+    plain = unquoted(value) if "%" in value else value
+    if any(secret in plain for secret in secrets):
+        return without(secrets, plain)
     return redact(value) if "callback" in value or "%" in value else value
 
 
 def is_callback(request: HttpRequest) -> bool:
-    """Whether it is below this app's ``callback/``. Raises whatever a project's URLs raise."""
+    """Whether it is below this app's ``callback/``, as far as a project's URLs can tell."""
     try:
         match = request.resolver_match or resolve(request.path_info, getattr(request, "urlconf", None))
-    except Resolver404:
+    except Exception:
         return False
     return "plugchat" in match.app_names

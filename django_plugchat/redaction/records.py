@@ -11,11 +11,11 @@ from typing import Any
 from django.core.signals import request_started
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils.functional import LazyObject, empty
+from django.utils.functional import LazyObject
 
 from django_plugchat.phones.numbers import MASK
 from django_plugchat.redaction.paths import CREDENTIAL, hidden_path, hide_secret, is_callback, secrets_in, without
-from django_plugchat.redaction.texts import redact, redact_configured
+from django_plugchat.redaction.texts import redact
 
 _OWN_TABLE = re.compile(r"\bdjango_plugchat_\w+")
 _MAX_DEPTH = 20
@@ -31,14 +31,13 @@ class RedactingFilter(logging.Filter):
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if hasattr(record, "sql"):
-            _hide_statement(record)
+        _hide_statement(record)
         _rewrite(record, redact)
         return True
 
 
 def _hide_statement(record: Any) -> None:
-    table = _OWN_TABLE.search(_shown(record.sql))
+    table = _OWN_TABLE.search(_shown(getattr(record, "sql", "")))
     if table:
         record.sql, record.params = f"{MASK} statement on {table[0]}", None
         record.msg, record.args = record.sql, ()
@@ -47,19 +46,16 @@ def _hide_statement(record: Any) -> None:
 def _rewrite(record: logging.LogRecord, rewrite: Callable[[str], str]) -> None:
     for key in record.__dict__.keys() - _STANDARD_ATTRIBUTES | {"args", "stack_info"}:
         record.__dict__[key] = _rewritten(record.__dict__[key], rewrite)
-    if record.exc_info and (shown := _traceback(record.exc_info)):
-        rewritten = rewrite(shown)
-        if rewritten != shown:
-            record.exc_info, record.exc_text = None, rewritten
-    if not isinstance(record.msg, str):
+    if error := _rewritten_error(record.exc_info, rewrite):
+        record.exc_info, record.exc_text = None, error
+    if isinstance(record.msg, dict | list | tuple):
         record.msg = _rewritten(record.msg, rewrite)
-        if isinstance(record.msg, dict | list | tuple):
-            return
+        return
     try:
         message = record.getMessage()
     except Exception:
         # A wrong call, which logging shows without raising: so does this.
-        message = f"{record.msg} {_shown(record.args)}"
+        message = f"{_shown(record.msg)} {_shown(record.args)}"
     # Once more as a whole, where the message puts together what its arguments hold.
     rewritten = rewrite(message)
     if rewritten != message:
@@ -76,19 +72,23 @@ def _shown(value: Any) -> str:
 
 def _rewritten(value: Any, rewrite: Callable[[str], str], depth: int = _MAX_DEPTH) -> Any:
     """The same value in the same shape, with its texts rewritten; never an error, which the application would get."""
-    if value is None or _is_unevaluated(value) or isinstance(value, int | float):
+    # Looking at what is lazy would ask the database.
+    if value is None or isinstance(value, LazyObject | QuerySet | int | float):
         return value
     try:
         if isinstance(value, str):
             return rewrite(value)
-        if depth and isinstance(value, dict):
+        if isinstance(value, dict) and depth:
             # A copy of the same class: the formats of some servers rely on what theirs gives beside its keys.
             result = copy(value)
             for key, item in value.items():
-                result[key] = _rewritten(item, rewrite, depth - 1) if key != "exc_info" else item
-            _rewrite_error(result, rewrite)
+                result[key] = item if key == "exc_info" else _rewritten(item, rewrite, depth - 1)
+            # Under this name structlog passes an error, to be formatted after this.
+            if error := _rewritten_error(value.get("exc_info"), rewrite):
+                del result["exc_info"]
+                result["exception"] = error
             return result
-        if depth and type(value) in (list, tuple):
+        if type(value) in (list, tuple) and depth:
             return type(value)(_rewritten(item, rewrite, depth - 1) for item in value)
         rewritten = rewrite(shown := str(value))
     except Exception:
@@ -96,29 +96,16 @@ def _rewritten(value: Any, rewrite: Callable[[str], str], depth: int = _MAX_DEPT
     return value if rewritten == shown else rewritten
 
 
-def _is_unevaluated(value: Any) -> bool:
-    """Whether looking at it would ask the database, or whatever else a project does first when it needs it."""
-    if isinstance(value, LazyObject):
-        return value._wrapped is empty
-    return isinstance(value, QuerySet) and value._result_cache is None
-
-
-def _rewrite_error(structured: Any, rewrite: Callable[[str], str]) -> None:
-    # Under this name structlog passes an error, to be formatted after this.
-    shown = _traceback(structured["exc_info"]) if structured.get("exc_info") else ""
+def _rewritten_error(exc_info: Any, rewrite: Callable[[str], str]) -> str:
+    """The traceback, if there is something to rewrite in it."""
+    error = exc_info[1] if isinstance(exc_info, tuple) else exc_info
+    if error is True:
+        error = sys.exception()
+    if not isinstance(error, BaseException):
+        return ""
+    shown = "".join(traceback.format_exception(error)).rstrip("\n")
     rewritten = rewrite(shown)
-    if rewritten != shown:
-        del structured["exc_info"]
-        structured["exception"] = rewritten
-
-
-def _traceback(exc_info: Any) -> str:
-    error = exc_info
-    if isinstance(exc_info, tuple):
-        error = exc_info[1]
-    elif not isinstance(exc_info, BaseException):
-        error = sys.exc_info()[1]
-    return "".join(traceback.format_exception(error)).rstrip("\n") if isinstance(error, BaseException) else ""
+    return "" if rewritten == shown else rewritten
 
 
 class _Protection(logging.Handler):
@@ -137,26 +124,20 @@ class _Protection(logging.Handler):
 
 
 def _hide_request(record: logging.LogRecord, request: HttpRequest) -> None:
-    path, secrets = request.path, secrets_in(request.path_info)
-    try:
-        ours = is_callback(request)
-        rewrite = redact if ours else redact_configured
-    except Exception:
-        # Whatever a project's URLs raise, the record is about that.
-        ours, rewrite = False, redact
-    if ours or CREDENTIAL in request.META or rewrite(request.get_full_path()) != request.get_full_path():
+    path, secrets, ours = request.path, secrets_in(request.path_info), is_callback(request)
+    if ours or CREDENTIAL in request.META or redact(request.get_full_path()) != request.get_full_path():
         # With it AdminEmailHandler and others would show the path again, the provider's token, and the body.
         del record.__dict__["request"]
-    if ours:
-        if hasattr(record, "status_code"):
-            # It is answered, so that nobody needs the path any more. What middleware raised before the view could
-            # hide it shows the request again: a report of the error has the variables of each frame.
-            hide_secret(request)
-        # As Django writes it.
-        escaped, hidden = path.encode("unicode_escape").decode("ascii"), hidden_path(path)
-        _rewrite(record, lambda text: redact(without(secrets, text.replace(escaped, hidden).replace(path, hidden))))
-    else:
-        _rewrite(record, rewrite)
+    if not ours:
+        _rewrite(record, redact)
+        return
+    if hasattr(record, "status_code"):
+        # It is answered, so that nobody needs the path any more. What middleware raised before the view could hide it
+        # shows the request again: a report of the error has the variables of each frame.
+        hide_secret(request)
+    # As Django writes it.
+    escaped, hidden = path.encode("unicode_escape").decode("ascii"), hidden_path(path)
+    _rewrite(record, lambda text: redact(without(secrets, text.replace(escaped, hidden).replace(path, hidden))))
 
 
 def protect_django_logs(**kwargs: Any) -> None:

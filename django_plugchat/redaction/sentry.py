@@ -41,9 +41,7 @@ def _is_ours(event: Any) -> bool:
 
 
 def _values(event: Any, key: str) -> list[Any]:
-    value = event.get(key) or {}
-    values: list[Any] = value.get("values") or [] if isinstance(value, dict) else value
-    return [item for item in values if item]
+    return [item for item in (event.get(key) or {}).get("values") or () if item]
 
 
 def _frames(event: Any) -> Iterator[Any]:
@@ -55,9 +53,7 @@ def _hidden(value: Any, key: str = "") -> Any:
     if isinstance(value, dict):
         return {_hidden_text(str(name)): _hidden(item, str(name)) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        # Headers may be a list of pairs.
-        name = value[0] if len(value) == 2 and isinstance(value[0], str) else ""
-        return [_hidden(item, key if item is name else name) for item in value]
+        return [_hidden(item) for item in value]
     if key.lower() in _CREDENTIALS:
         return MASK
     if isinstance(value, str):

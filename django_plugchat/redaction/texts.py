@@ -18,8 +18,7 @@ _AFTER_NAME = re.compile(rf"((?:callback|/token)/+)(?![/?#]){_TO_ITS_END}+", re.
 _QUERY = re.compile(rf"\?{_TO_ITS_END}+")
 _AUTOCOMPLETE = "/autocomplete/?"
 _UNSPACED = re.compile(r"\S+")
-#: Nobody quotes a URL so often but to hide what it is.
-MAX_TIMES_QUOTED = 5
+_MAX_TIMES_QUOTED = 5
 
 # What secrets are made of, and nearly all tokens (RFC 9110, token68).
 _WORD = re.compile(r"[A-Za-z0-9_-]+")
@@ -61,31 +60,27 @@ def _without_confidential(text: str) -> str:
 
 
 def redact(text: str) -> str:
-    """The text without webhook secrets, tokens, what follows ``callback/`` and ``/token/``, and queries of this app's
-    admin pages."""
+    """Without webhook secrets, tokens, what follows ``callback/`` and ``/token/``, and queries of our admin pages."""
     if "%" in text:
         text = _UNSPACED.sub(lambda word: _redacted_word(word[0]), text)
     return _redacted(text)
 
 
-def redact_configured(text: str) -> str:
-    """The same for what is not this app's: only the secrets and tokens that are configured."""
-    if "%" in text:
-        text = _UNSPACED.sub(lambda word: _redacted_word(word[0], ours=False), text)
-    return _without_confidential(text)
+def unquoted(text: str) -> str:
+    """Without the escapes of URLs, also escaped ones; "" where they are escaped so often only to hide what it is."""
+    for _time in range(_MAX_TIMES_QUOTED):
+        quoted, text = text, unquote(text)
+        if text == quoted:
+            return text
+    return ""
 
 
-def _redacted_word(word: str, *, ours: bool = True) -> str:
-    """A word with its percent signs resolved, where something has to be hidden in it; else as it is."""
-    plain = word
-    for _time in range(MAX_TIMES_QUOTED):
-        quoted, plain = plain, unquote(plain)
-        if plain == quoted:
-            break
-    else:
+def _redacted_word(word: str) -> str:
+    """A word without the escapes of URLs, where something has to be hidden in it; else as it is."""
+    if not (plain := unquoted(word)):
         return MASK
     plain = "".join(plain.split())  # one word still, to whose end is masked
-    shown = _redacted(plain) if ours else _without_confidential(plain)
+    shown = _redacted(plain)
     return word if shown == plain else shown
 
 
@@ -105,7 +100,6 @@ def _without_query(url: str) -> str:
 
 
 def mask_url(url: str) -> str:
-    """The URL for people to read: without what follows ``callback/`` and ``/token/``, configured secrets and tokens,
-    and queries."""
+    """For people to read: redacted, and without any query."""
     path, question_mark, _query = url.partition("?")
-    return _redacted_word(path) + (f"?{MASK}" if question_mark else "")
+    return (_redacted_word(path) if path else "") + (f"?{MASK}" if question_mark else "")
