@@ -60,17 +60,12 @@ def test_overrides_are_the_providers_keys():
 
 
 @pytest.mark.parametrize(
-    ("make", "misspelt", "meant"),
-    [
-        (delivery_callback, "custom_id", "customId"),
-        (message_status_callback, "moment", "momment"),
-        (post_callback, "error_code", "errorCode"),
-        (lambda **overrides: post_callback({}, **overrides), "zaapid", "zaapId"),
-    ],
+    "make",
+    [delivery_callback, message_status_callback, post_callback, lambda **overrides: post_callback({}, **overrides)],
 )
-def test_another_spelling_of_a_key_is_refused(make, misspelt, meant):
-    with pytest.raises(TypeError, match=rf"'{misspelt}'.*{meant}\?"):
-        make(**{misspelt: "1"})
+def test_a_field_of_the_model_is_no_key_of_the_provider(make):
+    with pytest.raises(TypeError, match=r"'custom_id'.*customId"):
+        make(custom_id="1")
 
 
 @pytest.mark.django_db
@@ -205,17 +200,10 @@ def test_the_path_has_the_first_secret():
     assert callback_path() == f"/plugchat/callback/{SECRET}/"
 
 
-@pytest.mark.parametrize(
-    ("accounts", "message"),
-    [
-        ({}, r"no account 'loja'\. It has: none"),
-        ({"norte": {}, "sul": {}}, r"no account 'loja'\. It has: 'norte', 'sul'"),
-        ({"loja": {"WEBHOOK_SECRETS": []}}, "'loja' has no WEBHOOK_SECRETS"),
-    ],
-)
-def test_a_missing_account_or_secret_is_named(plugchat, accounts, message):
+@pytest.mark.parametrize("accounts", [{}, {"norte": {"WEBHOOK_SECRETS": [SECRET]}}, {"loja": {"WEBHOOK_SECRETS": []}}])
+def test_a_missing_account_or_secret_is_named(plugchat, accounts):
     plugchat(ACCOUNTS=accounts)
-    with pytest.raises(ImproperlyConfigured, match=message):
+    with pytest.raises(ImproperlyConfigured, match="no account 'loja' with WEBHOOK_SECRETS"):
         post_callback(account="loja")
 
 

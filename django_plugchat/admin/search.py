@@ -22,7 +22,6 @@ _SHORTEST_NUMBER = 8
 _LONGEST_NUMBER = 20
 # A group's, made of its founder's number and a time; more are the digits of several numbers.
 _LONGEST_STORED = 25
-_SHORTEST_PASTED_ID = 3
 
 
 def terms(typed: str) -> list[str]:
@@ -30,9 +29,8 @@ def terms(typed: str) -> list[str]:
     parts = _SEPARATORS.split(typed)
     found = dict.fromkeys([typed.strip(), *(part.strip() for part in parts)])
     for part in parts:
-        words = part.split()
-        if not _is_number(part) or _is_list_of_ids(words):
-            found |= dict.fromkeys(words)
+        if not _is_number(part):
+            found |= dict.fromkeys(part.split())
     cleaned = (term.strip("\"'").removeprefix("#").strip() for term in found)
     return list(dict.fromkeys(term for term in cleaned if term))[:MAX_TERMS]
 
@@ -41,12 +39,6 @@ def _is_number(text: str) -> bool:
     digits = sum(character.isdigit() for character in text)
     letters = sum(character.isalpha() for character in text)
     return not letters and _SHORTEST_NUMBER <= digits <= _LONGEST_NUMBER
-
-
-def _is_list_of_ids(words: list[str]) -> bool:
-    """Whether digits are several ids, such as "123 124 125": as a number is hardly ever grouped."""
-    lengths = {len(word) for word in words}
-    return len(words) > 2 and len(lengths) == 1 and lengths.pop() >= _SHORTEST_PASTED_ID
 
 
 def _numbers(term: str) -> frozenset[str]:
