@@ -185,15 +185,9 @@ def mask_numbers(text: str) -> str:
 
 def search_terms(body: bytes) -> str:
     """What a refused body is found by: the ids and numbers at its beginning, one a line."""
-    kept: dict[str, None] = {}
-    length = 1
-    for term in _terms(without_escapes_of_json(body[:_MOST_READ].decode(errors="replace"))):
-        if term not in kept:
-            length += len(term) + 1
-            if length > _MOST_TERMS:
-                break
-            kept[term] = None
-    return "\n" + "".join(f"{term}\n" for term in kept) if kept else ""
+    terms = dict.fromkeys(_terms(without_escapes_of_json(body[:_MOST_READ].decode(errors="replace"))))
+    lines = "".join(f"\n{term}" for term in terms) + "\n"
+    return lines[: lines.rfind("\n", 0, _MOST_TERMS) + 1] if terms else ""
 
 
 def _terms(text: str) -> Iterator[str]:
