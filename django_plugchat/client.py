@@ -24,7 +24,7 @@ from django_plugchat.provider.calls import (
 )
 from django_plugchat.redaction import MASK
 from django_plugchat.registering.addresses import PRINTABLE, split_base_url
-from django_plugchat.registering.exchange import LONGEST_WAIT, Answer, Headers, NoWholeAnswer, exchange, reason
+from django_plugchat.registering.exchange import Answer, Headers, NoWholeAnswer, exchange, reason
 
 #: An instance or a token of Z-API, which are parts of a path.
 _SEGMENT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._~-]*")
@@ -54,18 +54,16 @@ class _Client:
     keys: str
     #: Seconds before each further attempt.
     pauses: tuple[float, ...] = (0, 1, 2)
-    #: Seconds that a Retry-After may ask for.
-    longest_wait: float = LONGEST_WAIT
 
-    def __init__(self, *, base_url: str, timeout: float, headers: dict[str, str], path: str = "", shown_path: str = ""):
-        """``path`` comes before the name of each call, and is shown as ``shown_path``."""
+    def __init__(self, *, base_url: str, timeout: float, headers: dict[str, str], path: str = "") -> None:
+        """``path`` comes before the name of each call."""
         if not 0 < timeout <= threading.TIMEOUT_MAX:
             raise ValueError(_("The timeout must be a positive number of seconds."))
         parts = split_base_url(base_url, allow_loopback_http=True)
         self.base_url = base_url.rstrip("/")
         self.host = parts.netloc
         self.timeout = timeout
-        self._headers, self._path, self._shown_path = headers, path, shown_path
+        self._headers, self._path = headers, path
         # Plain HTTP never leaves this machine, so no proxy gets to see it.
         self._trust_env = parts.scheme == "https"
 
@@ -92,11 +90,11 @@ class _Client:
 
     def shown_url(self, call: str) -> str:
         """Where one of the calls is, for people."""
-        return self._url(call, self._shown_path)
+        return self._url(call)
 
-    def _url(self, call: str, path: str) -> str:
+    def _url(self, call: str) -> str:
         base = self.base_url.removesuffix("/whatsapp") if call == UPDATE_WEBHOOKS else self.base_url
-        return f"{base}{path}/{call}"
+        return f"{base}{self._path}/{call}"
 
     @sensitive_variables()
     def _request(self, method: str, call: str, body: dict[str, str] | None = None) -> Answer:
@@ -108,18 +106,10 @@ class _Client:
 
     @sensitive_variables()
     def _answer_or_error(self, method: str, call: str, body: dict[str, str] | None) -> Answer | PlugChatError:
-        values = {"provider": self.provider, "host": self.host, "seconds": self.timeout, "longest": self.longest_wait}
+        values = {"provider": self.provider, "host": self.host, "keys": self.keys, "seconds": self.timeout}
+        options: dict[str, Any] = {"timeout": self.timeout, "pauses": self.pauses, "trust_env": self._trust_env}
         try:
-            answer = exchange(
-                method,
-                self._url(call, self._path),
-                timeout=self.timeout,
-                pauses=self.pauses,
-                longest_wait=self.longest_wait,
-                trust_env=self._trust_env,
-                auth=Headers(self._headers),
-                json=body,
-            )
+            answer = exchange(method, self._url(call), auth=Headers(self._headers), json=body, **options)
         except (NoWholeAnswer, requests.Timeout):
             text = _(
                 "%(provider)s did not give a whole answer within %(seconds)s seconds, so it may or may not have taken "
@@ -132,42 +122,40 @@ class _Client:
                 "REQUESTS_CA_BUNDLE in the environment, and try again."
             )
             return PlugChatUnavailable(text % (values | {"reason": reason(error)}))
-        kind, text = self._judge(answer)
-        return kind(text % (values | {"status": answer.status, "keys": self.keys})) if kind else answer
+        kind, text = _judge(answer)
+        return kind(text % (values | {"status": answer.status})) if kind else answer
 
-    def _judge(self, answer: Answer) -> tuple[type[PlugChatError] | None, str]:
-        """What kind of an error an answer is, if it is one, and what to say."""
-        status = answer.status
-        if (answer.wait or 0) > self.longest_wait:
-            text = _(
-                "%(provider)s asks to wait for longer than %(longest)d seconds (HTTP %(status)s). Try again later."
-            )
-            return PlugChatUnavailable if status >= 500 else PlugChatRequestError, text
-        if 200 <= status < 300:
-            return self._judge_yes(answer)
-        # The engine answers 400 where its Client-Token is missing.
-        if status in {401, 403} or (status == 400 and b"client-token" in answer.body.lower()):
-            return PlugChatAuthError, _("%(provider)s refused the credentials (HTTP %(status)s). Check %(keys)s.")
-        if status == 429:
-            text = _("%(provider)s has had too many requests (HTTP %(status)s). Try again in some minutes.")
-            return PlugChatRequestError, text
-        if 500 <= status < 600:
-            return PlugChatUnavailable, _("%(provider)s is out of order (HTTP %(status)s). Try again later.")
-        if 300 <= status < 400:
-            text = _("%(host)s redirects elsewhere (HTTP %(status)s): the token is not sent there. Correct API_URL.")
-            return PlugChatRequestError, text
-        text = _("%(provider)s refused the request (HTTP %(status)s). Check API_URL, %(keys)s and the URL to register.")
-        return PlugChatRequestError, text
 
-    def _judge_yes(self, answer: Answer) -> tuple[type[PlugChatError] | None, str]:
-        # The seed's page documents no body, so nothing but a no and a page for people is taken for a refusal.
-        content = answer.json()
-        if isinstance(content, dict) and content.get("value") is False:
-            text = _("%(provider)s refused the URL. Check that it is a public https:// address, and %(keys)s.")
-            return PlugChatRequestError, text
-        if answer.is_page():
-            return PlugChatRequestError, _("What %(host)s answered is not the API of %(provider)s. Check API_URL.")
-        return None, ""
+def _judge(answer: Answer) -> tuple[type[PlugChatError] | None, str]:
+    """What kind of an error an answer is, if it is one, and what to say."""
+    status, content = answer.status, answer.json()
+    is_yes = 200 <= status < 300
+    # The seed's page documents no body, so nothing but a no and a page for people is taken for a refusal.
+    is_no = is_yes and isinstance(content, dict) and content.get("value") is False
+    # The engine answers 400 where its Client-Token is missing.
+    is_without_client_token = status == 400 and b"client-token" in answer.body.lower()
+    is_busy = _("%(provider)s is busy or out of order (HTTP %(status)s). Try again later.")
+    request = PlugChatRequestError
+    for is_so, kind, text in (
+        (is_no, request, _("%(provider)s refused the URL. Check that it is a public https:// address, and %(keys)s.")),
+        (is_yes and answer.is_page(), request, _("%(host)s answers, but not the API of %(provider)s. Check API_URL.")),
+        (is_yes, None, ""),
+        (
+            status in {401, 403} or is_without_client_token,
+            PlugChatAuthError,
+            _("%(provider)s refused the credentials (HTTP %(status)s). Check %(keys)s."),
+        ),
+        (status == 429, request, is_busy),
+        (500 <= status < 600, PlugChatUnavailable, is_busy),
+        (
+            300 <= status < 400,
+            request,
+            _("%(host)s redirects elsewhere (HTTP %(status)s): the token is not sent there. Correct API_URL."),
+        ),
+    ):
+        if is_so:
+            return kind, text
+    return request, _("%(provider)s refused the request (HTTP %(status)s). Check API_URL, %(keys)s and the URL.")
 
 
 class PlugChatClient(_Client):
@@ -210,8 +198,11 @@ class ZApiClient(_Client):
             timeout=timeout,
             headers={"Client-Token": client_token} if client_token else {},
             path=f"/instances/{instance}/token/{token}",
-            shown_path=f"/instances/{instance}/token/{MASK}",
         )
+
+    def shown_url(self, call: str) -> str:
+        before, _token, call = self._url(call).rsplit("/", 2)
+        return f"{before}/{MASK}/{call}"
 
     def registered(self) -> dict[str, Any]:
         """Which URL the instance has for each webhook, as ``deliveryCallbackUrl`` and the like, and which types of

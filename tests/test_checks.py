@@ -344,8 +344,7 @@ def test_unusable_dispatchers(found, tmp_path, monkeypatch, path, problem):
 
 @pytest.mark.parametrize("values", [[], [""], [None], ["", None], (), None, ""])
 def test_accounts_without_a_secret(found, values):
-    found_ids = [check_id for check_id, _ in found(account(WEBHOOK_SECRETS=values))]
-    assert found_ids == (["E001"] if values == "" else ["W001"])
+    assert [check_id for check_id, _ in found(account(WEBHOOK_SECRETS=values))] == ["W001"]
 
 
 @pytest.mark.parametrize("changes", [{"ACCOUNTS": {}}, {"ACCOUNTS": {"default": {}}}])
@@ -406,7 +405,7 @@ def test_no_setting_gives_warnings_only(settings):
 
 def test_every_problem_is_told(found):
     changes = {"API_TIMEOUT": 0, "PUBLIC_URL": "http://hooks.loja.com.br", "TYPO": 1, "ACCOUNTS": {"": 1, "sul": {}}}
-    assert [check_id for check_id, _ in found(changes)] == ["E002", "E003", "E001", "W001", "E004", "E009"]
+    assert [check_id for check_id, _ in found(changes)] == ["E002", "E004", "E003", "E001", "W001", "E009"]
 
 
 class WithoutCallback:
@@ -422,7 +421,6 @@ def test_urls_that_are_not_included(settings):
     [message] = check_urls()
     assert message.id == "django_plugchat.W004"
     assert 'include("django_plugchat.urls")' in message.hint
-    assert "{secret}" in message.hint
 
 
 @pytest.mark.parametrize(

@@ -15,15 +15,3 @@ def progress(total: int | None = None) -> Iterator[Callable[[int], Any]]:
     else:
         with tqdm(total=total, leave=False, disable=None) as bar:
             yield bar.update
-
-
-@contextmanager
-def beside_progress() -> Iterator[None]:
-    """For lines that are written while ``progress`` is shown."""
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        yield
-    else:
-        with tqdm.external_write_mode():
-            yield

@@ -19,9 +19,6 @@ from django_plugchat.redaction import mask_url
 #: What to run and what to write, as the messages tell it.
 GENERATOR = 'python -c "import secrets; print(secrets.token_urlsafe(32))"'
 URLCONF_LINE = 'path("plugchat/", include("django_plugchat.urls"))'
-#: In a URL that is given as a whole: where the secret belongs.
-SECRET_PLACE = "{secret}"  # noqa: S105
-
 SECRET = re.compile(r"[A-Za-z0-9_-]{1,200}")
 #: A token, and a URL before it is taken apart: Django's validator takes letters beyond ASCII, and urlsplit drops line
 #: breaks without a word.
@@ -40,28 +37,27 @@ class UnusableURLError(ValueError):
 
 def split_url(url: str, *, allow_loopback_http: bool = False) -> SplitResult:
     """Take apart an absolute HTTPS URL. Raises UnusableURLError."""
-    if url and not PRINTABLE.fullmatch(url):
-        raise UnusableURLError(_("The URL must be of printable ASCII characters, without spaces."))
-    scheme = url.lower().partition("://")[0]
     try:
         URLValidator(["https", "http"])(url)
         parts = urlsplit(url)
         # The validator looks neither at a port's size nor at what comes before an @.
         is_valid = parts.port != 0
     except (ValidationError, ValueError):
-        is_valid = False
-    is_local = allow_loopback_http and scheme == "http" and (not is_valid or _is_loopback(_host_of(parts)))
-    if scheme != "https" and not is_local:
-        raise UnusableURLError(_("The URL must start with https://."))
-    if not is_valid:
-        text = _(
-            "The URL needs a valid host after https://: a whole name such as hooks.yoursite.com, or an IP address."
-        )
-        raise UnusableURLError(text)
-    if "@" in parts.netloc:
-        raise UnusableURLError(_("The URL must not contain a user name or a password."))
-    if "#" in url:
-        raise UnusableURLError(_("The URL must not contain a fragment (#)."))
+        parts, is_valid = urlsplit(""), False
+    is_local = allow_loopback_http and parts.scheme == "http" and _is_loopback(_host_of(parts))
+    is_https = url.lower().startswith("https://")
+    for is_wrong, text in (
+        (url and not PRINTABLE.fullmatch(url), _("The URL must be of printable ASCII characters, without spaces.")),
+        (not is_https and not is_local, _("The URL must start with https://.")),
+        (
+            not is_valid,
+            _("The URL needs a valid host after https://: a whole name such as hooks.yoursite.com, or an IP address."),
+        ),
+        ("@" in parts.netloc, _("The URL must not contain a user name or a password.")),
+        ("#" in url, _("The URL must not contain a fragment (#).")),
+    ):
+        if is_wrong:
+            raise UnusableURLError(text)
     return parts
 
 
@@ -71,11 +67,6 @@ def split_base_url(url: str, *, allow_loopback_http: bool = False) -> SplitResul
     if "?" in url:
         raise UnusableURLError(_("The URL must not contain a query (?)."))
     return parts
-
-
-def has_credential(url: str) -> bool:
-    """Whether a secret or a token stands in a URL where none belongs."""
-    return mask_url(url) != url
 
 
 def _host_of(parts: SplitResult) -> str:
@@ -132,14 +123,7 @@ def ensure_reachable(url: str) -> None:
 
 def is_whole(url: str) -> bool:
     """Whether a URL has a path, and so says more than where the site is. Raises UnusableURLError."""
-    if split_url(url).path.strip("/"):
-        return True
-    if "?" in url:
-        text = _(
-            "The URL has a query (?) but no path. Leave the query out, or give the whole URL that is to be called."
-        )
-        raise UnusableURLError(text)
-    return False
+    return bool(split_url(url).path.strip("/"))
 
 
 def is_allowed_host(url: str) -> bool:
@@ -158,16 +142,16 @@ def ensure_usable(url: str | None = None) -> None:
 
 def url_with(secret: str, url: str | None = None) -> str:
     """Where the provider is to call with this secret: below ``PUBLIC_URL``, or below ``url`` if that has no path; one
-    with a path is taken as it is, with the secret where it says ``{secret}``.
+    with a path is taken as it is. Raises UnusableURLError.
 
-    Raises UnusableURLError. It holds the secret: show it as ``mask_url`` gives it.
+    It holds the secret: show it as ``mask_url`` gives it.
     """
+    if url is not None and is_whole(url):
+        return url
     base = app_settings.public_url if url is None else url
     if not base:
         text = _("Set PUBLIC_URL in PLUGCHAT to the https:// address of this site, or give a URL as the argument.")
         raise UnusableURLError(text)
-    if url is not None and is_whole(base):
-        return base.replace(SECRET_PLACE, secret)
     split_base_url(base)
     if not SECRET.fullmatch(secret):
         raise UnusableURLError(_("The first secret must be at most 200 of the characters A-Z, a-z, 0-9, _ and -."))
@@ -175,15 +159,9 @@ def url_with(secret: str, url: str | None = None) -> str:
     if path is None:
         text = _(
             "The callback has no URL. Add %(line)s to your URLconf; if it is in the URLconf of one host only, give the "
-            "whole URL, with %(place)s where the secret belongs."
+            "whole URL."
         )
-        raise UnusableURLError(text % {"line": URLCONF_LINE, "place": SECRET_PLACE})
-    if repeated := repeated_path(base, path):
-        text = _(
-            "PUBLIC_URL ends with %(path)s, and the callback's own path begins with it: it would be there twice. Take "
-            "it out of PUBLIC_URL, or give the whole URL as the argument if it is right."
-        )
-        raise UnusableURLError(text % {"path": mask_url(repeated)})
+        raise UnusableURLError(text % {"line": URLCONF_LINE})
     return base.rstrip("/") + path
 
 
@@ -194,12 +172,3 @@ def callback_path(secret: str) -> str | None:
         return reverse("plugchat:callback", args=[secret])
     except NoReverseMatch:
         return None
-
-
-def repeated_path(base: str, path: str) -> str:
-    """What a base URL ends with and a path begins with, in whole segments; "" if nothing."""
-    end, beginning = base.rstrip("/").split("/")[3:], path.strip("/").split("/")
-    for length in range(1, len(end) + 1):
-        if end[-length:] == beginning[:length]:
-            return "/" + "/".join(beginning[:length])
-    return ""

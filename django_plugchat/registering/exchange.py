@@ -5,16 +5,16 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from http.client import HTTPResponse
 from typing import Any, NamedTuple
 
 import requests
 import urllib3
-from django.utils.http import parse_http_date_safe
 from django.views.decorators.debug import sensitive_variables
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
@@ -27,6 +27,8 @@ LONGEST_ANSWER = 65536
 LONGEST_WAIT = 30
 #: Answers of a server that may take the same request later.
 _PASSING = frozenset({429, 502, 503, 504})
+#: Failed connections that another attempt would not mend.
+_LASTING = (requests.exceptions.SSLError, requests.exceptions.ProxyError, requests.Timeout)
 
 _is_ours: ContextVar[bool] = ContextVar("django_plugchat_request", default=False)
 
@@ -51,24 +53,16 @@ class Answer(NamedTuple):
         """Whether it is meant for people or for a program of another kind, as HTML is."""
         if not self.body or self.json() is not None:
             return False
-        try:
-            text = self.body.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            return True
+        text = self.body.decode("utf-8-sig", errors="replace").lstrip()
         kind = self.headers.get("Content-Type", "").lower()
-        return text.lstrip().startswith("<") or "html" in kind or "xml" in kind or len(self.body) > LONGEST_ANSWER
+        is_plain = len(self.body) <= LONGEST_ANSWER and "\N{REPLACEMENT CHARACTER}" not in text
+        return not is_plain or text.startswith("<") or "html" in kind or "xml" in kind
 
-    @property
     def wait(self) -> float | None:
         """Seconds after which the same request may be taken: 0 if it doesn't say. None if another won't help."""
-        if self.status not in _PASSING:
-            return None
-        asked = self.headers.get("Retry-After", "").strip()
-        if asked.isascii() and asked.isdigit():
-            # Python refuses to read more digits than some thousands.
-            return float(asked[:12])
-        date = parse_http_date_safe(asked)
-        return max(0, date - time.time()) if date else 0
+        asked = self.headers.get("Retry-After", "")
+        seconds = int(asked) if re.fullmatch("[0-9]{1,9}", asked) else 0
+        return seconds if self.status in _PASSING and seconds <= LONGEST_WAIT else None
 
 
 class Headers(AuthBase):
@@ -84,19 +78,12 @@ class Headers(AuthBase):
 
 @sensitive_variables()
 def exchange(
-    method: str,
-    url: str,
-    *,
-    timeout: float,
-    pauses: Sequence[float] = (),
-    longest_wait: float = LONGEST_WAIT,
-    trust_env: bool = True,
-    **options: Any,
+    method: str, url: str, *, timeout: float, pauses: Iterable[float] = (), trust_env: bool = True, **options: Any
 ) -> Answer:
     """Send a request, each attempt within ``timeout`` seconds for connecting and reading. No redirects.
 
     ``pauses`` are the seconds before each further attempt: after a connection that was refused or closed without an
-    answer, and after an answer that says to come later, unless that is later than ``longest_wait`` seconds.
+    answer, and after an answer that says to come later, unless that is too late.
 
     Raises NoWholeAnswer, or what requests raises, whose frames hold everything that was sent.
     """
@@ -104,14 +91,13 @@ def exchange(
         wait: float | None = 0
         try:
             answer = _attempt(method, url, timeout, trust_env, options)
-        except (requests.exceptions.SSLError, requests.exceptions.ProxyError, requests.Timeout):
+            wait = answer.wait()
+        except _LASTING:
             raise
         except requests.ConnectionError:
             pass
-        else:
-            wait = answer.wait
-            if wait is None or wait > longest_wait:
-                return answer
+        if wait is None:
+            return answer
         if seconds := wait or pause:
             time.sleep(seconds)
     return _attempt(method, url, timeout, trust_env, options)
@@ -120,16 +106,14 @@ def exchange(
 @sensitive_variables()
 def _attempt(method: str, url: str, timeout: float, trust_env: bool, options: dict[str, Any]) -> Answer:
     before = _is_ours.set(True)
-    within: Any = urllib3.Timeout(total=timeout)
+    options |= {"timeout": urllib3.Timeout(total=timeout), "allow_redirects": False, "stream": True}
     try:
         with requests.Session() as session:
             session.trust_env = trust_env
             session.headers["User-Agent"] = f"django-plugchat/{__version__}"
-            for scheme in ("https://", "http://"):
-                session.mount(scheme, _Adapter())
-            with session.request(
-                method, url, timeout=within, allow_redirects=False, stream=True, **options
-            ) as response:
+            session.mount("https://", _Adapter())
+            session.mount("http://", _Adapter())
+            with session.request(method, url, **options) as response:
                 try:
                     body = response.raw.read(LONGEST_ANSWER + 1, decode_content=True)
                 except (urllib3.exceptions.HTTPError, OSError):
@@ -142,8 +126,6 @@ def _attempt(method: str, url: str, timeout: float, trust_env: bool, options: di
 
 
 class _Adapter(HTTPAdapter):
-    """Has connections read their answers within one timeout in all."""
-
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
         pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
         pool.ConnectionCls = type("Connection", (pool.ConnectionCls,), {"response_class": _Response})
@@ -151,17 +133,17 @@ class _Adapter(HTTPAdapter):
 
 
 class _Response(HTTPResponse):
+    """Reads an answer within one timeout in all.
+
+    The timeout of a socket is for each read: a server that sends a byte now and then keeps its client for ever.
+    """
+
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
         self.fp = io.BufferedReader(_Reads(sock, self.fp.detach()))
 
 
 class _Reads(io.RawIOBase):
-    """What comes over a socket, within its timeout from the first read to the last.
-
-    The timeout of a socket is for each read: a server that sends a byte now and then keeps its client for ever.
-    """
-
     def __init__(self, sock: socket.socket, raw: io.RawIOBase) -> None:
         self._socket, self._raw = sock, raw
         self._ends_at = time.monotonic() + (sock.gettimeout() or 0)
@@ -178,15 +160,9 @@ class _Reads(io.RawIOBase):
         super().close()
 
 
-class _NotOurs(logging.Filter):
-    """Drops what urllib3 says of our requests: their paths hold secrets and tokens."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return not _is_ours.get()
-
-
+# What urllib3 says of our requests is dropped: their paths hold secrets and tokens.
 for _name in ("urllib3.connectionpool", "urllib3.util.retry"):
-    logging.getLogger(_name).addFilter(_NotOurs())
+    logging.getLogger(_name).addFilter(lambda record: not _is_ours.get())
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:

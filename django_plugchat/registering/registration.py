@@ -30,6 +30,9 @@ from django_plugchat.registering import addresses
 
 #: Of an account's newest rows, how many are looked at for one that came again: the provider repeats soon, if at all.
 _LOOKED_AT = 1_000
+#: The provider's names of this app's webhooks: of deliveries, of statuses, of the connection.
+_WEBHOOKS = ((calls.DELIVERY_WEBHOOK,), (calls.MESSAGE_STATUS_WEBHOOK,), calls.CONNECTION_WEBHOOKS)
+_KEYS_OF_TODAYS_CALL = (calls.DELIVERY_KEYS, (calls.MESSAGE_STATUS_KEY,), (calls.DISCONNECTION_KEY,))
 
 
 @dataclass(frozen=True)
@@ -46,14 +49,8 @@ class Wanted:
     @property
     def webhooks(self) -> list[str]:
         """Those of this app, by the provider's names."""
-        if self.by_todays_call:
-            delivery: tuple[str, ...] = calls.DELIVERY_KEYS
-            connection: tuple[str, ...] = (calls.DISCONNECTION_KEY,)
-            status = calls.MESSAGE_STATUS_KEY
-        else:
-            delivery, status = (calls.DELIVERY_WEBHOOK,), calls.MESSAGE_STATUS_WEBHOOK
-            connection = calls.CONNECTION_WEBHOOKS
-        return [*delivery, *([status] if self.with_status else []), *(connection if self.with_connection else [])]
+        delivery, status, connection = _KEYS_OF_TODAYS_CALL if self.by_todays_call else _WEBHOOKS
+        return [*delivery, *(status if self.with_status else ()), *(connection if self.with_connection else ())]
 
 
 @dataclass
@@ -98,36 +95,37 @@ class Job:
         """By webhook. They hold secrets."""
         return dict.fromkeys(self.wanted.webhooks, self.url) | dict(self.wanted.others)
 
-    @property
-    def calls(self) -> list[tuple[str, list[str]]]:
-        """Each request by its name, with the webhooks that it registers."""
-        if self.wanted.by_todays_call:
-            return [(calls.UPDATE_WEBHOOKS, list(self.urls))]
-        return [(webhook, [webhook]) for webhook in self.urls]
-
     def described(self, webhooks: Iterable[str]) -> str:
-        """What is registered, for people: without a secret."""
-        by_url: dict[str, list[str]] = {}
-        for webhook in webhooks:
-            url = self.urls[webhook]
-            is_named = url == self.url and self.secret_id
-            shown = _("%(url)s (secret %(id)s)") if is_named else "%(url)s"
-            shown %= {"url": mask_url(url), "id": self.secret_id}
-            by_url.setdefault(shown, []).append(webhook)
-        text = _("%(url)s for %(webhooks)s")
-        return "; ".join(text % {"url": url, "webhooks": ", ".join(names)} for url, names in by_url.items())
+        """What is registered, for people: without a secret, and of the webhooks of others without their URLs."""
+        url = mask_url(self.url)
+        if self.secret_id:
+            url = _("%(url)s (secret %(id)s)") % {"url": url, "id": self.secret_id}
+        own = ", ".join(webhook for webhook in webhooks if webhook not in self.wanted.others)
+        others = ", ".join(webhook for webhook in webhooks if webhook in self.wanted.others)
+        text = (
+            _("%(url)s for %(webhooks)s, and what was given for %(others)s")
+            if others
+            else _("%(url)s for %(webhooks)s")
+        )
+        return text % {"url": url, "webhooks": own, "others": others}
+
+    def shown_apis(self) -> str:
+        """Where the requests go, for people."""
+        names = [calls.UPDATE_WEBHOOKS] if self.wanted.by_todays_call else self.wanted.webhooks
+        return ", ".join(map(self.client.shown_url, names))
 
     @sensitive_variables()
     def run(self) -> Result:
         """Ask the provider until it refuses. The database is not touched, so any thread may do this."""
         result = Result(self.account.alias, self.secret_id)
         try:
-            for call, webhooks in self.calls:
-                if isinstance(self.client, PlugChatClient) and call == calls.UPDATE_WEBHOOKS:
-                    self.client.update_webhooks(self.urls)
-                else:
-                    self.client.update(call, self.urls[call])
-                result.taken += webhooks
+            if isinstance(self.client, PlugChatClient) and self.wanted.by_todays_call:
+                self.client.update_webhooks(self.urls)
+                result.taken += self.urls
+            else:
+                for webhook in self.wanted.webhooks:
+                    self.client.update(webhook, self.url)
+                    result.taken.append(webhook)
         except PlugChatError as error:
             result.error = error
         if isinstance(self.client, ZApiClient) and result.taken:
@@ -142,6 +140,7 @@ class Job:
         except PlugChatError as error:
             result.warnings.append(_("What the instance has could not be compared: %(problem)s") % {"problem": error})
             return
+        filters = registered.get(calls.FILTERS_KEY, ())
         for webhook in result.taken:
             key, kept_back = calls.URL_KEY_AND_FILTER[webhook]
             values = {"webhook": webhook, "filter": kept_back}
@@ -151,10 +150,8 @@ class Job:
             elif registered[key] != self.url:
                 text = _("The instance has another URL for %(webhook)s. Look in the provider's panel, and try again.")
                 result.differences.append(text % values)
-            if kept_back in (registered.get(calls.FILTERS_KEY) or ()):
-                text = _(
-                    "The instance keeps back the callbacks of %(webhook)s by its %(filter)s. Switch that off there."
-                )
+            if kept_back in filters:
+                text = _("The instance keeps callbacks of %(webhook)s back by its %(filter)s. Switch that off there.")
                 result.differences.append(text % values)
 
     @sensitive_variables()
@@ -166,8 +163,7 @@ class Job:
                 accounts.retire(self.account.alias, self.secret_id)
                 result.is_retired = True
             for webhook in result.taken:
-                url = self.urls[webhook]
-                used = self.secret_id if url == self.url else secret_id_in(url, self.account.alias)
+                used = self.secret_id if self.urls[webhook] == self.url else ""
                 Registration.objects.for_writing().update_or_create(
                     account=self.account.alias,
                     webhook=webhook,
@@ -195,17 +191,16 @@ def prepare(account: Account, wanted: Wanted, url: str | None = None, *, is_rehe
 
 def client_of(account: Account) -> PlugChatClient | ZApiClient:
     """Raises PlugChatAuthError for an account without a token, or with something that can't be one."""
+    if not account.token:
+        raise PlugChatAuthError(_("There is no TOKEN. Put the account's API token there."))
     options: dict[str, Any] = {"token": account.token, "timeout": app_settings.api_timeout}
-    problem = _("There is no TOKEN. Put the account's API token there.")
     try:
-        if account.token and account.provider == Z_API:
+        if account.provider == Z_API:
             options |= {"instance": account.instance, "client_token": account.client_token}
             return ZApiClient(base_url=account.api_url or calls.Z_API_URL, **options)
-        if account.token:
-            return PlugChatClient(base_url=account.api_url or app_settings.api_url, **options)
+        return PlugChatClient(base_url=account.api_url or app_settings.api_url, **options)
     except ValueError as error:
-        problem = str(error)
-    raise PlugChatAuthError(problem)
+        raise PlugChatAuthError(str(error)) from None
 
 
 @sensitive_variables()
@@ -214,10 +209,9 @@ def target_of(account: Account, url: str | None = None, *, is_rehearsal: bool = 
 
     In a rehearsal none is made: the URL holds one that is not accepted. Raises UnusableURLError.
     """
-    if url is not None and addresses.is_whole(url) and addresses.SECRET_PLACE not in url:
-        addresses.ensure_reachable(url)
-        return url, secret_id_in(url, account.alias), False
     addresses.ensure_usable(url)
+    if url is not None and addresses.is_whole(url):
+        return url, secret_id_in(url, account.alias), False
     is_new = account.alias not in app_settings.accounts
     if not is_new and not account.webhook_secrets:
         text = _("The account has no secret. Make one with %(command)s and put it in its WEBHOOK_SECRETS.")
@@ -262,16 +256,12 @@ def register_with_new_secret(
 
 def missing(candidates: Iterable[Account], wanted: Wanted) -> list[Account]:
     """The accounts whose present secret is not registered for all wanted webhooks."""
-    rows = Registration.objects.for_writing().values_list("account", "webhook", "secret_id")
-    registered = {(account, webhook): used for account, webhook, used in rows}
-    present = accounts.secret_ids()
+    registered = set(Registration.objects.for_writing().values_list("account", "secret_id", "webhook"))
+    present = {alias: ids[0] for alias, ids in accounts.secret_ids().items() if ids}
     return [
         account
         for account in candidates
-        if any(
-            registered.get((account.alias, webhook), "") not in present.get(account.alias, [])[:1]
-            for webhook in wanted.webhooks
-        )
+        if not registered.issuperset((account.alias, present.get(account.alias), name) for name in wanted.webhooks)
     ]
 
 
@@ -286,9 +276,9 @@ class Expected:
         self._before = {model: dict(self._rows(model)) for model in (DeliveryEvent, RejectedCallback)}
 
     def _rows(self, model: Any, **conditions: Any) -> Any:
-        rows = model.objects.for_writing().for_account(self.account).filter(**conditions)
         if model is DeliveryEvent:
-            rows = rows.filter(type=self.type)
+            conditions["type"] = self.type
+        rows = model.objects.for_writing().for_account(self.account).filter(**conditions)
         return rows.order_by("-received_at", "-pk").values_list("pk", "times_received")[:_LOOKED_AT]
 
     def _new(self, model: Any) -> list[int]:

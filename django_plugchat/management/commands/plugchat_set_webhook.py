@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import re
 from argparse import ArgumentTypeError
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import replace
 from getpass import getpass
@@ -19,7 +20,6 @@ from django.utils.translation import gettext_noop
 from django_plugchat import accounts
 from django_plugchat.client import PlugChatError
 from django_plugchat.conf import Z_API, Account, app_settings
-from django_plugchat.management.progress import beside_progress, progress
 from django_plugchat.provider.calls import UPDATE_WEBHOOKS_KEYS
 from django_plugchat.redaction import mask_url
 from django_plugchat.registering import addresses
@@ -37,9 +37,6 @@ from django_plugchat.registering.registration import (
     target_of,
 )
 
-#: Seconds that a run over all accounts waits if the provider asks for it.
-_LONGEST_WAIT_OF_ALL = 900
-
 
 class Command(BaseCommand):
     help = gettext_noop("Registers with the provider the URL that it calls after sending a message.")
@@ -49,18 +46,12 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.description = _(self.help)
         add = parser.add_argument
-        text = _(
-            "A tunnel, say, instead of PUBLIC_URL. With a path it is taken as it is, with the secret for {secret}."
-        )
-        add("url", nargs="?", help=text)
+        add("url", nargs="?", help=_("A tunnel, say, instead of PUBLIC_URL. With a path it is taken as it is."))
         which = parser.add_mutually_exclusive_group()
         which.add_argument("--account", metavar="NAME", help=_('By default the only one, or that named "default".'))
         which.add_argument("--all", action="store_true", dest="all_accounts", help=_("Every account."))
-        add(
-            "--only-missing",
-            action="store_true",
-            help=_("With --all: only what is not registered by the present secret."),
-        )
+        text = _("With --all: only what is not registered by the present secret.")
+        add("--only-missing", action="store_true", help=text)
         text = _("With --all: accounts at once. Default: 1")
         add("--concurrency", type=_positive, default=1, metavar="N", help=text)
         add("--with-status", action="store_true", help=_("Also for what becomes of messages: received, read, played."))
@@ -102,17 +93,17 @@ class Command(BaseCommand):
         for message in run_checks(tags=["plugchat"]):
             if message.is_serious():
                 raise CommandError(f"{message.msg} {message.hint}")
-        self.wanted = Wanted(with_status, with_connection, bool(api))
-        self.wanted = replace(self.wanted, others=_other_urls(others, self.wanted))
+        wanted = Wanted(with_status, with_connection, bool(api))
+        self.wanted = replace(wanted, others=_other_urls(others, wanted))
         self.url, self.interactive, self.with_probe, self.is_rehearsal = url, interactive, with_probe, dry_run
+        if only_missing and not all_accounts:
+            raise CommandError(_("--only-missing is for --all."))
         try:
             chosen = _chosen_accounts(account, all_accounts)
             _ensure_url_fits(url, chosen)
-            if only_missing and not all_accounts:
-                raise CommandError(_("--only-missing is for --all."))
             chosen = missing(chosen, self.wanted) if only_missing else chosen
         except Error as error:
-            raise _unreadable(error) from None
+            raise CommandError(_unreadable(error)) from None
         if not chosen:
             self.stdout.write(_("No account is missing: all are registered."))
         self.is_alone = len(chosen) == 1
@@ -154,37 +145,36 @@ class Command(BaseCommand):
 
     def _confirm_omissions(self, *, ask: bool) -> None:
         present = {*self.wanted.webhooks, *self.wanted.others}
-        omitted = [key for key in UPDATE_WEBHOOKS_KEYS if key not in present]
+        omitted = ", ".join(key for key in UPDATE_WEBHOOKS_KEYS if key not in present)
         if not omitted:
             return
         text = _(
             "The call leaves out %(keys)s. PlugChat's page lists all keys as required, and does not say what becomes "
             "of one that is left out: its URL may be cleared. Give it with --webhook KEY=URL."
         )
-        self._warn(text % {"keys": ", ".join(omitted)})
+        self._warn(text % {"keys": omitted})
         if ask and _asked(input, _("Type yes to go on: ")).strip().lower() not in {"yes", _("yes")}:
             raise CommandError(_("Nothing was registered."))
 
     def _register(self, chosen: list[Account], concurrency: int) -> None:
         """The provider is asked in threads; everything else, the database too, is done in this one."""
-        jobs = self._jobs(chosen)
-        running: dict[Future[Result], Job] = {}
-        with ThreadPoolExecutor(concurrency) as pool, progress(len(chosen)) as advance:
+        running: deque[tuple[Job, Future[Result]]] = deque()
+
+        def finish_down_to(left: int) -> None:
+            while len(running) > left:
+                job, future = running[0]
+                result = future.result()
+                running.popleft()
+                self._finish(job, result)
+
+        with ThreadPoolExecutor(concurrency) as pool:
             try:
-                while True:
-                    with beside_progress():
-                        for job in islice(jobs, concurrency - len(running)):
-                            running[pool.submit(copy_context().run, job.run)] = job
-                    if not running:
-                        return
-                    done, _others = wait(running, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        with beside_progress():
-                            self._finish(running.pop(future), future.result())
-                        advance(1)
+                for job in self._jobs(chosen):
+                    running.append((job, pool.submit(copy_context().run, job.run)))
+                    finish_down_to(concurrency - 1)
+                finish_down_to(0)
             except KeyboardInterrupt:
-                for future, job in running.items():
-                    self._finish(job, future.result())
+                finish_down_to(0)
                 text = _("Interrupted. Run it again with --only-missing for the rest.")
                 raise CommandError(text, returncode=130) from None
 
@@ -193,14 +183,16 @@ class Command(BaseCommand):
             try:
                 job = self._prepared(account)
             except Error as error:
-                self._fail(account, _("The database can't be used (%(error)s).") % {"error": type(error).__name__})
+                self._fail(account, _unreadable(error))
             except (ValueError, PlugChatError, ProbeError) as problem:
                 self._fail(account, problem)
             else:
-                if self.is_rehearsal:
-                    self._rehearse(job)
-                else:
+                if not self.is_rehearsal:
                     yield job
+                    continue
+                text = _("Account %(account)s: would register %(what)s by a PUT to %(api)s.")
+                values = {"what": job.described(job.urls), "api": job.shown_apis()}
+                self.stdout.write(text % {"account": account.alias, **values})
 
     def _prepared(self, account: Account) -> Job:
         account = self._with_token(account)
@@ -214,8 +206,6 @@ class Command(BaseCommand):
                     _("The URL holds no secret of the account, so its callbacks can't be told. Leave out --wait.")
                 )
             self.expected += expected_of(job)
-        if not self.is_alone:
-            job.client.longest_wait = _LONGEST_WAIT_OF_ALL
         return job
 
     def _with_token(self, account: Account) -> Account:
@@ -237,12 +227,6 @@ class Command(BaseCommand):
             "too is not proven."
         )
         self.stdout.write(text % {"account": account.alias, "url": mask_url(url)})
-
-    def _rehearse(self, job: Job) -> None:
-        text = _("Account %(account)s: would register %(what)s by a PUT to %(api)s.")
-        for call, webhooks in job.calls:
-            values = {"what": job.described(webhooks), "api": job.client.shown_url(call)}
-            self.stdout.write(text % {"account": job.account.alias, **values})
 
     def _finish(self, job: Job, result: Result) -> None:
         job.finish(result)
@@ -279,13 +263,10 @@ class Command(BaseCommand):
                     text = _("Account %(account)s: a %(type)s with the secret %(id)s has come and is stored.")
                     self.stdout.write(self.style.SUCCESS(text % values))
                 else:
-                    text = _(
-                        "Account %(account)s: a %(type)s with the secret %(id)s has come and was refused. The rejected "
-                        "callbacks in the admin say why."
-                    )
+                    text = _("Account %(account)s: a %(type)s has come and was refused. The admin says why.")
                     self._warn(text % values)
         except Error as error:
-            raise _unreadable(error) from None
+            raise CommandError(_unreadable(error)) from None
         if awaited:
             text = _(
                 "Within %(seconds)g seconds there was no %(callbacks)s. If a message was sent, try --probe, and look "
@@ -295,8 +276,8 @@ class Command(BaseCommand):
             raise CommandError(text % {"seconds": seconds, "callbacks": callbacks})
 
 
-def _unreadable(error: Error) -> CommandError:
-    return CommandError(_("The database can't be read (%(error)s).") % {"error": type(error).__name__})
+def _unreadable(error: Error) -> str:
+    return _("The database can't be used (%(error)s).") % {"error": type(error).__name__}
 
 
 def _chosen_accounts(name: str | None, all_accounts: bool) -> list[Account]:
@@ -358,17 +339,10 @@ def _other_urls(texts: list[str], wanted: Wanted) -> dict[str, str]:
 
 def _ensure_url_fits(url: str | None, chosen: list[Account]) -> None:
     """Refuse a URL that can't be registered, whatever the account."""
-    if url is None:
-        return
     try:
-        addresses.ensure_reachable(url)
-        is_of_one = addresses.is_whole(url) and addresses.SECRET_PLACE not in url
+        addresses.ensure_usable(url)
+        is_of_one = url is not None and addresses.is_whole(url)
     except addresses.UnusableURLError as problem:
         raise CommandError(str(problem)) from None
     if is_of_one and len(chosen) > 1:
-        raise CommandError(
-            _(
-                "The secret in the URL says which account calls: give --all a URL without a path, or write {secret} "
-                "where the secret belongs."
-            )
-        )
+        raise CommandError(_("The secret in the URL says which account calls: give --all a URL without a path."))
