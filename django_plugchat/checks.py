@@ -172,10 +172,10 @@ def _check_keys(name: str, options: dict[Any, Any], known: Iterable[str]) -> _Fo
 def _check_keys_of_setting(name: str, setting: dict[Any, Any]) -> _Found:
     yield from _check_keys(name, setting, DEFAULTS)
     setting = DEFAULTS | setting
-    for key, types, text, minimum, maximum in _NUMBERS:
-        expected = text % {"minimum": minimum, "maximum": maximum}
-        in_range = _must(partial(_is_within, minimum, maximum), "E004", expected=expected)
-        yield from _check(f"{name}['{key}']", setting[key], types, expected, in_range)
+    for key, kind, text, minimum, maximum in _NUMBERS:
+        range_text = text % {"minimum": minimum, "maximum": maximum}
+        within = _must(partial(_is_within, minimum, maximum), "E004", expected=range_text)
+        yield from _check(f"{name}['{key}']", setting[key], kind, range_text, within)
     if setting["ACCOUNTS"] == {} and not setting["TOKEN_SOURCE"]:
         yield _message("W001", name=f"{name}['ACCOUNTS']")
     for key, types, expected, check in (
