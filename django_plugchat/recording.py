@@ -124,13 +124,8 @@ def refuse(body: bytes, receipt: Receipt, refusal: APIException) -> None:
 
 def _written(alias: str, write: Callable[[], T]) -> T:
     """What a write of a callback returns. Raises ``django.db.Error``; ContentRefused where trying again is no use."""
-
-    def undone_if_it_fails() -> T:
-        with statements.savepoint(alias):
-            return write()
-
     try:
-        return statements.trying_again(alias, undone_if_it_fails)
+        return statements.trying_again(alias, write)
     except (Error, UnicodeEncodeError) as error:
         if statements.refuses_content(error):
             raise ContentRefused from None

@@ -227,8 +227,8 @@ def trying_again(alias: str, operation: Callable[[], T]) -> T:
     """Run a write; again after a deadlock or a serialization failure, and once more with a new connection where this
     one is dead or its server has been left behind by a failover.
 
-    Inside somebody else's transaction it runs once. What it has written is committed when this returns, also where a
-    database has ``AUTOCOMMIT: False``. Raises ``django.db.Error``.
+    Inside somebody else's transaction it runs once, in a savepoint. What it has written is committed when this returns,
+    also where a database has ``AUTOCOMMIT: False``. Raises ``django.db.Error``.
     """
     connection: Any = connections[alias]
     used = connection.connection
@@ -249,7 +249,8 @@ def trying_again(alias: str, operation: Callable[[], T]) -> T:
 
 def _committed(connection: Any, operation: Callable[[], T]) -> T:
     if connection.in_atomic_block or connection.get_autocommit():
-        return operation()
+        with savepoint(connection.alias):
+            return operation()
     try:
         result = operation()
         connection.commit()

@@ -31,7 +31,7 @@ from django_plugchat.serializers import read
 
 from . import dispatchers
 from .databases import Interrupt, in_threads, kill_connection, raising, switching
-from .payloads import EXAMPLE, LIVE_ERROR, STATUS, STATUS_OF_TWO, URL, url_of
+from .payloads import DISCONNECTED, EXAMPLE, LIVE_ERROR, STATUS, STATUS_OF_TWO, URL, url_of
 from .receivers import Receiver, connected
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -420,6 +420,18 @@ def test_somebody_elses_transaction_is_not_rolled_back(post):
         assert post(EXAMPLE, url=url_of("wrong")).status_code == 404
     assert DeliveryEvent.objects.filter(zaap_id="before").exists()
     assert RejectedCallback.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "start"), [(EXAMPLE, "INSERT"), (DISCONNECTED, "UPDATE"), ("{", "UPDATE"), ("{", "SELECT")]
+)
+def test_a_statement_that_fails_leaves_somebody_elses_transaction_usable(post, body, start):
+    with transaction.atomic():
+        # Really: PostgreSQL refuses all that follows in a transaction in which a statement has failed.
+        with connection.execute_wrapper(Interrupt(start, lambda: connection.cursor().execute("nonsense"))):
+            assert_unavailable(post(body))
+        DeliveryEvent.objects.create(zaap_id="after", fingerprint=uuid4())
+    assert DeliveryEvent.objects.get().zaap_id == "after"
 
 
 def test_a_transaction_that_is_rolled_back(post):
