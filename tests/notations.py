@@ -48,6 +48,8 @@ INTERNATIONAL = {
     "founder of a group, -group": f"{WITHOUT_NINTH_DIGIT}-1623281429-group",
     "a spreadsheet's": f"{NUMBER}.0",
     "a spreadsheet's, longer": f"{NUMBER}.00",
+    "an exponent": "5.544988771234e12",
+    "a spreadsheet's exponent": "5,544988771234E+12",
     "words around it": f"Tel {NUMBER} (casa)",
     "letters beside it": f"Zé{NUMBER}ção",
 }

@@ -16,6 +16,9 @@ _SEPARATORS = {
     **dict.fromkeys([*range(0x2010, 0x2016), 0x2212], "-"),
     **dict.fromkeys([0xAD, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x206A), 0xFEFF]),
 }
+# Of a spreadsheet: 5.544988771234E+12, in Brazil with a comma.
+_EXPONENT = re.compile(r"(?<![\w.,])([0-9]{1,15})(?:[.,]([0-9]{1,15}))?[eE]\+?([0-9]{1,2})(?!\w)", re.ASCII)
+_MAX_EXPONENT = 15
 
 _HEXADECIMAL = re.compile(r"(?<![^\W_])(?=[0-9]*[A-Fa-f])[0-9A-Fa-f]++(?![^\W_])")
 _OF_ID = re.compile(r"[A-Fa-f][0-9]+[A-Fa-f]|[0-9][A-Fa-f]+[0-9]")
@@ -44,11 +47,20 @@ def _unescaped(escape: re.Match[str]) -> str:
 
 
 def plain(text: str) -> str:
-    """The text without escapes, with blanks and dashes of ASCII."""
+    """The text without escapes, with blanks and dashes of ASCII, and with numbers written out."""
     text = without_escapes_of_json(text)
     if "%" in text:
         text = _OF_URL.sub(lambda escape: chr(int(escape[1], 16)), text)
-    return text if text.isascii() else text.translate(_SEPARATORS)
+    if not text.isascii():
+        text = text.translate(_SEPARATORS)
+    if "e" in text or "E" in text:
+        text = _EXPONENT.sub(_written_out, text)
+    return text
+
+
+def _written_out(number: re.Match[str]) -> str:
+    decimals, exponent = number[2] or "", int(number[3])
+    return number[1] + decimals.ljust(exponent, "0") if len(decimals) <= exponent <= _MAX_EXPONENT else number[0]
 
 
 def runs(text: str) -> Iterator[Run]:

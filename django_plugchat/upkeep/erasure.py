@@ -214,6 +214,9 @@ def _texts_in(value: Any) -> Iterator[str]:
             unread += [*value, *value.values()]
         elif isinstance(value, list):
             unread += value
+        elif isinstance(value, float):
+            if value.is_integer():
+                yield f"{value:.0f}"
         elif isinstance(value, str | int):
             yield str(value)
 
