@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 
 from django_plugchat.management import simulation
 from django_plugchat.management.commands.plugchat_simulate import Command
-from django_plugchat.models import Connection, DeliveryEvent
+from django_plugchat.models import DeliveryEvent
 from django_plugchat.provider.callbacks import INCOMING_STATUSES
 from django_plugchat.provider.errors import Failure, kind_of
 
@@ -103,8 +103,7 @@ def test_statuses_are_stored_with_the_messages_they_are_about(live_server, simul
     events = DeliveryEvent.objects.all()
     sent = set(events.deliveries().values_list("message_id", flat=True))
     assert sent >= set(events.statuses().values_list("message_id", flat=True))
-    changes_of_the_connection = 10
-    assert events.statuses().count() >= tally["recorded"] - len(sent) - changes_of_the_connection
+    assert events.statuses().count() >= tally["recorded"] - len(sent)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -150,8 +149,6 @@ def test_statuses_follow_the_messages_that_were_sent():
         if callback["type"] == "DeliveryCallback":
             if "error" not in callback:
                 sent[callback["messageId"]] = callback["phone"]
-        elif "status" not in callback:
-            said[callback["type"]] += 1
         elif callback["status"] not in INCOMING_STATUSES:
             assert {sent[message_id] for message_id in callback["ids"]} == {callback["phone"]}
             assert callback["isGroup"] is callback["phone"].endswith("-group")
@@ -163,8 +160,6 @@ def test_statuses_follow_the_messages_that_were_sent():
         assert said[status, False, True] > 0
     assert said["SENT", False, False] > 0
     assert said["READ_BY_ME"] > 0
-    assert said["ConnectedCallback"] <= said["DisconnectedCallback"] <= said["ConnectedCallback"] + 1
-    assert said["ConnectedCallback"] > 0
 
 
 def test_without_a_message_left_to_speak_of_another_is_sent():
@@ -219,7 +214,7 @@ def test_a_proxy_is_not_asked_for_this_machine(server, simulate, monkeypatch, cl
         (404, {}, b"", "HTTP 404: The server does not know the secret"),
         (400, {}, b"", "HTTP 400: .*ALLOWED_HOSTS"),
         (301, {"Location": "https://example.com/"}, b"", "HTTP 301: The server redirects"),
-        (503, {}, b"", "HTTP 503: The server's database failed"),
+        (503, {}, b"", "HTTP 503: The server failed"),
         (500, {}, b"", "HTTP 500: The server failed"),
         (403, {}, b"", "HTTP 403: Something other"),
         (200, {}, b"", "HTTP 200: Something other"),
@@ -272,14 +267,6 @@ def test_posting_stops_with_whoever_reads_the_answers(server):
     with requests.Session() as session:
         assert simulation.post(session, server.url, {}) == "recorded"
     assert len(server.requests) == posted + 1
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_connection_that_is_lost_is_found_again(live_server):
-    url = simulation.target(live_server.url, "default")
-    lost, found = simulation.connection_lost_and_found()
-    assert list(simulation.post_all(url, [lost, found, lost])) == ["recorded", "recorded", "duplicate"]
-    assert Connection.objects.get().is_connected
 
 
 @pytest.mark.parametrize(

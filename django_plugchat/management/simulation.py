@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,12 +16,12 @@ import requests
 from django.utils.translation import gettext as _
 from requests.adapters import HTTPAdapter
 
-from django_plugchat.provider.callbacks import CONNECTION_CALLBACKS, INCOMING_STATUSES
+from django_plugchat.provider.callbacks import INCOMING_STATUSES
 from django_plugchat.provider.errors import ERROR_BEGINNINGS, ERROR_CODES, ERRORS_BY_KIND, Failure
 from django_plugchat.testing import callback_path, delivery_callback, message_status_callback
 
 #: What the view says of a callback that it takes.
-TAKEN = RECORDED, DUPLICATE, IGNORED, KEPT = "recorded", "duplicate", "ignored", "kept"
+TAKEN = ("recorded", "duplicate", "ignored", "kept")
 TIMEOUT = 30  # seconds
 
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
@@ -71,7 +70,7 @@ def callbacks(
     """Callbacks of which ``duplicates`` percent repeat an earlier one. Of the others, ``statuses`` percent say what
     became of an earlier message, as far as there is one left; of the rest, ``failures`` percent failed.
     """
-    account = _Account(deque(maxlen=_REMEMBERED), deque())
+    account = _Account(deque(maxlen=_REMEMBERED))
     earlier: deque[dict[str, Any]] = deque(maxlen=_REMEMBERED)
     different = deliveries = 0
     for number in range(count):
@@ -85,7 +84,7 @@ def callbacks(
         else:
             callback = account.delivery(failed=_is_one_of(deliveries, failures))
             deliveries += 1
-        if callback["type"] not in CONNECTION_CALLBACKS and callback.get("status") not in INCOMING_STATUSES:
+        if callback.get("status") not in INCOMING_STATUSES:
             earlier.append(callback)
         yield callback
 
@@ -108,8 +107,6 @@ class _Chat:
 @dataclass
 class _Account:
     chats: deque[_Chat]
-    #: What must come next, before any status.
-    due: deque[dict[str, Any]]
 
     def delivery(self, *, failed: bool) -> dict[str, Any]:
         callback = delivery_callback()
@@ -127,15 +124,8 @@ class _Account:
         return callback
 
     def status(self) -> dict[str, Any]:
-        """What became of a message; now and then something else that comes to the same URL."""
-        if self.due:
-            return self.due.popleft()
-        chance = secrets.randbelow(30)
-        if chance == 0:
-            disconnected, connected = connection_lost_and_found()
-            self.due.append(connected)
-            return disconnected
-        if chance <= 3:
+        """What became of a message."""
+        if secrets.randbelow(10) == 0:
             # The account itself has read what a contact wrote.
             return message_status_callback(status="READ_BY_ME")
         self.chats.rotate(secrets.randbelow(len(self.chats)))
@@ -156,18 +146,6 @@ def _statuses_to_come(phone: str) -> deque[tuple[str, str]]:
     statuses = ["SENT", "RECEIVED", "READ"]
     # A telephone that is off, or a contact without read receipts, ends it earlier.
     return deque((status, "") for status in statuses[: secrets.choice([1, 2, 3, 3])])
-
-
-def connection_lost_and_found() -> tuple[dict[str, Any], dict[str, Any]]:
-    """The instance is disconnected a minute ago, and connected now: in seconds the one, in milliseconds the other."""
-    now = time.time()
-    instance = delivery_callback()["instanceId"]
-    lost = {"type": "DisconnectedCallback", "disconnected": True, "error": "Device has been disconnected"}
-    found = {"type": "ConnectedCallback", "connected": True, "phone": delivery_callback()["phone"]}
-    return (
-        lost | {"instanceId": instance, "momment": int(now) - 60},
-        found | {"instanceId": instance, "momment": int(now * 1000)},
-    )
 
 
 def post_all(url: str, callbacks: Iterable[dict[str, Any]], *, concurrency: int = 1) -> Iterator[str]:
@@ -194,14 +172,11 @@ def post(session: requests.Session, url: str, callback: dict[str, Any]) -> str:
     Raises ``requests.RequestException`` where nothing answers.
     """
     response = session.post(url, json=callback, timeout=TIMEOUT, allow_redirects=False)
-    if response.status_code == requests.codes.ok:
-        try:
-            status = response.json()["status"]
-        except (ValueError, LookupError, TypeError):
-            status = None
-        if isinstance(status, str) and status in TAKEN:
-            return status
-    return f"HTTP {response.status_code}"
+    try:
+        status = response.json()["status"] if response.ok else None
+    except (ValueError, LookupError, TypeError):
+        status = None
+    return status if isinstance(status, str) and status in TAKEN else f"HTTP {response.status_code}"
 
 
 def advice(answer: str) -> str:
@@ -209,15 +184,8 @@ def advice(answer: str) -> str:
     for beginning, text in (
         ("ReadTimeout", _("The server did not answer in time. Is it busy, or its database locked?")),
         ("SSLError", _("No trusted HTTPS connection. Is it http:// there, or the certificate not a public one?")),
-        (
-            "HTTP 404",
-            _(
-                "The server does not know the secret. "
-                "Does it run with the same PLUGCHAT setting, and with the app's URLs?"
-            ),
-        ),
+        ("HTTP 404", _("The server does not know the secret. Does it run with the same settings and the app's URLs?")),
         ("HTTP 400", _("The server refuses the request. Is the URL's host in its ALLOWED_HOSTS?")),
-        ("HTTP 503", _("The server's database failed: its log says why.")),
         ("HTTP 3", _("The server redirects. Give the URL that it redirects to, with https:// if that is missing.")),
         ("HTTP 5", _("The server failed: its log says why.")),
         ("HTTP ", _("Something other than django_plugchat's callback view answers at this URL.")),

@@ -11,6 +11,7 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 from django.views.decorators.debug import sensitive_variables
 
 from django_plugchat.redaction import mask_url, redact
@@ -22,20 +23,58 @@ _LONGEST_SHOWN = 200
 
 
 class Obstacle(enum.Enum):
-    """One for each advice."""
+    """Each by its advice."""
 
-    NAME = enum.auto()
-    CONNECTION = enum.auto()
-    TIMEOUT = enum.auto()
-    PROXY = enum.auto()
-    TLS = enum.auto()
-    HTTPS_LOOP = enum.auto()
-    REDIRECT = enum.auto()
-    BAD_REQUEST = enum.auto()
-    TURNED_AWAY = enum.auto()
-    SECRET = enum.auto()
-    BROKEN = enum.auto()
-    NOT_OURS = enum.auto()
+    NAME = gettext_noop(
+        "The name %(host)s is not found (%(reason)s). Check its spelling and that DNS has a record of it. A new "
+        "record takes a while to be seen everywhere."
+    )
+    CONNECTION = gettext_noop(
+        "There is no connection to %(host)s (%(reason)s). Start the web server, and check the port, the firewall, "
+        "and REQUESTS_CA_BUNDLE here."
+    )
+    TIMEOUT = gettext_noop(
+        "%(host)s gave no whole answer within %(seconds)s seconds. Perhaps this is so only from inside: many "
+        "networks do not let a machine call its own public address. Try from outside, with a phone that is not in "
+        "this network. If it hangs there too, check the firewall and the web server."
+    )
+    PROXY = gettext_noop(
+        "The proxy in this machine's environment does not let the request through (%(reason)s). The provider does "
+        "not go that way: add %(host)s to NO_PROXY, or try from another machine."
+    )
+    TLS = gettext_noop(
+        "There is no secure connection to %(host)s (%(reason)s). Check the port, and install a certificate from a "
+        "public authority that names this host and has not expired, together with its intermediate certificates."
+    )
+    HTTPS_LOOP = gettext_noop(
+        "It redirects to the very same address: Django takes the request for plain HTTP. Have the proxy send "
+        "X-Forwarded-Proto, and set SECURE_PROXY_SSL_HEADER."
+    )
+    REDIRECT = gettext_noop(
+        "It redirects to %(target)s, and a redirect loses the POST. If this site is there, put that address in "
+        "PUBLIC_URL; else take away the rule of the proxy, the CDN or the middleware that does so."
+    )
+    BAD_REQUEST = gettext_noop(
+        "ALLOWED_HOSTS does not have this host there, or a proxy changes the Host header. Add the host, and "
+        "restart the web server."
+    )
+    TURNED_AWAY = gettext_noop(
+        "A firewall, a proxy, a CDN or a password turns the request away. Let POSTs to the callback through from "
+        "every address and without a challenge: the provider does not say where it calls from, and the secret is "
+        "the password."
+    )
+    SECRET = gettext_noop(
+        "That site does not know the secret. Deploy the settings that have it in WEBHOOK_SECRETS there, and "
+        "restart the web server."
+    )
+    BROKEN = gettext_noop(
+        "The application fails, or the proxy gets no answer from it. Start it, look at its log, and check where "
+        "the proxy looks for it."
+    )
+    NOT_OURS = gettext_noop(
+        "This app does not answer so: it may be another application, a static site, a login page or a parked "
+        "domain. Check DNS, the path in PUBLIC_URL, the URLconf, and where the proxy sends the request."
+    )
 
 
 class ProbeError(Exception):
@@ -55,7 +94,7 @@ def probe(url: str, *, timeout: float, secret_is_known: bool = True) -> None:
     obstacle, values = _look(url, timeout)
     if obstacle is None or (obstacle is Obstacle.SECRET and not secret_is_known):
         return
-    text = _advice(obstacle)
+    text = _(obstacle.value)
     if "status" in values:
         text = _("%(host)s answered HTTP %(status)s (server: %(server)s).") + " " + text
     # Outside of any except: the frames of requests hold the URL.
@@ -82,11 +121,9 @@ def _look(url: str, timeout: float) -> tuple[Obstacle | None, dict[str, object]]
 
 def _target(answer: Answer, url: str) -> str:
     """Where a redirect goes; "" for what is none."""
-    location = answer.headers.get("Location")
-    if location is None or not 300 <= answer.status < 400:
-        return ""
+    location = answer.headers.get("Location", "") if 300 <= answer.status < 400 else ""
     try:
-        return urljoin(url, location)
+        return urljoin(url, location) if location else ""
     except ValueError:
         return ""
 
@@ -103,14 +140,13 @@ def _server(answer: Answer) -> str:
 
 
 def _network_obstacle(chain: Iterable[BaseException]) -> Obstacle:
-    for kind, obstacle in (
-        (requests.exceptions.ProxyError, Obstacle.PROXY),
-        (requests.exceptions.SSLError, Obstacle.TLS),
-        (socket.gaierror, Obstacle.NAME),
-    ):
-        if any(isinstance(error, kind) for error in chain):
-            return obstacle
-    return Obstacle.CONNECTION
+    kinds = {
+        requests.exceptions.ProxyError: Obstacle.PROXY,
+        requests.exceptions.SSLError: Obstacle.TLS,
+        socket.gaierror: Obstacle.NAME,
+    }
+    found = (kinds[kind] for kind in kinds if any(isinstance(error, kind) for error in chain))
+    return next(found, Obstacle.CONNECTION)
 
 
 def _answered_obstacle(answer: Answer, url: str, target: str) -> Obstacle | None:
@@ -124,60 +160,6 @@ def _answered_obstacle(answer: Answer, url: str, target: str) -> Obstacle | None
         return Obstacle.SECRET
     if 500 <= status < 600:
         return Obstacle.BROKEN
-    turned_away = dict.fromkeys((401, 403, 429), Obstacle.TURNED_AWAY)
-    return ({400: Obstacle.BAD_REQUEST} | turned_away).get(status, Obstacle.NOT_OURS)
-
-
-def _advice(obstacle: Obstacle) -> str:
-    return {
-        Obstacle.NAME: _(
-            "The name %(host)s is not found (%(reason)s). Check its spelling and that DNS has a record of it. A new "
-            "record takes a while to be seen everywhere."
-        ),
-        Obstacle.CONNECTION: _(
-            "There is no connection to %(host)s (%(reason)s). Start the web server, and check the port, the firewall, "
-            "and REQUESTS_CA_BUNDLE here."
-        ),
-        Obstacle.TIMEOUT: _(
-            "%(host)s gave no whole answer within %(seconds)s seconds. Perhaps this is so only from inside: many "
-            "networks do not let a machine call its own public address. Try from outside, with a phone that is not in "
-            "this network. If it hangs there too, check the firewall and the web server."
-        ),
-        Obstacle.PROXY: _(
-            "The proxy in this machine's environment does not let the request through (%(reason)s). The provider does "
-            "not go that way: add %(host)s to NO_PROXY, or try from another machine."
-        ),
-        Obstacle.TLS: _(
-            "There is no secure connection to %(host)s (%(reason)s). Check the port, and install a certificate from a "
-            "public authority that names this host and has not expired, together with its intermediate certificates."
-        ),
-        Obstacle.HTTPS_LOOP: _(
-            "It redirects to the very same address: Django takes the request for plain HTTP. Have the proxy send "
-            "X-Forwarded-Proto, and set SECURE_PROXY_SSL_HEADER."
-        ),
-        Obstacle.REDIRECT: _(
-            "It redirects to %(target)s, and a redirect loses the POST. If this site is there, put that address in "
-            "PUBLIC_URL; else take away the rule of the proxy, the CDN or the middleware that does so."
-        ),
-        Obstacle.BAD_REQUEST: _(
-            "ALLOWED_HOSTS does not have this host there, or a proxy changes the Host header. Add the host, and "
-            "restart the web server."
-        ),
-        Obstacle.TURNED_AWAY: _(
-            "A firewall, a proxy, a CDN or a password turns the request away. Let POSTs to the callback through from "
-            "every address and without a challenge: the provider does not say where it calls from, and the secret is "
-            "the password."
-        ),
-        Obstacle.SECRET: _(
-            "That site does not know the secret. Deploy the settings that have it in WEBHOOK_SECRETS there, and "
-            "restart the web server."
-        ),
-        Obstacle.BROKEN: _(
-            "The application fails, or the proxy gets no answer from it. Start it, look at its log, and check where "
-            "the proxy looks for it."
-        ),
-        Obstacle.NOT_OURS: _(
-            "This app does not answer so: it may be another application, a static site, a login page or a parked "
-            "domain. Check DNS, the path in PUBLIC_URL, the URLconf, and where the proxy sends the request."
-        ),
-    }[obstacle]
+    if status in {401, 403, 429}:
+        return Obstacle.TURNED_AWAY
+    return Obstacle.BAD_REQUEST if status == 400 else Obstacle.NOT_OURS

@@ -25,37 +25,21 @@ class Command(BaseCommand):
             default="http://127.0.0.1:8000",
             help=_("Where the server is; with a path it is posted to as it is. Default: %(default)s"),
         )
-        parser.add_argument("--count", type=int, default=100, metavar="N", help=_("Callbacks to post. Default: 100"))
-        parser.add_argument(
-            "--failures",
-            type=float,
-            default=10,
-            metavar="PERCENT",
-            help=_("How many of the messages were not sent. Default: 10"),
-        )
-        parser.add_argument(
-            "--duplicates",
-            type=float,
-            default=10,
-            metavar="PERCENT",
-            help=_("How many of the callbacks repeat an earlier one. Default: 10"),
-        )
-        parser.add_argument(
-            "--statuses",
-            type=float,
-            default=0,
-            metavar="PERCENT",
-            help=_(
-                "How many of the callbacks say that a message was sent, received or read, or now and then that the "
-                "connection was lost and found. Default: 0"
+        for option, kind, default, metavar, text in (
+            ("--count", int, 100, "N", _("Callbacks to post. Default: 100")),
+            ("--failures", float, 10, "PERCENT", _("How many of the messages were not sent. Default: 10")),
+            ("--duplicates", float, 10, "PERCENT", _("How many of the callbacks repeat an earlier one. Default: 10")),
+            (
+                "--statuses",
+                float,
+                0,
+                "PERCENT",
+                _("How many of the callbacks say that a message was sent, received or read. Default: 0"),
             ),
-        )
-        parser.add_argument(
-            "--concurrency", type=int, default=4, metavar="N", help=_("Connections to post on at once. Default: 4")
-        )
-        parser.add_argument(
-            "--account", default="default", metavar="NAME", help=_("Whose callbacks they are. Default: default")
-        )
+            ("--concurrency", int, 4, "N", _("Connections to post on at once. Default: 4")),
+            ("--account", str, "default", "NAME", _("Whose callbacks they are. Default: default")),
+        ):
+            parser.add_argument(option, type=kind, default=default, metavar=metavar, help=text)
 
     def handle(
         self,
