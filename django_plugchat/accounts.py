@@ -111,17 +111,14 @@ def with_token(account: conf.Account) -> conf.Account:
     if account.token or source is None:
         return account
     try:
-        given = source(account.alias)
+        given = source(account.alias) or {}
     except Exception as error:  # it may raise anything, with the token in its text
         problem = type(error).__name__
     else:
-        options = {"TOKEN": given} if isinstance(given, str) else given
-        if options is None:
-            return account
-        if isinstance(options, dict) and all(isinstance(text, str) for text in options.values()):
-            return replace(
-                account, token=options.get("TOKEN", ""), client_token=options.get("CLIENT_TOKEN", account.client_token)
-            )
+        tokens = {"TOKEN": given} if isinstance(given, str) else given
+        if isinstance(tokens, dict) and all(isinstance(text, str) for text in tokens.values()):
+            client_token = tokens.get("CLIENT_TOKEN", account.client_token)
+            return replace(account, token=tokens.get("TOKEN", ""), client_token=client_token)
         problem = _("it gave neither a string nor a dict of strings")
     text = _("TOKEN_SOURCE failed for account %(alias)s: %(problem)s.")
     raise ValueError(text % {"alias": account.alias, "problem": problem})
@@ -135,20 +132,10 @@ def described(row: models.Account) -> conf.Account:
 # What is changed
 
 
-def ensure_free(alias: str) -> None:
-    """Raise ValueError unless an account of the database may have this alias. That another one has it, saving tells."""
-    if not isinstance(alias, str) or not 1 <= len(alias) <= 100:
-        raise ValueError(_("An alias has 1 to 100 characters."))
-    if not alias.isprintable() or alias != alias.strip():
-        raise ValueError(_("An alias has only printable characters, and no space at its ends."))
-    if alias in app_settings.accounts:
-        raise ValueError(_("An account of the settings has this alias."))
-
-
 def add(alias: str, label: str = "", provider: str = PLUGCHAT, instance: str = "") -> models.Account:
     """Raises ValueError."""
-    ensure_free(alias)
-    return _save(models.Account(alias=alias, label=label, provider=provider, instance=instance))
+    row = models.Account(alias=alias, label=label, provider=provider, instance=instance)
+    return _save(row, row.clean_fields, row.clean)
 
 
 def new_secret(alias: str) -> str:
@@ -181,19 +168,19 @@ def move(alias: str) -> models.Account:
     label = "" if account.label == alias else account.label
     row = models.Account(alias=alias, label=label, provider=account.provider, instance=account.instance)
     with transaction.atomic(using=router.db_for_write(models.Account)):
-        _save(row)
+        # Not ``clean``: an account of the settings has this alias.
+        _save(row, row.clean_fields)
         # The first one last: the newest is the one to register.
         for secret in reversed(account.webhook_secrets):
             _keep(digest_of(secret), row)
     return row
 
 
-def _save(row: models.Account) -> models.Account:
-    if not f"{row.label}{row.instance}".isprintable():
-        raise ValueError(_("A label and an instance have only printable characters."))
+def _save(row: models.Account, *checks: Callable[[], None]) -> models.Account:
     database = router.db_for_write(models.Account)
     try:
-        row.clean_fields()
+        for check in checks:
+            check()
         with transaction.atomic(using=database):
             row.save(using=database)
     except ValidationError as error:

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from django_plugchat.conf import PLUGCHAT, Z_API
+from django_plugchat.conf import PLUGCHAT, Z_API, app_settings
 from django_plugchat.phones.numbers import mask_id, mask_phone
 from django_plugchat.provider.errors import Failure
 from django_plugchat.querysets import DeliveryEventQuerySet, PlugChatQuerySet, RejectedCallbackQuerySet
@@ -247,6 +249,15 @@ class Account(models.Model):
 
     def __str__(self) -> str:
         return str(self.label or self.alias)
+
+    def clean(self) -> None:
+        if not self._state.adding:
+            return
+        if not self.alias.isprintable() or self.alias != self.alias.strip():
+            text = gettext("An alias has only printable characters, and no space at its ends.")
+            raise ValidationError({"alias": text})
+        if self.alias in app_settings.accounts:
+            raise ValidationError({"alias": gettext("An account of the settings has this alias.")})
 
 
 class WebhookSecret(models.Model):

@@ -186,9 +186,13 @@ class Story:
         return SYMBOLS.get(self.progress, "")
 
     @property
+    def is_failed(self) -> bool:
+        return self.progress == _Outcome.FAILED
+
+    @property
     def meaning(self) -> list[Any]:
         meaning = [_IN_GROUP if self.participants else MEANINGS.get(self.progress, "")]
-        if self.progress != _Outcome.FAILED and any(step.failure for step in self.steps):
+        if not self.is_failed and any(step.failure for step in self.steps):
             meaning.append(_("PlugChat had called it failed at first, but it went out after all."))
         return meaning
 

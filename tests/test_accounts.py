@@ -296,9 +296,8 @@ def test_labels_cost_a_statement_in_half_a_minute(clock, django_assert_num_queri
 @pytest.mark.parametrize(
     ("alias", "why"),
     [
-        ("", "1 to 100"),
-        ("a" * 101, "1 to 100"),
-        (None, "1 to 100"),
+        ("", "blank"),
+        ("a" * 101, "100"),
         ("a\0", "printable"),
         ("\ud800", "printable"),
         (" a", "printable"),
@@ -315,7 +314,7 @@ def test_an_alias_that_no_new_account_can_have(alias, why):
 
 @pytest.mark.parametrize(
     ("options", "why"),
-    [({"label": "a\0"}, "printable"), ({"label": "a" * 201}, "200"), ({"provider": "other"}, "other")],
+    [({"label": "a" * 201}, "200"), ({"provider": "other"}, "other")],
 )
 def test_an_account_that_can_not_be_kept(options, why):
     with pytest.raises(ValueError, match=why):

@@ -14,8 +14,8 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
-from django.core.exceptions import PermissionDenied, ValidationError
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.core.exceptions import PermissionDenied
+from django.db.models import Exists, Max, OuterRef, QuerySet, Subquery
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import URLPattern, path, reverse
@@ -41,18 +41,6 @@ logger = logging.getLogger(__name__)
 
 #: A secret by which nothing has come for so long can be retired without a warning.
 IN_USE = timedelta(days=7)
-#: Of the events of that time, the page of an account looks at the newest.
-_MOST_EVENTS = 10_000
-
-
-class AccountForm(forms.ModelForm):  # type: ignore[type-arg]
-    def clean_alias(self) -> str:
-        alias: str = self.cleaned_data["alias"]
-        try:
-            accounts.ensure_free(alias)
-        except ValueError as error:
-            raise ValidationError(str(error)) from None
-        return alias
 
 
 class RegisterForm(forms.Form):
@@ -104,24 +92,18 @@ class RegisterForm(forms.Form):
 
 
 class AccountList(NewestFirst):
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        rows = self.result_list = list(self.result_list)
-        connected: dict[str, list[bool]] = {}
-        for connection in Connection.objects.filter(account__in=[row.alias for row in rows]):
-            connected.setdefault(connection.account, []).append(connection.is_connected)
-        newest = DeliveryEvent.objects.filter(account=OuterRef("alias")).order_by("-received_at", "-pk")
-        heard = Account.objects.filter(pk__in=[row.pk for row in rows]).values_list(
-            "pk", Subquery(newest.values("received_at")[:1])
+    def shown(self, rows: Any) -> Any:
+        connections = Connection.objects.filter(account=OuterRef("alias"))
+        events = DeliveryEvent.objects.filter(account=OuterRef("alias")).order_by("-received_at", "-pk")
+        return rows.annotate(
+            is_connected=Exists(connections.filter(is_connected=True)),
+            is_disconnected=Exists(connections.filter(is_connected=False)),
+            newest_event_at=Subquery(events.values("received_at")[:1]),
         )
-        heard_of = dict(heard)
-        for row in rows:
-            row.connected, row.heard = connected.get(row.alias, []), heard_of.get(row.pk)
 
 
 @admin.register(Account)
 class AccountAdmin(ReadOnlyAdmin):
-    form = AccountForm
     change_form_template = "admin/django_plugchat/account/change_form.html"
     account_field = "alias"
     ordering = ("alias", "pk")
@@ -175,13 +157,13 @@ class AccountAdmin(ReadOnlyAdmin):
     def state(self, row: Any) -> SafeString:
         if not row.is_active:
             return pill("quiet", _("inactive"))
-        if not all(row.connected):
+        if row.is_disconnected:
             return pill("failed", _("disconnected"), "!")
-        return pill("sent", _("connected"), "✓") if row.connected else pill("quiet", _("active"))
+        return pill("sent", _("connected"), "✓") if row.is_connected else pill("quiet", _("active"))
 
     @admin.display(description=_("newest event"))
     def newest_event(self, row: Any) -> Any:
-        return time_tag(row.heard) if row.heard else _("none")
+        return time_tag(row.newest_event_at) if row.newest_event_at else _("none")
 
     # The page
 
@@ -198,44 +180,34 @@ class AccountAdmin(ReadOnlyAdmin):
         self.message_user(request, gettext("The account was added. Connect it next."), messages.SUCCESS)
         return self._back(obj)
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, obj: Any = None, **kwargs: Any
     ) -> HttpResponse:
-        response = super().change_view(request, object_id, form_url, extra_context)
-        context = getattr(response, "context_data", None) or {}
-        if row := context.get("original"):
-            context.update(self._account(request, row))
-        return response
+        if obj is not None:
+            context |= self._account(request, obj)
+        return super().render_change_form(request, context, *args, obj=obj, **kwargs)
 
     def _account(self, request: HttpRequest, row: Account) -> dict[str, Any]:
         status = next(iter(statuses([row.alias])), None)
-        found = status.figures if status else Figures()
-        registered = {kept.secret_id for kept in found.registrations}
-        last = _last_by_secret(row)
+        figures, findings = (status.figures, status.findings) if status else (Figures(), [])
+        last, may_change = _last_by_secret(row), self.has_change_permission(request, row)
         return {
             "title": str(row),
             "subtitle": None if str(row) == row.alias else row.alias,
-            "findings": [
-                {"finding": finding, "name": NAMES.get(finding.name, finding.name)}
-                for finding in (status.findings if status else ())
-            ],
-            "facts": list(describe(found)),
+            "findings": [(NAMES[finding.name], finding.text) for finding in findings],
+            "facts": list(describe(figures)),
             "webhooks": [
-                (kept, time_tag(kept.registered_at), _time_or_nothing(found.last_call(kept)))
-                for kept in found.registrations
+                (kept, time_tag(kept.registered_at), _time_or_nothing(figures.last_call(kept)))
+                for kept in figures.registrations
             ],
             "secrets": [
-                {
-                    "id": secret.secret_id,
-                    "made": time_tag(secret.created_at),
-                    "last": _time_or_nothing(last.get(secret.secret_id)),
-                    "is_registered": secret.secret_id in registered,
-                }
+                (secret.secret_id, time_tag(secret.created_at), _time_or_nothing(last.get(secret.secret_id)))
                 for secret in row.secrets.order_by("-created_at", "-pk")
             ],
+            "registered": {kept.secret_id for kept in figures.registrations},
             "is_shadowed": row.alias in app_settings.accounts,
-            "may_connect": self._may_connect(row) and self.has_change_permission(request, row),
-            "may_retire": self.has_change_permission(request, row),
+            "may_connect": self._may_connect(row) and may_change,
+            "may_retire": may_change,
         }
 
     # What is done to connect it, each step by permission, by POST, and in the history
@@ -300,27 +272,25 @@ class AccountAdmin(ReadOnlyAdmin):
             text = (retired if result.is_retired else kept) % values
             self._done(request, row, gettext("Registering failed.") + " " + text)
             self.message_user(request, f"{result.problem} {text}", messages.ERROR)
-        for text in result.differences:
-            self.message_user(request, text, messages.ERROR)
-        for text in result.warnings:
-            self.message_user(request, text, messages.WARNING)
+        for level, texts in ((messages.ERROR, result.differences), (messages.WARNING, result.warnings)):
+            for text in texts:
+                self.message_user(request, text, level)
         return self._back(row)
 
     def show_address(self, request: HttpRequest, row: Account) -> HttpResponse:
-        title, problem = gettext("A new address for %(account)s") % {"account": row}, ""
-        url = secret_id = ""
+        context = {}
         try:
             addresses.ensure_usable()
         except addresses.UnusableURLError as error:
-            problem = str(error)
+            context["problem"] = str(error)
         else:
             if request.method == "POST":
                 secret = accounts.new_secret(row.alias)
-                url, secret_id = addresses.url_with(secret), conf.secret_id(secret)
-                self._done(request, row, gettext("Showed a new address with secret %(id)s.") % {"id": secret_id})
-        return self._page(
-            request, row, "address", title, url=url, secret_id=secret_id, problem=problem, provider=row.provider
-        )
+                context = {"url": addresses.url_with(secret), "secret_id": conf.secret_id(secret)}
+                text = gettext("Showed a new address with secret %(id)s.")
+                self._done(request, row, text % {"id": context["secret_id"]})
+        title = gettext("A new address for %(account)s") % {"account": row}
+        return self._page(request, row, "address", title, **context)
 
     def test(self, request: HttpRequest, row: Account) -> HttpResponse:
         if request.method != "POST":
@@ -353,14 +323,12 @@ class AccountAdmin(ReadOnlyAdmin):
             text = gettext("The secret %(id)s was retired. In 30 seconds no process takes it any more.")
             self.message_user(request, text % {"id": secret_id}, messages.SUCCESS)
             return self._back(row)
-        events = DeliveryEvent.objects.for_writing().for_account(row.alias).order_by("-received_at", "-pk")
-        newest = events.filter(received_at__gt=timezone.now() - IN_USE, secret_id=secret_id).first()
         return self._page(
             request,
             row,
             "retire",
             gettext("Retire the secret %(id)s") % {"id": secret_id},
-            last=_time_or_nothing(newest and newest.last_received_at),
+            last=_time_or_nothing(_last_by_secret(row).get(secret_id)),
             is_registered=Registration.objects.for_account(row.alias).filter(secret_id=secret_id).exists(),
             is_only=row.secrets.count() == 1,
         )
@@ -371,11 +339,7 @@ def _time_or_nothing(moment: datetime | None) -> str:
 
 
 def _last_by_secret(row: Account) -> dict[str, datetime]:
-    """When an event last came by each secret, of the newest of a week."""
-    events = DeliveryEvent.objects.for_account(row.alias).filter(received_at__gt=timezone.now() - IN_USE)
-    last: dict[str, datetime] = {}
-    for secret_id, moment in events.order_by("-received_at", "-pk").values_list("secret_id", "last_received_at")[
-        :_MOST_EVENTS
-    ]:
-        last[secret_id] = max(moment, last.get(secret_id, moment))
-    return last
+    """When an event last came by each secret, of those that are in use."""
+    events = DeliveryEvent.objects.for_writing().for_account(row.alias).order_by()
+    events = events.filter(received_at__gt=timezone.now() - IN_USE)
+    return dict(events.values_list("secret_id").annotate(Max("last_received_at")))

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.text import capfirst
@@ -39,6 +38,12 @@ _LATER_OR_EARLIER = {
     (False, True): _("earlier, with the same customId"),
 }
 
+#: The fields that developers see of an event, beside its ids and its payload.
+_TECHNICAL = (
+    *("dispatch_status", "dispatch_attempts", "dispatched_at", "dispatch_due_at", "dispatch_error", "type"),
+    *("account", "secret_id", "occurred_at", "received_at", "last_received_at", "times_received"),
+)
+
 _Status = DeliveryEvent.DispatchStatus
 
 
@@ -62,18 +67,13 @@ class MessagePage(ReadOnlyAdmin):
             event.progress = event.said.furthest() or event.outcome
         return event
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, obj: Any, **kwargs: Any
     ) -> HttpResponse:
-        response = super().change_view(request, object_id, form_url, extra_context)
-        context = getattr(response, "context_data", None) or {}
-        if event := context.get("original"):
-            context.update(self._message(request, event))
-        return response
+        return super().render_change_form(request, context | self._message(request, obj), *args, obj=obj, **kwargs)
 
     def _message(self, request: HttpRequest, event: Any) -> dict[str, Any]:
         told = story.tell(event.said, whole_phones=event.whole_phones) or Story(event.outcome, [story.Step([event])])
-        is_failed = told.progress == DeliveryEvent.Outcome.FAILED
         # Statuses may name the contact by another id than the delivery callback does.
         phone = next((said.phone for said in told.events if said.type == DELIVERY_CALLBACK), event.phone)
         return {
@@ -83,10 +83,8 @@ class MessagePage(ReadOnlyAdmin):
             "story": told,
             "not_taken": _not_taken(told.events),
             "participants": _participants(told, event),
-            "participant_count": len(told.participants),
             "more_participants": max(0, len(told.participants) - MAX_PARTICIPANTS),
-            "others": self._other_messages(request, event, told, is_failed=is_failed),
-            "is_failed": is_failed,
+            "others": self._other_messages(request, event, told),
             "ids": _ids(event, told),
             "events": told.events[:MAX_EVENTS_LISTED],
             "technical": _technical(event),
@@ -95,34 +93,31 @@ class MessagePage(ReadOnlyAdmin):
             "action_checkbox_name": ACTION_CHECKBOX_NAME,
         }
 
-    def _other_messages(
-        self, request: HttpRequest, event: Any, told: Story, *, is_failed: bool
-    ) -> list[dict[str, Any]]:
+    def _other_messages(self, request: HttpRequest, event: Any, told: Story) -> list[dict[str, Any]]:
         """Messages with the same customId; of a failed one also the next to the same number: was it tried again?"""
         rows: Any = self.get_queryset(request)
-        rows = rows.for_account(event.account).deliveries().order_by().only("zaap_id", "received_at")
+        rows = rows.for_account(event.account).deliveries().order_by().only("zaap_id", "custom_id", "received_at")
         custom_id = next((said.custom_id for said in told.events if said.custom_id), "")
-        found = {other.pk: other for other in rows.for_custom_id(custom_id)[:_MOST_COMPARED]}
-        same_custom_id = set(found)
-        if is_failed and event.phone_digits:
-            later = rows.filter(
-                Q(received_at__gt=event.received_at) & Q(received_at__lt=event.received_at + _TRIED_AGAIN),
-                phone_digits=event.phone_digits,
-            )
-            found |= {other.pk: other for other in later[:_MOST_COMPARED]}
+        found = list(rows.for_custom_id(custom_id)[:_MOST_COMPARED])
+        if told.is_failed and event.phone_digits:
+            later = rows.filter(received_at__gt=event.received_at, received_at__lt=event.received_at + _TRIED_AGAIN)
+            found += later.filter(phone_digits=event.phone_digits)[:_MOST_COMPARED]
         own_ids = {said.zaap_id for said in told.events}
-        others = [other for other in found.values() if other.zaap_id not in own_ids]
-        nearest = sorted(others, key=lambda other: abs(other.received_at - event.received_at))[:MAX_OTHERS]
+        others = {other.pk: other for other in found if other.zaap_id not in own_ids}
+        nearest = sorted(others.values(), key=lambda other: abs(other.received_at - event.received_at))[:MAX_OTHERS]
         come_to = dict(rows.messages().filter(pk__in=[other.pk for other in nearest]).values_list("pk", "progress"))
-        return [
-            {
-                "pk": other.pk,
-                "moment": time_tag(other.received_at),
-                "pill": outcome_pill(come_to[other.pk]),
-                "why": _LATER_OR_EARLIER[other.received_at > event.received_at, other.pk in same_custom_id],
-            }
-            for other in sorted(nearest, key=lambda other: other.received_at)
-        ]
+        rows_shown = []
+        for other in sorted(nearest, key=lambda other: other.received_at):
+            is_later, is_named_alike = other.received_at > event.received_at, other.custom_id == custom_id != ""
+            rows_shown.append(
+                {
+                    "pk": other.pk,
+                    "moment": time_tag(other.received_at),
+                    "pill": outcome_pill(come_to[other.pk]),
+                    "why": _LATER_OR_EARLIER[is_later, is_named_alike],
+                }
+            )
+        return rows_shown
 
     # Its deletion takes all that was said about it
 
@@ -137,7 +132,7 @@ class MessagePage(ReadOnlyAdmin):
             deletion.delete(rows, [said.pk for said in batch])
 
 
-def _not_taken(events: list[Any]) -> list[dict[str, Any]]:
+def _not_taken(events: list[Any]) -> list[tuple[bool, str, str]]:
     """What the project's own code failed to take in, or has not taken in yet: each kind of step and state once."""
     found: dict[tuple[str, str], Any] = {}
     for event in events:
@@ -146,12 +141,7 @@ def _not_taken(events: list[Any]) -> list[dict[str, Any]]:
     lines = []
     for event in found.values():
         is_failed = event.dispatch_status == _Status.EXHAUSTED or event.dispatch_failed
-        if is_failed:
-            text = gettext("Your system failed to take in “%(outcome)s”.")
-        else:
-            text = gettext("Your system has not taken in “%(outcome)s” yet.")
-        what = text % {"outcome": event.get_outcome_display()}
-        lines.append({"is_failed": is_failed, "text": f"{what} {why_waiting(event)}"})
+        lines.append((is_failed, event.get_outcome_display(), why_waiting(event)))
     return lines
 
 
@@ -195,17 +185,12 @@ def _label(event: Any, name: str) -> str:
 
 
 def _technical(event: Any) -> list[tuple[str, Any]]:
-    def shown(name: str) -> Any:
-        value = getattr(event, name)
-        match name:
-            case "dispatch_status":
-                return f"{event.get_dispatch_status_display()}. {why_waiting(event)}"
-            case "dispatch_error":
-                return value and pre(mask_numbers(value))
-            case "account" | "secret_id":
-                return format_html("<code>{}</code>", value)
-        return time_tag(value) if isinstance(value, datetime) else value
-
-    names = ["dispatch_status", "dispatch_attempts", "dispatched_at", "dispatch_due_at", "dispatch_error", "type"]
-    names += ["account", "secret_id", "occurred_at", "received_at", "last_received_at", "times_received"]
-    return [(_label(event, name), value) for name in names if (value := shown(name))]
+    shown = {name: getattr(event, name) for name in _TECHNICAL}
+    shown |= {
+        "dispatch_status": f"{event.get_dispatch_status_display()}. {why_waiting(event)}",
+        "dispatch_error": event.dispatch_error and pre(mask_numbers(event.dispatch_error)),
+        "account": format_html("<code>{}</code>", event.account),
+        "secret_id": format_html("<code>{}</code>", event.secret_id),
+    }
+    times = {name: time_tag(value) for name, value in shown.items() if isinstance(value, datetime)}
+    return [(_label(event, name), value) for name, value in (shown | times).items() if value]

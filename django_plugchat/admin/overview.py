@@ -8,20 +8,20 @@ from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.core.paginator import Page, Paginator
+from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.text import capfirst
-from django.utils.translation import gettext, ngettext, ngettext_lazy
+from django.utils.translation import gettext, ngettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from django_plugchat import times
 from django_plugchat.admin.base import ReadOnlyAdmin, seen_accounts
 from django_plugchat.models import Connection, DeliveryEvent
 from django_plugchat.upkeep import findings
-from django_plugchat.upkeep.figures import DAY, describe, first_calls
+from django_plugchat.upkeep.figures import DAY, describe
 from django_plugchat.upkeep.findings import AccountStatus
 
 ACCOUNTS_ON_A_PAGE = 25
@@ -119,7 +119,6 @@ class OverviewAdmin(ReadOnlyAdmin):
         # Sorting keeps the order of equals.
         shown.sort(key=lambda each: not each[1])
         page = Paginator(shown, ACCOUNTS_ON_A_PAGE).get_page(request.GET.get("p"))
-        first = first_calls([account.alias for account, _problems in page]) if runs else {}
         number = len(of_host) + sum(len(problems) for _account, problems in found)
         context = {
             **self.admin_site.each_context(request),
@@ -127,15 +126,14 @@ class OverviewAdmin(ReadOnlyAdmin):
             "title": capfirst(self.opts.verbose_name_plural),
             "subtitle": None,
             "media": self.media,
-            "summary": _summary(len(found), number),
-            "has_findings": number,
+            "is_configured": bool(found),
+            "number": number,
             "runs": runs,
             "of_host": of_host,
             "wanted": wanted,
             "page": page,
-            "other_pages": _other_pages(page, wanted),
             "accounts": [
-                {"status": account, "findings": problems, "lines": _lines(account, first, runs=runs)}
+                {"status": account, "findings": problems, "lines": _lines(account, runs=runs)}
                 for account, problems in page
             ],
             **(extra_context or {}),
@@ -146,56 +144,37 @@ class OverviewAdmin(ReadOnlyAdmin):
     def _findings(self, request: HttpRequest, account: AccountStatus, *, runs: bool) -> list[dict[str, Any]]:
         shown = []
         for name, text, command in account.findings:
-            model, filters = ROWS.get(name, ("deliveryevent", None))
+            model, filters = ROWS.get(name, ("deliveryevent", {}))
             if not request.user.has_perm(f"django_plugchat.view_{model}"):
                 continue
             if not runs and name in FOR_SUPPORT:
                 text = FOR_SUPPORT[name] % {"count": account.figures.counts[_COUNTED.get(name, "")]}
+            query = {"account": account.alias, **filters}
             if name in _OF_A_DAY:
-                filters = (filters or {}) | {"received_from": times.local(timezone.now() - DAY).date().isoformat()}
+                query["received_from"] = times.local(timezone.now() - DAY).date().isoformat()
             url = reverse(f"admin:django_plugchat_{model}_changelist", current_app=self.admin_site.name)
             shown.append(
                 {
                     "mark": NAMES[name],
                     "text": text,
                     "name": name if runs else "",
-                    "words": command.split(" ") if runs and command else [],
-                    "rows": f"{url}?{urlencode({'account': account.alias, **filters})}" if filters is not None else "",
+                    "words": command.split() if runs else [],
+                    "rows": f"{url}?{urlencode(query)}" if name in ROWS else "",
                 }
             )
         return shown
 
 
-def _lines(account: AccountStatus, first_calls: Any, *, runs: bool) -> Iterator[str]:
+def _lines(account: AccountStatus, *, runs: bool) -> Iterator[str]:
     yield from map(capfirst, describe(account.figures, only_provider=not runs))
     if not runs:
         return
     yield from map(str, account.other_secrets)
     for registration in account.figures.registrations:
-        first, last = first_calls.get((account.alias, registration.webhook)), account.figures.last_call(registration)
+        last = account.figures.last_call(registration)
         values = {"when": times.shown(registration.registered_at), "secret": registration.secret_id}
-        parts = [gettext("registered on %(when)s, secret %(secret)s") % values]
-        if first:
-            parts.append(gettext("first called on %(when)s") % {"when": times.shown(first)})
-        if last:
-            parts.append(gettext("last called on %(when)s") % {"when": times.shown(last)})
-        else:
-            parts.append(gettext("not called since"))
-        yield f"{registration.webhook}: {', '.join(parts)}"
-
-
-def _summary(accounts: int, number: int) -> str:
-    if number:
-        return ngettext("%(count)d thing needs a person.", "%(count)d things need a person.", number) % {
-            "count": number
-        }
-    return gettext("Nothing needs a person.") if accounts else gettext("No account is configured.")
-
-
-def _other_pages(page: Page[Any], wanted: str) -> list[tuple[str, str]]:
-    pages = []
-    if page.has_previous():
-        pages.append((gettext("Previous page"), page.previous_page_number()))
-    if page.has_next():
-        pages.append((gettext("Next page"), page.next_page_number()))
-    return [(text, "?" + urlencode({"q": wanted, "p": number})) for text, number in pages]
+        registered = gettext("registered on %(when)s, secret %(secret)s") % values
+        called = (
+            gettext("last called on %(when)s") % {"when": times.shown(last)} if last else gettext("not called since")
+        )
+        yield f"{registration.webhook}: {registered}, {called}"

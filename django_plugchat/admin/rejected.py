@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from typing import Any
 
 from django.contrib import admin, messages
@@ -155,33 +154,43 @@ class RejectedCallbackAdmin(BoundedDeletion):
             return None
         title = gettext("Replay")
         if not is_confirmed(request):
-            return ask(self, request, name="replay", title=title, question=_replay_question(len(keys)))
-        tally: Counter[str] = Counter()
-        for rejected in RejectedCallback.objects.for_writing().filter(pk__in=keys).order_by("received_at", "pk"):
-            tally["still_refused" if recording.replay(rejected) is None else "recorded"] += 1
-        log_action(self, request, "replay", title, tally.total())
-        for name, count in tally.items():
-            self.message_user(request, _replay_outcome(name, count), messages.SUCCESS)
+            question = ngettext(
+                "%(count)s callback will be tried again with the code of today. If it is accepted now, it becomes an "
+                "event that your code hears of.",
+                "%(count)s callbacks will be tried again with the code of today. Those that are accepted now become "
+                "events that your code hears of.",
+                len(keys),
+            ) % {"count": len(keys)}
+            return ask(self, request, name="replay", title=title, question=question)
+        rows = RejectedCallback.objects.for_writing().filter(pk__in=keys).order_by("received_at", "pk")
+        replayed = [recording.replay(rejected) is not None for rejected in rows]
+        log_action(self, request, "replay", title, len(replayed))
+        if count := replayed.count(True):
+            text = ngettext("%(count)d callback is now an event.", "%(count)d callbacks are now events.", count)
+            self.message_user(request, text % {"count": count}, messages.SUCCESS)
+        if count := replayed.count(False):
+            text = ngettext("%(count)d callback is still refused.", "%(count)d callbacks are still refused.", count)
+            self.message_user(request, text % {"count": count}, messages.SUCCESS)
         return None
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        context = {
+        context |= {
             "title": capfirst(self.opts.verbose_name),
             "subtitle": None,
             "may_replay": self.has_replay_permission(request),
             "action_checkbox_name": ACTION_CHECKBOX_NAME,
         }
-        return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
+        return super().render_change_form(request, context, *args, **kwargs)
 
 
-def error_sentences(errors: Any) -> list[str]:
+def error_sentences(errors: dict[str, Any]) -> list[str]:
     """What is wrong, a sentence for each field and error code."""
     return [
-        str(ERROR_SENTENCES.get(code, _OTHER_ERROR) if isinstance(code, str) else _OTHER_ERROR) % {"field": field}
+        str(ERROR_SENTENCES.get(code, _OTHER_ERROR)) % {"field": field}
         for field, codes in errors.items()
-        for code in (codes if isinstance(codes, list) else [codes])
+        for code in codes
     ]
 
 
@@ -201,21 +210,3 @@ def searched_terms(typed: str) -> list[str]:
     """What a body may be found by that somebody means who typed or pasted this."""
     wanted = [term for term in terms(typed) if len(term) <= _LONGEST_TERM][:_MOST_TERMS]
     return list(dict.fromkeys(form for term in wanted for form in (term, term.upper(), *searched(term))))
-
-
-def _replay_question(count: int) -> str:
-    return ngettext(
-        "%(count)s callback will be tried again with the code of today. If it is accepted now, it becomes an event "
-        "that your code hears of.",
-        "%(count)s callbacks will be tried again with the code of today. Those that are accepted now become events "
-        "that your code hears of.",
-        count,
-    ) % {"count": count}
-
-
-def _replay_outcome(name: str, count: int) -> str:
-    if name == "recorded":
-        text = ngettext("%(count)d callback is now an event.", "%(count)d callbacks are now events.", count)
-    else:
-        text = ngettext("%(count)d callback is still refused.", "%(count)d callbacks are still refused.", count)
-    return text % {"count": count}
