@@ -180,12 +180,10 @@ class AccountAdmin(ReadOnlyAdmin):
         self.message_user(request, gettext("The account was added. Connect it next."), messages.SUCCESS)
         return self._back(obj)
 
-    def render_change_form(
-        self, request: HttpRequest, context: dict[str, Any], *args: Any, obj: Any = None, **kwargs: Any
-    ) -> HttpResponse:
-        if obj is not None:
-            context |= self._account(request, obj)
-        return super().render_change_form(request, context, *args, obj=obj, **kwargs)
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+        if row := context["original"]:
+            context |= self._account(request, row)
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def _account(self, request: HttpRequest, row: Account) -> dict[str, Any]:
         status = next(iter(statuses([row.alias])), None)

@@ -67,10 +67,9 @@ class MessagePage(ReadOnlyAdmin):
             event.progress = event.said.furthest() or event.outcome
         return event
 
-    def render_change_form(
-        self, request: HttpRequest, context: dict[str, Any], *args: Any, obj: Any, **kwargs: Any
-    ) -> HttpResponse:
-        return super().render_change_form(request, context | self._message(request, obj), *args, obj=obj, **kwargs)
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+        context |= self._message(request, context["original"])
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def _message(self, request: HttpRequest, event: Any) -> dict[str, Any]:
         told = story.tell(event.said, whole_phones=event.whole_phones) or Story(event.outcome, [story.Step([event])])

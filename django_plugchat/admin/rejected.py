@@ -173,9 +173,7 @@ class RejectedCallbackAdmin(BoundedDeletion):
             self.message_user(request, text % {"count": count}, messages.SUCCESS)
         return None
 
-    def render_change_form(
-        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
-    ) -> HttpResponse:
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         context |= {
             "title": capfirst(self.opts.verbose_name),
             "subtitle": None,
