@@ -213,14 +213,16 @@ def tell(said: DeliveryEventQuerySet, *, whole_phones: bool) -> Story | None:
     if not events:
         return None
     # In the order of Outcome each goes further than those before it.
-    by_outcome: dict[str, list[Any]] = {outcome: [] for outcome in _Outcome.values}
-    for event in sorted(events, key=lambda event: (happened(event), event.pk)):
+    order = {outcome: number for number, outcome in enumerate(_Outcome.values)}
+    events.sort(key=lambda event: (happened(event), order.get(event.outcome, 0), event.pk))
+    steps: dict[Any, Step] = {}
+    for event in events:
         event.whole_phones = whole_phones
-        by_outcome.setdefault(event.outcome, []).append(event)
-    steps = [Step([event]) for event in by_outcome[_Outcome.FAILED]]
-    steps += [Step(told) for outcome, told in by_outcome.items() if told and outcome != _Outcome.FAILED]
-    steps.sort(key=lambda step: step.moment)
-    for before, step in pairwise(steps):
+        # Each failure is a step of its own.
+        name = event.pk if event.outcome == _Outcome.FAILED else event.outcome
+        steps.setdefault(name, Step([])).events.append(event)
+    for before, step in pairwise(steps.values()):
         step.before = before.moment
-    participants = {event.participant: event for told in by_outcome.values() for event in told if event.participant}
-    return Story(said.furthest(), steps, participants, is_cut=len(events) > MAX_EVENTS)
+    furthest_last = sorted(events, key=lambda event: order.get(event.outcome, 0))
+    participants = {event.participant: event for event in furthest_last if event.participant}
+    return Story(said.furthest(), list(steps.values()), participants, is_cut=len(events) > MAX_EVENTS)

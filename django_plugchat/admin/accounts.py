@@ -295,11 +295,8 @@ class AccountAdmin(ReadOnlyAdmin):
             return HttpResponseNotAllowed(["POST"])
         try:
             addresses.ensure_usable()
-            probe(
-                addresses.url_with("a-made-up-secret-of-the-probe"),
-                timeout=app_settings.api_timeout,
-                secret_is_known=False,
-            )
+            url = addresses.url_with("a-made-up-secret-of-the-probe")
+            probe(url, timeout=app_settings.api_timeout, secret_is_known=False)
         except (addresses.UnusableURLError, ProbeError) as error:
             self.message_user(request, str(error), messages.ERROR)
             self._done(request, row, gettext("The test callback did not get through."))
@@ -310,9 +307,8 @@ class AccountAdmin(ReadOnlyAdmin):
         return self._back(row)
 
     def retire(self, request: HttpRequest, row: Account) -> HttpResponse:
-        secret_id = request.GET.get("secret_id", "")
-        secret = row.secrets.filter(secret_id=secret_id).first() if secret_id.isalnum() else None
-        if secret is None:
+        secret_id, known = request.GET.get("secret_id"), list(row.secrets.values_list("secret_id", flat=True))
+        if secret_id not in known:
             self.message_user(request, gettext("The account has no secret with this id."), messages.WARNING)
             return self._back(row)
         if request.method == "POST":
@@ -328,7 +324,7 @@ class AccountAdmin(ReadOnlyAdmin):
             gettext("Retire the secret %(id)s") % {"id": secret_id},
             last=_time_or_nothing(_last_by_secret(row).get(secret_id)),
             is_registered=Registration.objects.for_account(row.alias).filter(secret_id=secret_id).exists(),
-            is_only=row.secrets.count() == 1,
+            is_only=len(known) == 1,
         )
 
 

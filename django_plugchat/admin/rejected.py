@@ -99,17 +99,19 @@ class RejectedCallbackAdmin(BoundedDeletion):
 
     @admin.display(description=_("what is wrong"))
     def wrong(self, rejected: RejectedCallback) -> SafeString:
-        sentences = format_html_join("", "<br>{}", ((sentence,) for sentence in error_sentences(rejected.errors)))
-        return pill("rejected", rejected.get_reason_display()) + sentences
+        sentences = [
+            str(ERROR_SENTENCES.get(code, _OTHER_ERROR)) % {"field": field}
+            for field, codes in rejected.errors.items()
+            for code in codes
+        ]
+        return pill("rejected", rejected.get_reason_display()) + format_html_join("", "<br>{}", zip(sentences))
 
     @admin.display(description=_("repeated"))
     def repeated(self, rejected: RejectedCallback) -> Any:
         if rejected.times_received == 1:
             return ""
-        text = gettext("%(times)d times, last on %(when)s") % {
-            "times": rejected.times_received,
-            "when": times.shown(rejected.last_received_at),
-        }
+        values = {"times": rejected.times_received, "when": times.shown(rejected.last_received_at)}
+        text = gettext("%(times)d times, last on %(when)s") % values
         return format_html('<span class="plugchat-repeated">{}</span>', text)
 
     @admin.display(description=_("what to do"))
@@ -181,15 +183,6 @@ class RejectedCallbackAdmin(BoundedDeletion):
             "action_checkbox_name": ACTION_CHECKBOX_NAME,
         }
         return super().render_change_form(request, context, *args, **kwargs)
-
-
-def error_sentences(errors: dict[str, Any]) -> list[str]:
-    """What is wrong, a sentence for each field and error code."""
-    return [
-        str(ERROR_SENTENCES.get(code, _OTHER_ERROR)) % {"field": field}
-        for field, codes in errors.items()
-        for code in codes
-    ]
 
 
 def readable(rejected: RejectedCallback) -> str:
