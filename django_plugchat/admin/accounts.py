@@ -168,10 +168,8 @@ class AccountAdmin(ReadOnlyAdmin):
     # The page
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        fields = ("label", "provider", "instance")
-        if obj is None:
-            return [(None, {"fields": ("alias", *fields)})]
-        return [(_("Settings"), {"fields": ("alias", *fields, "is_active")})]
+        fields = ["alias", "label", "provider", "instance"]
+        return [(_("Settings"), {"fields": [*fields, "is_active"]}) if obj else (None, {"fields": fields})]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return () if obj is None else ("alias",)
@@ -242,10 +240,9 @@ class AccountAdmin(ReadOnlyAdmin):
     def _page(self, request: HttpRequest, row: Account, name: str, title: str, **context: Any) -> HttpResponse:
         request.current_app = self.admin_site.name
         context |= {"opts": self.opts, "media": self.media, "title": title, "subtitle": None, "original": row}
+        context |= self.admin_site.each_context(request)
         # Rendered here, under the eyes of sensitive_variables.
-        return render(
-            request, f"admin/django_plugchat/account/{name}.html", self.admin_site.each_context(request) | context
-        )
+        return render(request, f"admin/django_plugchat/account/{name}.html", context)
 
     def _done(self, request: HttpRequest, row: Account, text: str) -> None:
         """Keep in the history and the log what was done, without a secret."""

@@ -103,20 +103,16 @@ class MessagePage(ReadOnlyAdmin):
             found += later.filter(phone_digits=event.phone_digits)[:_MOST_COMPARED]
         own_ids = {said.zaap_id for said in told.events}
         others = {other.pk: other for other in found if other.zaap_id not in own_ids}
-        nearest = sorted(others.values(), key=lambda other: abs(other.received_at - event.received_at))[:MAX_OTHERS]
-        come_to = dict(rows.messages().filter(pk__in=[other.pk for other in nearest]).values_list("pk", "progress"))
-        rows_shown = []
-        for other in sorted(nearest, key=lambda other: other.received_at):
-            is_later, is_named_alike = other.received_at > event.received_at, other.custom_id == custom_id != ""
-            rows_shown.append(
-                {
-                    "pk": other.pk,
-                    "moment": time_tag(other.received_at),
-                    "pill": outcome_pill(come_to[other.pk]),
-                    "why": _LATER_OR_EARLIER[is_later, is_named_alike],
-                }
-            )
-        return rows_shown
+        nearest = sorted(others.values(), key=lambda row: abs(row.received_at - event.received_at))[:MAX_OTHERS]
+        return [
+            {
+                "pk": other.pk,
+                "moment": time_tag(other.received_at),
+                "pill": outcome_pill(other.progress),
+                "why": _LATER_OR_EARLIER[other.received_at > event.received_at, other.custom_id == custom_id != ""],
+            }
+            for other in rows.messages().filter(pk__in=[row.pk for row in nearest]).order_by("received_at", "pk")
+        ]
 
     # Its deletion takes all that was said about it
 

@@ -171,10 +171,8 @@ def _lines(account: AccountStatus, *, runs: bool) -> Iterator[str]:
         return
     yield from map(str, account.other_secrets)
     for registration in account.figures.registrations:
-        last = account.figures.last_call(registration)
         values = {"when": times.shown(registration.registered_at), "secret": registration.secret_id}
-        registered = gettext("registered on %(when)s, secret %(secret)s") % values
-        called = (
-            gettext("last called on %(when)s") % {"when": times.shown(last)} if last else gettext("not called since")
-        )
+        registered, called = gettext("registered on %(when)s, secret %(secret)s") % values, gettext("not called since")
+        if last := account.figures.last_call(registration):
+            called = gettext("last called on %(when)s") % {"when": times.shown(last)}
         yield f"{registration.webhook}: {registered}, {called}"
