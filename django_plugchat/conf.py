@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -112,9 +113,6 @@ class AccountIndex:
             if text
         )
 
-    def __repr__(self) -> str:
-        return f"<AccountIndex of {len(self.accounts)} accounts>"
-
 
 class AppSettings:
     """Each key of PLUGCHAT under its name in small letters."""
@@ -129,25 +127,20 @@ class AppSettings:
     dispatcher: str
     dispatch_lease: float
     dispatch_max_attempts: int
+    spool_dir: str | Path | None
 
     # Compared by identity, which costs the same for any number of accounts. Kept together with what was built from it,
     # so that a thread never pairs one with the other's.
     _indexed: tuple[Any, AccountIndex] | None = None
 
     def __getattr__(self, name: str) -> Any:
-        key = name.upper()
-        if key not in DEFAULTS:
+        if name.upper() not in DEFAULTS:
             raise AttributeError(name)
-        configured = self.configured
-        return configured.get(key, DEFAULTS[key]) if isinstance(configured, dict) else DEFAULTS[key]
-
-    @property
-    def configured(self) -> Any:
-        return getattr(settings, "PLUGCHAT", None)
+        return _value(name.upper())
 
     @property
     def index(self) -> AccountIndex:
-        configured, indexed = self.configured, self._indexed
+        configured, indexed = getattr(settings, "PLUGCHAT", None), self._indexed
         if indexed is None or indexed[0] is not configured:
             indexed = self._indexed = (configured, AccountIndex(configured))
         return indexed[1]
@@ -159,27 +152,20 @@ class AppSettings:
 
     @property
     def token_source(self) -> Callable[[str], Any] | None:
-        """Alias to token, or to a dict with TOKEN and CLIENT_TOKEN, for accounts of the database."""
-        return _imported(self.__getattr__("token_source"))
+        return _function("TOKEN_SOURCE")
 
     @property
     def admin_accounts(self) -> Callable[[Any], Any] | None:
-        """User to the aliases that this user sees, or None for all."""
-        return _imported(self.__getattr__("admin_accounts"))
-
-    @property
-    def spool_dir(self) -> str | None:
-        """A folder that keeps callbacks while the database is away; may be set as a Path."""
-        folder = self.__getattr__("spool_dir")
-        return str(folder) if folder else None
-
-    def label(self, alias: str) -> str:
-        """What people read of an account, also of one that is not in the setting."""
-        account = self.accounts.get(alias)
-        return account.label if account else alias
+        return _function("ADMIN_ACCOUNTS")
 
 
-def _imported(path: str | None) -> Callable[[Any], Any] | None:
+def _value(key: str) -> Any:
+    configured = getattr(settings, "PLUGCHAT", None)
+    return configured.get(key, DEFAULTS[key]) if isinstance(configured, dict) else DEFAULTS[key]
+
+
+def _function(key: str) -> Callable[[Any], Any] | None:
+    path = _value(key)
     return import_string(path) if path else None
 
 

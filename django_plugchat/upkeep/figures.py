@@ -1,7 +1,6 @@
 """What is stored of each account, counted for all at once: a statement for each figure, however many accounts.
 
-The walks go along indexes: over the events of one day, over those that still need something, and over the newest of
-each account. None of them reads the whole table, and none asks for one account after another.
+Each walks along an index; none reads the whole table.
 """
 
 from __future__ import annotations
@@ -55,14 +54,11 @@ class Reach(NamedTuple):
 
 @dataclass
 class Figures:
-    """Of one account. "Lately" means in the last 24 hours.
+    """Of one account. "Lately" means in the last 24 hours."""
 
-    ``counts`` has dispatches by their status (``none`` lately, the others whenever they came, and not those that are
-    done), which of them are ``due``, ``overdue`` for two leases, ``waiting`` in a queue for over an hour, or retrying
-    because a receiver ``raised``; the ``rejected`` and ``unknown`` (status) callbacks that are kept, and those that
-    came ``rejected_lately`` and ``unknown_lately``.
-    """
-
+    #: Dispatches by their status (``none`` lately, and not those that are done), which of them are ``due``, ``overdue``
+    #: for two leases, ``waiting`` in a queue for over an hour, or retrying because a receiver ``raised``; the
+    #: ``rejected`` and ``unknown`` (status) callbacks that are kept, and those ``rejected_lately``, ``unknown_lately``.
     counts: Counter[str] = field(default_factory=Counter)
     #: Events new lately, by outcome: those that delivery callbacks made, and those that statuses made.
     deliveries: Counter[str] = field(default_factory=Counter)
@@ -76,15 +72,12 @@ class Figures:
     last_callback: datetime | None = None
     #: When an event that is no failure last came, of those new lately.
     last_success: datetime | None = None
-    #: Of the events that no receiver was connected for, new lately.
-    first_none: datetime | None = None
     next_retry_at: datetime | None = None
     #: When an event last came of each type, and by each secret lately.
     last_of_type: dict[str, datetime] = field(default_factory=dict)
     last_by_secret: dict[str, datetime] = field(default_factory=dict)
     #: The instances that events new lately were about.
     instances: set[str] = field(default_factory=set)
-    #: Of each instance, whether it is connected.
     connections: list[Connection] = field(default_factory=list)
     #: What this site registered, the last one last.
     registrations: list[Registration] = field(default_factory=list)
@@ -92,6 +85,21 @@ class Figures:
     @property
     def registered_at(self) -> datetime | None:
         return self.registrations[-1].registered_at if self.registrations else None
+
+    @property
+    def registered_text(self) -> str:
+        if self.registered_at is None:
+            return gettext("not registered by this site")
+        return gettext("registered %(ago)s ago") % {"ago": _ago(self.registered_at)}
+
+    @property
+    def commonest_failure(self) -> str:
+        ((kind, count),) = self.failures.most_common(1)
+        values = {"count": count, "failed": self.failures.total(), "kind": Failure(kind).label}
+        return gettext("Why: %(kind)s, %(count)d of %(failed)d.") % values
+
+    def heard(self, moment: datetime) -> None:
+        self.last_callback = max(self.last_callback or moment, moment)
 
     def last_call(self, registration: Registration) -> datetime | None:
         """When a callback of a registered webhook last came, if one has come since it was registered."""
@@ -157,15 +165,13 @@ def _add_newest_events(found: dict[str, Figures], now: datetime, aliases: Collec
 
 
 def _add_events_of_a_day(found: dict[str, Figures], now: datetime, events: Any) -> None:
-    is_none = Q(dispatch_status=_Status.NONE)
     groups = events.filter(received_at__gt=now - DAY).values(
         "account", "secret_id", "type", "outcome", "failure", "instance_id"
     )
     for row in groups.annotate(
         events=Count("pk"),
         last=Max("last_received_at"),
-        none=Count("pk", filter=is_none),
-        first_none=Min("received_at", filter=is_none),
+        none=Count("pk", filter=Q(dispatch_status=_Status.NONE)),
     ):
         figures, last = found[row["account"]], row["last"]
         by_outcome = figures.deliveries if row["type"] == DELIVERY_CALLBACK else figures.statuses
@@ -175,8 +181,7 @@ def _add_events_of_a_day(found: dict[str, Figures], now: datetime, events: Any) 
         else:
             figures.last_success = max(figures.last_success or last, last)
         figures.counts["none"] += row["none"]
-        figures.first_none = min(filter(None, (figures.first_none, row["first_none"])), default=None)
-        figures.last_callback = max(figures.last_callback or last, last)
+        figures.heard(last)
         figures.last_by_secret[row["secret_id"]] = max(figures.last_by_secret.get(row["secret_id"], last), last)
         figures.instances.add(row["instance_id"])
 
@@ -204,7 +209,7 @@ def _add_dispatches(found: dict[str, Figures], now: datetime, events: Any) -> No
 
 def _add_received(found: dict[str, Figures], now: datetime, events: Any) -> None:
     since, end = now - HOUR - DAY, now - HOUR
-    for account, reach in _reach(events, since, end):
+    for account, reach in _reach(events, since, end).items():
         found[account].day = reach
     # The two weeks before are counted only where they may matter.
     poor = [
@@ -215,15 +220,14 @@ def _add_received(found: dict[str, Figures], now: datetime, events: Any) -> None
         and figures.last_of_type.get(MESSAGE_STATUS_CALLBACK, since - USUAL) > since - USUAL
     ]
     if poor:
-        for account, reach in _reach(_of(DeliveryEvent, poor), since - USUAL, since):
+        for account, reach in _reach(_of(DeliveryEvent, poor), since - USUAL, since).items():
             found[account].usual = reach
 
 
-def _reach(events: Any, since: datetime, end: datetime) -> Iterator[tuple[str, Reach]]:
+def _reach(events: Any, since: datetime, end: datetime) -> dict[str, Reach]:
     sent = events.messages().sent().filter(received_at__gt=since, received_at__lte=end).exclude(message_id="")
     counts = sent.values("account").annotate(sent=Count("pk"), received=Count("reached_at"))
-    for account, *reach in counts.values_list("account", "sent", "received"):
-        yield account, Reach(*reach)
+    return {account: Reach(*reach) for account, *reach in counts.values_list("account", "sent", "received")}
 
 
 def _add_rejected(found: dict[str, Figures], now: datetime, callbacks: Any) -> None:
@@ -235,28 +239,25 @@ def _add_rejected(found: dict[str, Figures], now: datetime, callbacks: Any) -> N
         unknown_lately=Count("pk", filter=is_unknown & is_new),
         last=Max("last_received_at"),
     ):
-        figures, last = found[row.pop("account")], row.pop("last")
+        figures = found[row.pop("account")]
+        figures.heard(row.pop("last"))
         figures.counts.update(row)
-        figures.last_callback = max(figures.last_callback or last, last)
 
 
 def describe(found: Figures, *, only_provider: bool = False) -> Iterator[str]:
     """What people read of an account, a line each; or only what the provider said."""
-    registered, last = found.registered_at, found.last_callback
-    told = gettext("registered %(ago)s ago") % {"ago": _ago(registered)} if registered else ""
-    heard = gettext("last callback %(ago)s ago") % {"ago": _ago(last)} if last else gettext("no callback yet")
-    yield f"{told or gettext('not registered by this site')}, {heard}"
+    heard = gettext("no callback yet")
+    if found.last_callback:
+        heard = gettext("last callback %(ago)s ago") % {"ago": _ago(found.last_callback)}
+    yield f"{found.registered_text}, {heard}"
     for connection in found.connections:
-        values = {"instance": mask_id(connection.instance_id), "when": times.shown(connection.since)}
-        connected = gettext("Instance %(instance)s: connected since %(when)s") % values
-        yield (
-            connected
-            if connection.is_connected
-            else gettext("Instance %(instance)s: disconnected since %(when)s") % values
-        )
+        text = gettext("Instance %(instance)s: disconnected since %(when)s")
+        if connection.is_connected:
+            text = gettext("Instance %(instance)s: connected since %(when)s")
+        yield text % {"instance": mask_id(connection.instance_id), "when": times.shown(connection.since)}
     yield gettext("Delivery callbacks in 24 hours: %(outcomes)s") % {"outcomes": _counted(found.deliveries)}
     if found.failures:
-        yield commonest_failure(found)
+        yield found.commonest_failure
     yield gettext("Statuses in 24 hours: %(outcomes)s") % {"outcomes": _counted(found.statuses)}
     if only_provider:
         return
@@ -279,9 +280,3 @@ def _counted(outcomes: Counter[str]) -> str:
 
 def _ago(moment: datetime) -> str:
     return timesince(moment, depth=1).replace("\xa0", " ")
-
-
-def commonest_failure(found: Figures) -> str:
-    ((kind, count),) = found.failures.most_common(1)
-    values = {"count": count, "failed": found.failures.total(), "kind": Failure(kind).label}
-    return gettext("Why: %(kind)s, %(count)d of %(failed)d.") % values

@@ -11,12 +11,13 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import connections, router
 from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.translation import get_language, gettext
+from django.utils.translation import gettext_lazy as _
 
 from django_plugchat import accounts, conf, dispatch, spool, times
 from django_plugchat.conf import app_settings
@@ -24,8 +25,7 @@ from django_plugchat.models import Account, Connection, DeliveryEvent
 from django_plugchat.phones.numbers import mask_id
 from django_plugchat.provider.callbacks import MESSAGE_STATUS_CALLBACK
 from django_plugchat.provider.calls import CONNECTION_WEBHOOKS, DISCONNECTION_KEY, UPDATE_WEBHOOKS_KEYS
-from django_plugchat.upkeep import figures
-from django_plugchat.upkeep.figures import DAY, ENOUGH_MESSAGES, HOUR, TYPE_OF_WEBHOOK, Figures
+from django_plugchat.upkeep.figures import DAY, ENOUGH_MESSAGES, HOUR, TYPE_OF_WEBHOOK, Figures, collect
 
 _RUNBOOK = "https://github.com/django-plugchat/django-plugchat/blob/main/docs/{}howto/monitoring.md#{}"
 #: Seconds since the epoch, by the database's clock. SQLite has this host's.
@@ -35,11 +35,33 @@ _SOON_TAKEN = timedelta(minutes=5)
 #: What was on its way when an instance was disconnected may come a little later.
 _ON_ITS_WAY = timedelta(minutes=5)
 
+#: What each finding says. The runbook has what to do.
+TEXTS = {
+    "never_called": _("PlugChat has never called this account (%(registered)s)."),
+    "silent_since_registered": _("No callback has come since this site registered its URL (on %(when)s)."),
+    "silent": _("No callback has come lately (the last one on %(when)s). Is the webhook still registered?"),
+    "disconnected": _("Disconnected from WhatsApp (since %(when)s). Connect it again in the provider's panel."),
+    "other_instance": _("Callbacks of an instance that is not the account's INSTANCE came: %(instances)s."),
+    "statuses_silent": _("No status has come of what is sent since this site registered for them (on %(when)s)."),
+    "failures": _("%(failed)d of %(deliveries)d messages were not sent. %(why)s"),
+    "undelivered": _("Received: %(share)d%% of the %(sent)d messages of a day; in the two weeks before, %(usual)d%%."),
+    "overdue": _("Events that should have reached your code long ago: %(count)d. Does plugchat_redispatch run?"),
+    "waiting": _("Events that have waited in the queue for over an hour: %(count)d. Do its workers run?"),
+    "exhausted": _("Events that your code failed for and that were given up: %(count)d."),
+    "retrying": _("Events that your code failed for and that are tried again: %(count)d (the first on %(when)s)."),
+    "no_receiver": _("Events without a receiver: %(count)d. Import your receivers in an AppConfig.ready() first."),
+    "rejected": _("Callbacks that were rejected: %(count)d. The admin says why, and what to do."),
+    "rejected_full": _("As many rejected callbacks are kept as MAX_REJECTED allows, and new ones are lost."),
+    "unknown_status": _("Callbacks with a status that this version does not know: %(count)d. Update django-plugchat."),
+    "retiring_secret": _("PlugChat still calls with a retiring secret. Register the first one."),
+    "unknown_secret": _("PlugChat called with a secret that is no longer configured. What still comes by it is lost."),
+    "clocks": _("The clocks of this host and of the database differ by %(seconds)d seconds. Let NTP set both."),
+}
+
 
 class Finding(NamedTuple):
     """Something that needs a person."""
 
-    #: Of the rule.
     name: str
     text: str
     #: What to run, as it can be pasted into a shell; "" where the admin is the place to go.
@@ -60,16 +82,14 @@ class OtherSecret(NamedTuple):
     last_seen: datetime
 
     def __str__(self) -> str:
-        values = {"secret_id": self.secret_id, "when": times.shown(self.last_seen)}
+        text = gettext("Unknown secret in use: %(secret_id)s, last %(when)s")
         if self.is_retiring:
-            return gettext("Retiring secret in use: %(secret_id)s, last %(when)s") % values
-        return gettext("Unknown secret in use: %(secret_id)s, last %(when)s") % values
+            text = gettext("Retiring secret in use: %(secret_id)s, last %(when)s")
+        return text % {"secret_id": self.secret_id, "when": times.shown(self.last_seen)}
 
 
 @dataclass(frozen=True)
 class AccountStatus:
-    """How an account is doing: its ``figures`` and ``findings``."""
-
     alias: str
     figures: Figures
     #: None when the account is no longer configured, or no longer active.
@@ -100,13 +120,13 @@ class AccountStatus:
     def findings(self) -> list[Finding]:
         now = timezone.now()
         channel = (_silence(self, now), _connection(self), _messages(self, now)) if self.configured else ()
-        return list(chain(*channel, _failures(self), _dispatches(self), _rejected(self), _secrets(self)))
+        return [*chain(*channel), *_failures(self), *_dispatches(self), *_rejected(self), *_secrets(self)]
 
 
 def statuses(aliases: Collection[str] | None = None) -> list[AccountStatus]:
     """Of every account that is configured or has something stored, or of the named ones; the configured ones first."""
     now = timezone.now()
-    collected, configured, secret_ids = figures.collect(now, aliases), accounts.all_accounts(), accounts.secret_ids()
+    collected, configured, secret_ids = collect(now, aliases), accounts.all_accounts(), accounts.secret_ids()
     new = set(Account.objects.for_writing().filter(created_at__gt=now - HOUR).values_list("alias", flat=True))
     return [
         AccountStatus(alias, collected[alias], configured.get(alias), secret_ids.get(alias, []), alias in new)
@@ -115,38 +135,37 @@ def statuses(aliases: Collection[str] | None = None) -> list[AccountStatus]:
     ]
 
 
+def _finding(name: str, command: str = "", **values: Any) -> Finding:
+    return Finding(name, TEXTS[name] % values, command)
+
+
 def _command(name: str, *options: str) -> str:
     return shlex.join(["python", "manage.py", name, *options])
 
 
-def _registering(account: AccountStatus, *options: str) -> str:
+def _registering(account: AccountStatus) -> str:
     """The command that registers the account's URL again, for those webhooks that were registered last."""
     webhooks = [registration.webhook for registration in account.figures.registrations]
-    if not {*webhooks} <= TYPE_OF_WEBHOOK.keys():
-        options = ("--with-connection", *options)
-    if any(TYPE_OF_WEBHOOK.get(webhook) == MESSAGE_STATUS_CALLBACK for webhook in webhooks):
-        options = ("--with-status", *options)
+    options = ["--account", account.alias]
     if webhooks and webhooks[-1] in UPDATE_WEBHOOKS_KEYS:
-        options = ("--api", "update-webhooks", *options)
-    return _command("plugchat_set_webhook", "--account", account.alias, *options)
+        options += ["--api", "update-webhooks"]
+    if any(TYPE_OF_WEBHOOK.get(webhook) == MESSAGE_STATUS_CALLBACK for webhook in webhooks):
+        options.append("--with-status")
+    if not TYPE_OF_WEBHOOK.keys() >= {*webhooks}:
+        options.append("--with-connection")
+    return _command("plugchat_set_webhook", *options, "--wait", "60")
 
 
 def _silence(account: AccountStatus, now: datetime) -> Iterator[Finding]:
     last, registered = account.figures.last_callback, account.figures.registered_at
-    command = _registering(account, "--wait", "60")
-    if last is None:
-        text = gettext("PlugChat has never called this account. This site has not registered its URL.")
-        if registered:
-            text = gettext("PlugChat has never called this account (registered on %(when)s).")
-            text %= {"when": times.shown(registered)}
-        if not account.is_new and not (registered and registered > now - HOUR):
-            yield Finding("never_called", text, command)
-    elif registered and last < registered < now - HOUR:
-        text = gettext("No callback has come since this site registered its URL (on %(when)s).")
-        yield Finding("silent_since_registered", text % {"when": times.shown(registered)}, command)
-    elif last < now - timedelta(hours=app_settings.silent_after_hours):
-        text = gettext("No callback has come lately (the last one on %(when)s). Is the webhook still registered?")
-        yield Finding("silent", text % {"when": times.shown(last)}, command)
+    command = _registering(account)
+    is_given_time = account.is_new or (registered and registered > now - HOUR)
+    if last is None and not is_given_time:
+        yield _finding("never_called", command, registered=account.figures.registered_text)
+    elif last and registered and last < registered and not is_given_time:
+        yield _finding("silent_since_registered", command, when=times.shown(registered))
+    elif last and last < now - timedelta(hours=app_settings.silent_after_hours):
+        yield _finding("silent", command, when=times.shown(last))
 
 
 def _connection(account: AccountStatus) -> Iterator[Finding]:
@@ -154,11 +173,9 @@ def _connection(account: AccountStatus) -> Iterator[Finding]:
     mine = [connection for connection in found.connections if instance in ("", connection.instance_id)]
     away = [connection for connection in mine if not connection.is_connected and not _is_back(account, connection)]
     if away:
-        text = gettext("Disconnected from WhatsApp (since %(when)s). Connect it again in the provider's panel.")
-        yield Finding("disconnected", text % {"when": times.shown(min(connection.since for connection in away))})
+        yield _finding("disconnected", when=times.shown(min(connection.since for connection in away)))
     if instance and (others := sorted(found.instances - {"", instance})):
-        text = gettext("Callbacks of an instance that is not the account's INSTANCE came: %(instances)s.")
-        yield Finding("other_instance", text % {"instances": ", ".join(map(mask_id, others))})
+        yield _finding("other_instance", instances=", ".join(map(mask_id, others)))
 
 
 def _is_back(account: AccountStatus, connection: Connection) -> bool:
@@ -175,89 +192,51 @@ def _messages(account: AccountStatus, now: datetime) -> Iterator[Finding]:
     asked = [each for each in found.registrations if TYPE_OF_WEBHOOK.get(each.webhook) == MESSAGE_STATUS_CALLBACK]
     has_waited = all(each.registered_at < now - DAY and found.last_call(each) is None for each in asked)
     if asked and has_waited and found.deliveries["sent"]:
-        text = gettext(
-            "Messages are sent, and no status has come since this site registered for them (on %(when)s). The provider "
-            "has a switch of its own for them."
-        )
-        text %= {"when": times.shown(asked[-1].registered_at)}
-        yield Finding("statuses_silent", text, _registering(account, "--wait", "60"))
+        yield _finding("statuses_silent", _registering(account), when=times.shown(asked[-1].registered_at))
     day, usual = found.day, found.usual
     if usual.sent >= ENOUGH_MESSAGES and day.percent * 2 < usual.percent:
-        text = gettext(
-            "%(received)d of %(sent)d messages of a day were received (%(share)d%%); in the two weeks before, "
-            "%(usual)d%%. Look on the phone that sends them whether they have one tick or two."
-        )
-        values = {"sent": day.sent, "received": day.received, "share": day.percent, "usual": usual.percent}
-        yield Finding("undelivered", text % values)
+        yield _finding("undelivered", sent=day.sent, share=day.percent, usual=usual.percent)
 
 
 def _failures(account: AccountStatus) -> Iterator[Finding]:
     failed, deliveries = account.figures.failures.total(), account.figures.deliveries.total()
     if deliveries >= ENOUGH_MESSAGES and failed * 2 > deliveries:
-        text = gettext("%(failed)d of %(deliveries)d messages were not sent.")
-        text %= {"failed": failed, "deliveries": deliveries}
-        yield Finding("failures", f"{text} {figures.commonest_failure(account.figures)}")
+        yield _finding("failures", failed=failed, deliveries=deliveries, why=account.figures.commonest_failure)
 
 
 def _dispatches(account: AccountStatus) -> Iterator[Finding]:
-    found = account.figures
-    if overdue := found.counts["overdue"]:
-        text = gettext("Events that should have reached your code long ago: %(count)d. Does plugchat_redispatch run?")
-        yield Finding("overdue", text % {"count": overdue}, _command("plugchat_redispatch"))
-    if waiting := found.counts["waiting"]:
-        text = gettext("Events that have waited in the queue for over an hour: %(count)d. Do its workers run?")
-        yield Finding("waiting", text % {"count": waiting})
-    if exhausted := found.counts["exhausted"]:
-        text = gettext(
-            "Events that your code failed for and that were given up: %(count)d. The admin says which receiver raised "
-            "what; dispatch them again there when that is mended."
-        )
-        yield Finding("exhausted", text % {"count": exhausted})
-    if found.counts["raised"] and found.next_retry_at:
-        text = gettext(
-            "Events that your code failed for and that are tried again: %(count)d (the first on %(when)s). The admin "
-            "says which receiver raised what. When that is mended, you need not wait."
-        )
-        values = {"count": found.counts["raised"], "when": times.shown(found.next_retry_at)}
-        yield Finding("retrying", text % values, _command("plugchat_redispatch", "--now"))
-    if found.first_none and dispatch.has_receivers():
-        text = gettext(
-            "Events that came while none of your receivers was connected: %(count)d. Import them in an "
-            "AppConfig.ready(), then hand over what they missed."
-        )
-        since = times.local(found.first_none).date().isoformat()
+    counts, next_retry_at = account.figures.counts, account.figures.next_retry_at
+    if counts["overdue"]:
+        yield _finding("overdue", _command("plugchat_redispatch"), count=counts["overdue"])
+    if counts["waiting"]:
+        yield _finding("waiting", count=counts["waiting"])
+    if counts["exhausted"]:
+        yield _finding("exhausted", count=counts["exhausted"])
+    if counts["raised"] and next_retry_at:
+        command = _command("plugchat_redispatch", "--now")
+        yield _finding("retrying", command, count=counts["raised"], when=times.shown(next_retry_at))
+    if counts["none"] and dispatch.has_receivers():
+        since = times.local(timezone.now() - DAY).date().isoformat()
         command = _command("plugchat_redispatch", "--include-none", "--since", since)
-        yield Finding("no_receiver", text % {"count": found.counts["none"]}, command)
+        yield _finding("no_receiver", command, count=counts["none"])
 
 
 def _rejected(account: AccountStatus) -> Iterator[Finding]:
-    found = account.figures
-    if rejected := found.counts["rejected_lately"]:
-        text = gettext("Callbacks that were rejected: %(count)d. The admin says why, and what to do.")
-        yield Finding("rejected", text % {"count": rejected})
-    if 0 < app_settings.max_rejected <= found.counts["rejected"]:
-        text = gettext(
-            "No more rejected callbacks are kept: there are as many as MAX_REJECTED allows, and new ones are lost. "
-            "Replay or delete them in the admin."
-        )
-        yield Finding("rejected_full", text)
-    if unknown := found.counts["unknown_lately"]:
-        text = gettext(
-            "Callbacks with a status that this version does not know: %(count)d. Update django-plugchat, then replay "
-            "them in the admin."
-        )
-        yield Finding("unknown_status", text % {"count": unknown})
+    counts = account.figures.counts
+    if counts["rejected_lately"]:
+        yield _finding("rejected", count=counts["rejected_lately"])
+    if 0 < app_settings.max_rejected <= counts["rejected"]:
+        yield _finding("rejected_full")
+    if counts["unknown_lately"]:
+        yield _finding("unknown_status", count=counts["unknown_lately"])
 
 
 def _secrets(account: AccountStatus) -> Iterator[Finding]:
+    command = _registering(account) if account.configured else ""
     if any(secret.is_retiring for secret in account.other_secrets):
-        text = gettext("PlugChat still calls with a retiring secret. Register the first one.")
-        yield Finding("retiring_secret", text, _registering(account))
+        yield _finding("retiring_secret", command)
     if not all(secret.is_retiring for secret in account.other_secrets):
-        text = gettext(
-            "PlugChat called with a secret that is no longer configured. If it still does, its callbacks are lost."
-        )
-        yield Finding("unknown_secret", text, _registering(account) if account.configured else "")
+        yield _finding("unknown_secret", command)
 
 
 def of_this_host() -> list[Finding]:
@@ -277,8 +256,7 @@ def _clocks() -> Iterator[Finding]:
     # The database was asked at some moment between these.
     difference = there - min(max(there, before), time.time())
     if abs(difference) > app_settings.dispatch_lease / 10:
-        text = gettext("The clocks of this host and of the database differ by %(seconds)d seconds. Let NTP set both.")
-        yield Finding("clocks", text % {"seconds": abs(difference)})
+        yield _finding("clocks", seconds=abs(difference))
 
 
 def _spooled() -> Iterator[Finding]:

@@ -6,7 +6,6 @@ import re
 import socket
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from django.core.mail import EmailMessage
@@ -31,12 +30,15 @@ _NUMBER = re.compile(r"\d(?:[ ().+-]*\d){6,}")
 
 
 class NotTold(Exception):  # noqa: N818
-    """A target could not be told. Says why without its address, which may hold a secret."""
+    """A target could not be told. Says why without its path or mailbox, which may be confidential."""
 
 
-class _Change(NamedTuple):
-    begun: list[Notice]
-    over: list[Notice]
+class _Refused(Exception):  # noqa: N818
+    """By its HTTP status."""
+
+
+#: What has begun, and what is over, since a target was told last.
+_Change = tuple[list[Notice], list[Notice]]
 
 
 def check(target: str) -> None:
@@ -46,10 +48,10 @@ def check(target: str) -> None:
 
 
 @sensitive_variables()
-def tell(target: str, accounts: Iterable[AccountStatus], of_this_host: Iterable[Finding], only: str = "") -> bool:
-    """Tell what has begun and what is over since the target was told last; returns whether anything has.
+def tell(target: str, accounts: Iterable[AccountStatus], of_this_host: Iterable[Finding], only: str = "") -> None:
+    """Tell what has begun and what is over since the target was told last. Raises NotTold.
 
-    ``only`` is the one account that was looked at, where it was not all. Raises NotTold.
+    ``only`` is the one account that was looked at, where it was not all.
     """
     host = f"{_HOST}{socket.gethostname()}"[:100]
     names, found = {host: host.removeprefix(_HOST)}, {(host, finding.name): finding for finding in of_this_host}
@@ -59,23 +61,21 @@ def tell(target: str, accounts: Iterable[AccountStatus], of_this_host: Iterable[
     alias, digest = router.db_for_write(Notice), digest_of(target)
     # Reserved before it is told, so that of several hosts one tells it.
     reserve = transaction.atomic(using=alias)(partial(_reserve, alias, digest, found.keys(), host, only))
-    change: _Change = statements.trying_again(alias, reserve)
-    if not any(change):
-        return False
-    begun = [_line(names, notice, found[notice.account, notice.finding]) for notice in change.begun]
-    is_told = False
+    begun, over = change = statements.trying_again(alias, reserve)
+    if not begun and not over:
+        return
+    new = [f"{_about(names, notice)}. {_told(notice, found[notice.account, notice.finding])}" for notice in begun]
     try:
-        _send(target, begun, [_line(names, notice) for notice in change.over])
-        is_told = True
-    except NotTold:
-        raise
-    except Exception as error:
-        # Its text may quote the target.
-        raise NotTold(type(error).__name__) from None
-    finally:
-        if not is_told:
-            statements.trying_again(alias, transaction.atomic(using=alias)(partial(_release, alias, change)))
-    return True
+        _send(target, new, [_about(names, notice) for notice in over])
+    except BaseException as error:
+        statements.trying_again(alias, transaction.atomic(using=alias)(partial(_release, alias, change)))
+        if not isinstance(error, Exception):
+            raise
+        # Only our own text is sure not to quote the target.
+        reason = str(error) if isinstance(error, _Refused) else type(error).__name__
+        where = urlsplit(target).hostname or target.rpartition("@")[2]
+        text = gettext("%(target)s could not be told (%(reason)s). It will be tried again.")
+        raise NotTold(text % {"target": where, "reason": reason}) from None
 
 
 def _reserve(alias: str, target: str, found: Collection[tuple[str, str]], host: str, only: str) -> _Change:
@@ -94,40 +94,38 @@ def _reserve(alias: str, target: str, found: Collection[tuple[str, str]], host: 
     ]
     gone = list(rows.select_for_update().filter(pk__in=over).order_by("account", "pk"))
     rows.filter(pk__in=[notice.pk for notice in gone]).delete()
-    return _Change(begun, gone)
+    return begun, gone
 
 
 def _release(alias: str, change: _Change) -> None:
-    rows = Notice.objects.using(alias)
-    rows.filter(pk__in=[notice.pk for notice in change.begun]).delete()
-    rows.bulk_create(change.over, ignore_conflicts=True)
+    rows, (begun, over) = Notice.objects.using(alias), change
+    rows.filter(pk__in=[notice.pk for notice in begun]).delete()
+    rows.bulk_create(over, ignore_conflicts=True)
 
 
-def _line(names: dict[str, str], notice: Notice, finding: Finding | None = None) -> str:
-    name = _NUMBER.sub(MASK, names.get(notice.account, notice.account))
-    if finding is None:
-        return f"- {name}: {notice.finding}"
+def _about(names: dict[str, str], notice: Notice) -> str:
+    return f"- {_NUMBER.sub(MASK, names.get(notice.account, notice.account))}: {notice.finding}"
+
+
+def _told(notice: Notice, finding: Finding) -> str:
     where = finding.command.replace(notice.account, _NUMBER.sub(MASK, notice.account)) or finding.link
-    return f"- {name}: {finding.name}. {finding.text}\n  {where}"
+    return f"{finding.text}\n  {where}"
 
 
 def _send(target: str, begun: list[str], over: list[str]) -> None:
     site = urlsplit(app_settings.public_url).hostname or socket.gethostname()
-    subject = gettext("PlugChat at %(site)s: %(begun)d new, %(over)d over") % {
-        "site": site,
-        "begun": len(begun),
-        "over": len(over),
-    }
+    subject = gettext("PlugChat at %(site)s: %(begun)d new, %(over)d over")
+    subject %= {"site": site, "begun": len(begun), "over": len(over)}
     parts = []
     for title, lines in ((gettext("Needs a person:"), begun), (gettext("Over:"), over)):
-        left_out = len(lines) - _MOST_LINES
-        more = [gettext("… and %(count)d more: plugchat_status --problems") % {"count": left_out}]
         if lines:
-            parts.append("\n".join([title, *lines[:_MOST_LINES], *(more if left_out > 0 else [])]))
+            parts.append("\n".join([title, *lines[:_MOST_LINES]]))
+        if (left_out := len(lines) - _MOST_LINES) > 0:
+            parts.append(gettext("… and %(count)d more: plugchat_status --problems") % {"count": left_out})
     text = "\n\n".join(parts)
     if "://" not in target:
         EmailMessage(subject, text, to=[target]).send()
         return
     answer = exchange("POST", target, timeout=app_settings.api_timeout, json={"text": f"{subject}\n\n{text}"})
     if not 200 <= answer.status < 300:
-        raise NotTold(f"HTTP {answer.status}")
+        raise _Refused(f"HTTP {answer.status}")

@@ -8,7 +8,6 @@ from django.utils import timezone
 
 from django_plugchat.upkeep.findings import AccountStatus, Finding
 
-_Sample = tuple[dict[str, str], float]
 #: Each metric with what it says; all are gauges.
 METRICS = {
     "plugchat_checked_timestamp_seconds": "When plugchat_status looked.",
@@ -24,43 +23,37 @@ METRICS = {
 
 
 def render(accounts: Iterable[AccountStatus], of_this_host: Iterable[Finding]) -> str:
-    samples: dict[str, list[_Sample]] = {name: [] for name in METRICS}
-    samples["plugchat_checked_timestamp_seconds"].append(({}, timezone.now().timestamp()))
+    samples: dict[str, list[str]] = {name: [] for name in METRICS}
+    samples["plugchat_checked_timestamp_seconds"].append(
+        f"plugchat_checked_timestamp_seconds {timezone.now().timestamp()}"
+    )
     for finding in of_this_host:
-        samples["plugchat_finding"].append(({"account": "", "finding": finding.name}, 1))
+        samples["plugchat_finding"].append(f'plugchat_finding{{account="",finding="{finding.name}"}} 1.0')
     for account in accounts:
-        for name, labels, value in _samples(account):
-            samples[name].append(({"account": account.alias, **labels}, value))
-    return "".join(_metric(name, found) for name, found in samples.items() if found)
+        alias = account.alias.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+        for name, label, value in _samples(account):
+            samples[name].append(f'{name}{{account="{alias}"{label}}} {float(value)}')
+    lines = []
+    for name, text in METRICS.items():
+        if samples[name]:
+            lines += [f"# HELP {name} {text}", f"# TYPE {name} gauge", *samples[name]]
+    return "\n".join([*lines, ""])
 
 
-def _samples(account: AccountStatus) -> Iterator[tuple[str, dict[str, str], float]]:
+def _samples(account: AccountStatus) -> Iterator[tuple[str, str, float]]:
+    """Metric, the label that it has besides the account, and value."""
     found = account.figures
-    for finding in account.findings:
-        yield "plugchat_finding", {"finding": finding.name}, 1
-    if found.last_callback:
-        yield "plugchat_last_callback_timestamp_seconds", {}, found.last_callback.timestamp()
+    for name, moment in (("last_callback", found.last_callback), ("next_retry", found.next_retry_at)):
+        if moment:
+            yield f"plugchat_{name}_timestamp_seconds", "", moment.timestamp()
     if found.connections:
-        yield "plugchat_connected", {}, all(connection.is_connected for connection in found.connections)
-    for outcome, count in found.deliveries.items():
-        yield "plugchat_deliveries_24h", {"outcome": outcome}, count
-    for outcome, count in found.statuses.items():
-        yield "plugchat_statuses_24h", {"outcome": outcome}, count
-    for kind, count in found.failures.items():
-        yield "plugchat_failures_24h", {"kind": kind}, count
-    for state, count in found.counts.items():
-        yield "plugchat_events", {"state": state}, count
-    if found.next_retry_at:
-        yield "plugchat_next_retry_timestamp_seconds", {}, found.next_retry_at.timestamp()
-
-
-def _metric(name: str, samples: Iterable[_Sample]) -> str:
-    lines = [f"# HELP {name} {METRICS[name]}", f"# TYPE {name} gauge"]
-    for labels, value in samples:
-        shown = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
-        lines.append(f"{name}{{{shown}}} {float(value)!r}" if shown else f"{name} {float(value)!r}")
-    return "\n".join(lines) + "\n"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+        yield "plugchat_connected", "", all(connection.is_connected for connection in found.connections)
+    for name, label, counts in (
+        ("plugchat_finding", "finding", dict.fromkeys((finding.name for finding in account.findings), 1)),
+        ("plugchat_deliveries_24h", "outcome", found.deliveries),
+        ("plugchat_statuses_24h", "outcome", found.statuses),
+        ("plugchat_failures_24h", "kind", found.failures),
+        ("plugchat_events", "state", found.counts),
+    ):
+        for value, count in counts.items():
+            yield name, f',{label}="{value}"', count

@@ -113,7 +113,7 @@ def old(before: datetime, *, include_waiting: bool) -> list[Path]:
 
 def reach() -> str:
     """Where this looks and where it does not, for people; "" without a spool."""
-    if app_settings.spool_dir is None:
+    if not app_settings.spool_dir:
         return ""
     return _("Of the callbacks that wait in a spool, only those of this host are in reach: %(folder)s.") % {
         "folder": app_settings.spool_dir

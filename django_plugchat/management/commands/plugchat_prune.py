@@ -97,7 +97,7 @@ class Command(BaseCommand):
             )
 
     def prune_spool(self, before: datetime, *, include_pending: bool, dry_run: bool) -> None:
-        if app_settings.spool_dir is None:
+        if not app_settings.spool_dir:
             return
         try:
             with spool.alone(wait=True):

@@ -3,9 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import datetime
-from itertools import chain
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -14,12 +12,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop, ngettext
 
 from django_plugchat import spool
-from django_plugchat.models import DeliveryEvent
 from django_plugchat.upkeep import notify, prometheus
 from django_plugchat.upkeep.figures import describe
 from django_plugchat.upkeep.findings import AccountStatus, Finding, of_this_host, statuses
-
-_Outcome = DeliveryEvent.Outcome
 
 
 class Command(BaseCommand):
@@ -71,56 +66,45 @@ class Command(BaseCommand):
             self.stdout.write(prometheus.render(shown, host), ending="")
         else:
             self.stdout.write(_text(shown, host, has_accounts=bool(found)))
-        failures = list(filter(None, (_failure(target, found, host, account) for target in targets)))
+        failures = []
+        for target in targets:
+            try:
+                notify.tell(target, found, host, only=account)
+            except notify.NotTold as error:
+                failures.append(str(error))
         findings = len(host) + sum(len(each.findings) for each in found)
         if findings:
-            failures.append(
-                ngettext("%(count)d thing needs a person.", "%(count)d things need a person.", findings)
-                % {"count": findings}
-            )
+            text = ngettext("%(count)d thing needs a person.", "%(count)d things need a person.", findings)
+            failures.append(text % {"count": findings})
         if failures:
             raise CommandError("\n".join(failures))
-
-
-def _failure(target: str, found: list[AccountStatus], host: list[Finding], account: str) -> str:
-    """Tell a target; what went wrong, without its path or mailbox, which may be confidential."""
-    try:
-        notify.tell(target, found, host, only=account)
-    except notify.NotTold as error:
-        where = urlsplit(target).hostname or target.rpartition("@")[2]
-        return _("%(target)s could not be told (%(reason)s). It will be tried again.") % {
-            "target": where,
-            "reason": error,
-        }
-    return ""
 
 
 def _report(accounts: list[AccountStatus], host: list[Finding]) -> str:
     waiting, since = spool.waiting()
     report = {
-        "checked_at": timezone.now().isoformat(),
+        "checked_at": timezone.now(),
         "ok": not host and not any(account.findings for account in accounts),
-        "spool": {"waiting": waiting, "since": _iso(since), "set_aside": spool.set_aside()},
-        "findings": [_finding(finding) for finding in host],
-        "accounts": [_as_json(account) for account in accounts],
+        "spool": {"waiting": waiting, "since": since, "set_aside": spool.set_aside()},
+        "findings": _findings(host),
+        "accounts": [_account(account) for account in accounts],
     }
-    return json.dumps(report, indent=2, ensure_ascii=False)
+    return json.dumps(report, indent=2, ensure_ascii=False, default=datetime.isoformat)
 
 
-def _as_json(account: AccountStatus) -> dict[str, Any]:
+def _account(account: AccountStatus) -> dict[str, Any]:
     found, counts = account.figures, account.figures.counts
+    states = ("pending", "running", "retrying", "exhausted", "none", "due", "overdue")
     return {
         "account": account.alias,
         "label": account.label,
         "configured": account.configured is not None,
-        "last_callback": _iso(found.last_callback),
-        "connections": [
-            {"connected": each.is_connected, "since": each.since.isoformat()} for each in found.connections
-        ],
+        "last_callback": found.last_callback,
+        "connections": [{"connected": each.is_connected, "since": each.since} for each in found.connections],
         "last_24_hours": {
             # What delivery callbacks say, and what statuses do: the two are never added.
-            **{outcome: found.deliveries[outcome] for outcome in (_Outcome.SENT, _Outcome.FAILED)},
-            **{outcome: found.statuses[outcome] for outcome in (_Outcome.RECEIVED, _Outcome.READ, _Outcome.PLAYED)},
+            **{outcome: found.deliveries[outcome] for outcome in ("sent", "failed")},
+            **{outcome: found.statuses[outcome] for outcome in ("received", "read", "played")},
             "deliveries": found.deliveries.total(),
             "statuses": found.statuses.total(),
             "failures": dict(found.failures.most_common()),
@@ -128,60 +112,48 @@ def _as_json(account: AccountStatus) -> dict[str, Any]:
             "rejected": counts["rejected_lately"],
             "unknown_statuses": counts["unknown_lately"],
         },
-        "dispatch": {
-            **{
-                name: counts[name] for name in ("pending", "running", "retrying", "exhausted", "none", "due", "overdue")
-            },
-            "next_retry_at": _iso(found.next_retry_at),
-        },
+        "dispatch": {state: counts[state] for state in states} | {"next_retry_at": found.next_retry_at},
         "rejected": counts["rejected"],
         "unknown_statuses": counts["unknown"],
         "registrations": [
             {
-                "webhook": registration.webhook,
-                "secret_id": registration.secret_id,
-                "registered_at": registration.registered_at.isoformat(),
-                "last_call": _iso(found.last_call(registration)),
+                "webhook": each.webhook,
+                "secret_id": each.secret_id,
+                "registered_at": each.registered_at,
+                "last_call": found.last_call(each),
             }
-            for registration in found.registrations
+            for each in found.registrations
         ],
         "other_secrets": [
             {
-                "secret_id": secret.secret_id,
-                "state": "retiring" if secret.is_retiring else "unknown",
-                "last_seen": secret.last_seen.isoformat(),
+                "secret_id": each.secret_id,
+                "state": "retiring" if each.is_retiring else "unknown",
+                "last_seen": each.last_seen,
             }
-            for secret in account.other_secrets
+            for each in account.other_secrets
         ],
         "problems": [finding.name for finding in account.findings],
-        "findings": [_finding(finding) for finding in account.findings],
+        "findings": _findings(account.findings),
     }
 
 
-def _finding(finding: Finding) -> dict[str, str]:
-    return {**finding._asdict(), "link": finding.link}
-
-
-def _iso(moment: datetime | None) -> str | None:
-    return moment.isoformat() if moment else None
+def _findings(findings: list[Finding]) -> list[dict[str, str]]:
+    return [finding._asdict() | {"link": finding.link} for finding in findings]
 
 
 def _text(accounts: list[AccountStatus], host: list[Finding], *, has_accounts: bool) -> str:
-    blocks = ["\n".join(_lines(account)) for account in accounts]
-    if host:
-        blocks.insert(0, "\n".join([_("This host"), *chain.from_iterable(map(_finding_lines, host))]))
+    blocks = [[_("This host"), *_lines(host)]] if host else []
+    for account in accounts:
+        name = (
+            account.name if account.configured else _("%(account)s, no longer configured") % {"account": account.name}
+        )
+        lines = [f"  {line}" for line in (*describe(account.figures), *account.other_secrets)]
+        blocks.append([name, *lines, *_lines(account.findings)])
     nothing = _("Nothing needs a person.") if has_accounts else _("No account is configured.")
-    return "\n\n".join(blocks) or nothing
+    return "\n\n".join("\n".join(block) for block in blocks) or nothing
 
 
-def _lines(account: AccountStatus) -> Iterator[str]:
-    yield account.name if account.configured else _("%(account)s, no longer configured") % {"account": account.name}
-    for line in chain(describe(account.figures), map(str, account.other_secrets)):
-        yield f"  {line}"
-    for finding in account.findings:
-        yield from _finding_lines(finding)
-
-
-def _finding_lines(finding: Finding) -> Iterator[str]:
-    yield f"! {finding.name}: {finding.text}"
-    yield f"    {finding.command or finding.link}"
+def _lines(findings: list[Finding]) -> Iterator[str]:
+    for finding in findings:
+        yield f"! {finding.name}: {finding.text}"
+        yield f"    {finding.command or finding.link}"
