@@ -108,7 +108,8 @@ class Command(BaseCommand):
             self.stdout.write(_("No account is missing: all are registered."))
         self.is_alone = len(chosen) == 1
         self.failed = 0
-        self.expected: list[Expected] | None = None if wait is None or dry_run else []
+        self.waits = wait is not None and not dry_run
+        self.expected: list[Expected] = []
         if show_url:
             self._show_urls(chosen)
         else:
@@ -200,12 +201,10 @@ class Command(BaseCommand):
         if self.with_probe:
             self._probe(account)
         job = prepare(account, self.wanted, self.url, is_rehearsal=self.is_rehearsal)
-        if self.expected is not None:
-            if not job.secret_id:
-                raise addresses.UnusableURLError(
-                    _("The URL holds no secret of the account, so its callbacks can't be told. Leave out --wait.")
-                )
-            self.expected += expected_of(job)
+        if self.waits and not job.secret_id:
+            text = _("The URL holds no secret of the account, so its callbacks can't be told. Leave out --wait.")
+            raise addresses.UnusableURLError(text)
+        self.expected += expected_of(job) if self.waits else []
         return job
 
     def _with_token(self, account: Account) -> Account:
@@ -236,13 +235,12 @@ class Command(BaseCommand):
         for warning in result.warnings:
             self._warn(_("Account %(account)s: %(problem)s") % {"account": result.account, "problem": warning})
         if not result.is_good:
-            if self.expected is not None:
-                self.expected = [callback for callback in self.expected if callback.account != result.account]
+            self.expected = [callback for callback in self.expected if callback.account != result.account]
             retired = [_("The new secret was retired again.")] if result.is_retired else []
             self._fail(job.account, " ".join(filter(None, [result.problem, *result.differences, *retired])))
 
     def _prove(self, seconds: float | None) -> None:
-        if seconds is None or self.expected is None:
+        if seconds is None:
             text = _(
                 "The provider said yes. No more is proven: it has said yes before and gone on calling the old URL. "
                 "Send a message, then look at plugchat_status, or let this command --wait for the callbacks."
