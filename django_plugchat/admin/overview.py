@@ -21,7 +21,7 @@ from django_plugchat import times
 from django_plugchat.admin.base import ReadOnlyAdmin, seen_accounts
 from django_plugchat.models import Connection, DeliveryEvent
 from django_plugchat.upkeep import findings
-from django_plugchat.upkeep.figures import DAY, describe
+from django_plugchat.upkeep.figures import DAY, describe, first_calls
 from django_plugchat.upkeep.findings import AccountStatus
 
 ACCOUNTS_ON_A_PAGE = 25
@@ -119,6 +119,7 @@ class OverviewAdmin(ReadOnlyAdmin):
         # Sorting keeps the order of equals.
         shown.sort(key=lambda each: not each[1])
         page = Paginator(shown, ACCOUNTS_ON_A_PAGE).get_page(request.GET.get("p"))
+        first = first_calls([account.alias for account, _problems in page]) if runs else {}
         number = len(of_host) + sum(len(problems) for _account, problems in found)
         context = {
             **self.admin_site.each_context(request),
@@ -133,7 +134,7 @@ class OverviewAdmin(ReadOnlyAdmin):
             "wanted": wanted,
             "page": page,
             "accounts": [
-                {"status": account, "findings": problems, "lines": _lines(account, runs=runs)}
+                {"status": account, "findings": problems, "lines": _lines(account, first, runs=runs)}
                 for account, problems in page
             ],
             **(extra_context or {}),
@@ -165,14 +166,19 @@ class OverviewAdmin(ReadOnlyAdmin):
         return shown
 
 
-def _lines(account: AccountStatus, *, runs: bool) -> Iterator[str]:
+def _lines(account: AccountStatus, first_calls: Any, *, runs: bool) -> Iterator[str]:
     yield from map(capfirst, describe(account.figures, only_provider=not runs))
     if not runs:
         return
     yield from map(str, account.other_secrets)
     for registration in account.figures.registrations:
+        first, last = first_calls.get((account.alias, registration.webhook)), account.figures.last_call(registration)
         values = {"when": times.shown(registration.registered_at), "secret": registration.secret_id}
-        registered, called = gettext("registered on %(when)s, secret %(secret)s") % values, gettext("not called since")
-        if last := account.figures.last_call(registration):
-            called = gettext("last called on %(when)s") % {"when": times.shown(last)}
-        yield f"{registration.webhook}: {registered}, {called}"
+        parts = [gettext("registered on %(when)s, secret %(secret)s") % values]
+        if first:
+            parts.append(gettext("first called on %(when)s") % {"when": times.shown(first)})
+        if last:
+            parts.append(gettext("last called on %(when)s") % {"when": times.shown(last)})
+        else:
+            parts.append(gettext("not called since"))
+        yield f"{registration.webhook}: {', '.join(parts)}"

@@ -1,0 +1,32 @@
+"""Why messages failed, read again when the provider's texts are known better."""
+
+from __future__ import annotations
+
+import pytest
+
+from django_plugchat.models import DeliveryEvent
+from django_plugchat.upkeep import failures
+
+from .rows import event
+
+pytestmark = pytest.mark.django_db
+
+
+def failed(error: str, failure: str, **fields: str) -> DeliveryEvent:
+    return event(outcome="failed", error=error, failure=failure, **fields)
+
+
+def test_rows_of_an_earlier_version_are_classified_again(django_assert_num_queries):
+    rows = [
+        failed("Phone number does not exist", "other"),
+        failed("Phone number does not exist.", "number"),
+        failed("Something new", "other"),
+        failed("", "other", error_code="SHADOW_BAN"),
+        event(),
+    ]
+    # Two reads, since the first may not have been all, and a write for each kind.
+    with django_assert_num_queries(4):
+        assert failures.classify_again() == 2
+    kinds = dict(DeliveryEvent.objects.values_list("pk", "failure"))
+    assert [kinds[row.pk] for row in rows] == ["number", "number", "other", "restricted", ""]
+    assert failures.classify_again() == 0
