@@ -154,6 +154,7 @@ def test_tokens_of_any_characters(plugchat, token):
     assert redact(f"Authorization: {token}, so") == f"Authorization: {MASK}, so"
     assert redact(f"token={token} ") == f"token={MASK} "
     assert token not in redact(f"Client-Token: client-{token}")
+    assert token not in redact(f"it was\\n{token}")
     plugchat(ACCOUNTS={})
     assert redact(token) == token
 

@@ -65,9 +65,10 @@ def without(secrets: list[str], value: str) -> str:
     """Proxies repeat the path in headers of their own, with whatever around the secret after they have rewritten it."""
     for secret in secrets:
         value = value.replace(secret, MASK)
-    plain = unquoted(value) if "%" in value else value
-    if any(secret in plain for secret in secrets):
-        return without(secrets, plain)
+    if "%" in value:
+        plain = unquoted(value)
+        if any(secret in plain for secret in secrets):
+            return without(secrets, plain)
     return redact(value) if "callback" in value or "%" in value else value
 
 

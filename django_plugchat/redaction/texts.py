@@ -29,23 +29,20 @@ class _Confidential:
     """All configured secrets and tokens: what a text costs does not grow with the number of accounts."""
 
     def __init__(self, texts: frozenset[str]) -> None:
-        self.words = frozenset(filter(_WORD.fullmatch, texts))
-        self.longer_words = frozenset(filter(_LONGER_WORD.fullmatch, texts - self.words))
-        self.others = texts - self.words - self.longer_words
+        self.texts = texts
+        self.of_other_characters = [text for text in texts if not _LONGER_WORD.fullmatch(text)]
 
     def hidden_in(self, text: str) -> str:
-        for other in self.others:
+        for other in self.of_other_characters:
             text = text.replace(other, MASK)
-        if self.longer_words:
-            text = _LONGER_WORD.sub(lambda word: MASK if word[0] in self.longer_words else word[0], text)
-        return _WORD.sub(self._shown, text)
+        return _WORD.sub(self._shown, _LONGER_WORD.sub(self._shown, text))
 
     def _shown(self, word: re.Match[str]) -> str:
         text = word[0]
-        if text in self.words:
+        if text in self.texts:
             return MASK
         # After an escaped line break, whose letter looks like the secret's first.
-        return text[0] + MASK if text[1:] in self.words else text
+        return text[0] + MASK if text[1:] in self.texts else text
 
 
 _confidential = lru_cache(maxsize=2)(_Confidential)

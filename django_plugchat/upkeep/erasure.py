@@ -66,10 +66,9 @@ class Person:
                 )
             )
         self._is_lid = kind == "lid" or len(digits) >= SHORTEST_LID
-        self._wanted = Wanted(identity)
+        self.found_in = Wanted(identity).found_in
         # How sure one must be to erase.
         self.enough = Found.PERHAPS if or_national else Found.SURELY
-        self.found_in = self._wanted.found_in
 
     def is_called(self, phone: str) -> bool:
         """Whether a phone is this person, and not a group that they created."""
