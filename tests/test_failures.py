@@ -9,7 +9,7 @@ from django_plugchat.upkeep import failures
 
 from .rows import event
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def failed(error: str, failure: str, **fields: str) -> DeliveryEvent:

@@ -259,6 +259,8 @@ def raw_deflate(body):
         gzip.compress(HOLDING)[:-8],
         gzip.compress(b" " * 3_000_000 + HOLDING),
         gzip.compress(HOLDING) + b"more",
+        gzip.compress(gzip.compress(HOLDING)),
+        gzip.compress(zlib.compress(gzip.compress(HOLDING))),
         zlib.compress(HOLDING),
         raw_deflate(HOLDING),
     ],

@@ -27,6 +27,7 @@ _SCAN_BATCH = 200
 _DELETE_BATCH = 50
 #: Of a body that was compressed. What is longer is named, to be looked at.
 _MOST_INFLATED = 16 * 1024 * 1024
+_MOST_LAYERS = 4
 
 # A number without a country must be longer to be told from one of a small country.
 _SHORTEST_WITH_PLUS = 8
@@ -221,13 +222,15 @@ def _texts_in(value: Any) -> Iterator[str]:
 
 
 def found_in_body(body: bytes, person: Person) -> Found:
-    """In what came, and in what it was before somebody compressed it without saying so."""
-    texts = [body.decode(errors="replace")]
-    at_least = Found.NOT
-    if "\ufffd" in texts[0]:
+    """In what came, and in what it was before somebody compressed it without saying so, or more than once."""
+    found = Found.NOT
+    for _layer in range(_MOST_LAYERS):
+        text = body.decode(errors="replace")
+        found = max(found, person.found_in([text]))
+        if "\ufffd" not in text:
+            break
         coding = "gzip" if body.startswith(b"\x1f\x8b") else "deflate"
-        content, _is_whole = bodies.inflated(body, coding, _MOST_INFLATED)
-        texts.append(content.decode(errors="replace"))
-        if len(content) > _MOST_INFLATED:
-            at_least = Found.PERHAPS
-    return max(at_least, person.found_in(texts))
+        body, _is_whole = bodies.inflated(body, coding, _MOST_INFLATED)
+        if len(body) > _MOST_INFLATED:
+            return max(found, person.found_in([body.decode(errors="replace")]), Found.PERHAPS)
+    return found
