@@ -6,7 +6,6 @@ import logging
 import secrets
 import sqlite3
 import threading
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
@@ -118,18 +117,6 @@ def story(order: Order) -> list[tuple[str, dict[str, Any]]]:
     return [(DELIVERY_CALLBACK, delivery(order)), *((said, status(order, said)) for said in statuses)]
 
 
-def connection_lost_and_found() -> tuple[dict[str, Any], dict[str, Any]]:
-    """The instance is disconnected a minute ago, and connected now: in seconds the one, in milliseconds the other."""
-    now = time.time()
-    instance = delivery_callback()["instanceId"]
-    lost = {"type": "DisconnectedCallback", "disconnected": True, "error": "Device has been disconnected"}
-    found = {"type": "ConnectedCallback", "connected": True, "phone": delivery_callback()["phone"]}
-    return (
-        lost | {"instanceId": instance, "momment": int(now) - 60},
-        found | {"instanceId": instance, "momment": int(now * 1000)},
-    )
-
-
 def others(orders: Sequence[Order]) -> list[dict[str, Any]]:
     """The provider's own example first, then a message of each kind to look at."""
     received, *failed, again, unreached, _unheard = orders[2:]
@@ -145,7 +132,7 @@ def others(orders: Sequence[Order]) -> list[dict[str, Any]]:
     ]
     tell_customer(again)
     repeated = delivery(again)
-    lost_and_found = connection_lost_and_found()
+    lost_and_found = simulation.connection_lost_and_found()
     random = simulation.callbacks(20, statuses=50)
     return [*callbacks, repeated, *to_a_group(), *lost_and_found, INCOMING, *random, repeated]
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -16,7 +17,7 @@ import requests
 from django.utils.translation import gettext as _
 from requests.adapters import HTTPAdapter
 
-from django_plugchat.provider.callbacks import INCOMING_STATUSES
+from django_plugchat.provider.callbacks import CONNECTION_CALLBACKS, INCOMING_STATUSES
 from django_plugchat.provider.errors import ERROR_BEGINNINGS, ERROR_CODES, ERRORS_BY_KIND, Failure
 from django_plugchat.testing import callback_path, delivery_callback, message_status_callback
 
@@ -84,7 +85,7 @@ def callbacks(
         else:
             callback = account.delivery(failed=_is_one_of(deliveries, failures))
             deliveries += 1
-        if callback.get("status") not in INCOMING_STATUSES:
+        if callback["type"] not in CONNECTION_CALLBACKS and callback.get("status") not in INCOMING_STATUSES:
             earlier.append(callback)
         yield callback
 
@@ -107,6 +108,8 @@ class _Chat:
 @dataclass
 class _Account:
     chats: deque[_Chat]
+    #: What is to come next of all.
+    due: deque[dict[str, Any]] = field(default_factory=deque)
 
     def delivery(self, *, failed: bool) -> dict[str, Any]:
         callback = delivery_callback()
@@ -124,8 +127,15 @@ class _Account:
         return callback
 
     def status(self) -> dict[str, Any]:
-        """What became of a message."""
-        if secrets.randbelow(10) == 0:
+        """What became of a message; now and then something else that comes to the same URL."""
+        if self.due:
+            return self.due.popleft()
+        chance = secrets.randbelow(30)
+        if chance == 0:
+            disconnected, connected = connection_lost_and_found()
+            self.due.append(connected)
+            return disconnected
+        if chance <= 3:
             # The account itself has read what a contact wrote.
             return message_status_callback(status="READ_BY_ME")
         self.chats.rotate(secrets.randbelow(len(self.chats)))
@@ -137,6 +147,18 @@ class _Account:
             status=status, ids=list(chat.message_ids), phone=chat.phone, isGroup=chat.phone.endswith("-group")
         )
         return callback | {"participant": participant, "participantDevice": 0} if participant else callback
+
+
+def connection_lost_and_found() -> tuple[dict[str, Any], dict[str, Any]]:
+    """The instance is disconnected a minute ago, and connected now: in seconds the one, in milliseconds the other."""
+    now = time.time()
+    instance = delivery_callback()["instanceId"]
+    lost = {"type": "DisconnectedCallback", "disconnected": True, "error": "Device has been disconnected"}
+    found = {"type": "ConnectedCallback", "connected": True, "phone": delivery_callback()["phone"]}
+    return (
+        lost | {"instanceId": instance, "momment": int(now) - 60},
+        found | {"instanceId": instance, "momment": int(now * 1000)},
+    )
 
 
 def _statuses_to_come(phone: str) -> deque[tuple[str, str]]:
