@@ -260,6 +260,7 @@ def test_by_due_time_and_then_by_key(into_queue):
     assert queue == pks([first, second, third, fourth])
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_sweep_reads_no_event_twice(into_queue, django_assert_num_queries):
     def sweep(rows):
         many_due(rows)
