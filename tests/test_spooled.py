@@ -174,7 +174,7 @@ def test_a_database_that_goes_away_while_failures_are_tried_again():
     writable = Interrupt("UPDATE", bool, times=1)
 
     def goes_away(execute, sql, params, many, context):
-        if "a" in params and sql.startswith("INSERT"):
+        if "a" in (params or ()) and sql.startswith("INSERT"):
             raise OperationalError
         if sql.startswith("UPDATE") and not writable.times:
             raise ProgrammingError
