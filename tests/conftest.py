@@ -10,6 +10,8 @@ from django.db import connection
 from django.test import Client
 from django.utils import translation
 
+from django_plugchat import accounts
+
 from .payloads import URL
 
 
@@ -31,6 +33,12 @@ def english() -> Iterator[None]:
     """Whatever language a request of the test before was in."""
     with translation.override("en"):
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_accounts_of_other_tests() -> None:
+    """A process believes for 30 seconds what it has read of the accounts in the database."""
+    accounts.forget()
 
 
 @pytest.fixture
