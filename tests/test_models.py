@@ -17,7 +17,7 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from django_plugchat.conf import app_settings
-from django_plugchat.models import Connection, DeliveryEvent, Registration, RejectedCallback
+from django_plugchat.models import Connection, DeliveryEvent, Notice, Registration, RejectedCallback, WebhookSecret
 
 from .payloads import EXAMPLE, LIVE_SUCCESS, SECRET_OF_NORTE, STATUS, STATUS_OF_TWO, url_of
 from .rows import event as stored_event
@@ -502,3 +502,10 @@ def test_messages_are_found_by_indexes(twenty_thousand_rows, django_assert_num_q
         statements.append(captured.captured_queries[0]["sql"])
     for statement in statements:
         assert not too_much_read(statement)
+
+
+def test_rows_are_named_without_what_is_private():
+    number = "5544999999999"
+    assert number not in str(Connection(account="default", instance_id=number, is_connected=True))
+    assert str(WebhookSecret(secret_id="8a8fe4db", digest="f" * 64)) == "8a8fe4db"
+    assert str(Notice(account="default", finding="silent", target="f" * 64)) == "default: silent"

@@ -349,17 +349,13 @@ def test_a_pool_with_no_connection_free(post):
 
 
 @pytest.mark.services
-def test_a_database_that_stays_read_only(post):
-    name = connection.settings_dict["NAME"]
-    with connection.cursor() as cursor:
-        cursor.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
-    connection.close()
-    try:
+def test_a_database_that_stays_read_only(post, monkeypatch):
+    """Also for a new connection."""
+    with monkeypatch.context() as patched:
+        read_only = {"options": "-c default_transaction_read_only=on"}
+        patched.setitem(connection.settings_dict, "OPTIONS", connection.settings_dict["OPTIONS"] | read_only)
+        connection.close()
         response = post(EXAMPLE)
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute("SET default_transaction_read_only = off")
-            cursor.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
         connection.close()
     assert response.status_code == 503
     assert response["Retry-After"]
