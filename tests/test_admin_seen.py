@@ -186,7 +186,9 @@ def test_stores_that_have_staff(stores, rows, plugchat):
     plugchat(ADMIN_ACCOUNTS="tests.stores.models.accounts_of")
     client = person(*PERMISSIONS)
     assert "order-" not in client.get(EVENTS).content.decode()
-    stores.create(name="Mine", account="mine").staff.add(User.objects.get())
+    mine = stores.create(name="Mine", account="mine")
+    assert str(mine) == "Mine"
+    mine.staff.add(User.objects.get())
     page = client.get(EVENTS).content.decode()
     assert "order-mine" in page
     assert FOREIGN not in page

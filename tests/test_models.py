@@ -67,6 +67,9 @@ def test_nothing_private_is_shown_of_a_row():
         DeliveryEvent(phone=number, message_id=f"3EB0_{number}", outcome="read", type="MessageStatusCallback"),
         RejectedCallback(body=number.encode(), reason="not_json", pk=5),
         Registration(account="default", webhook="update-webhook-delivery", secret_id="8a8fe4db"),
+        Connection(account="default", instance_id=number),
+        WebhookSecret(secret_id="8a8fe4db"),
+        Notice(account="default", finding="silent"),
     ]
     for row in rows:
         assert number not in f"{row} {row!r}"

@@ -204,6 +204,13 @@ class UndeliveredTests(TestCase):
         assert undelivered.text_the_undelivered() == []
         send_sms.assert_called_once()
 
+    def test_nobody_gets_two_of_two_runs_at_once(self, send_sms: mock.Mock) -> None:
+        """The other run is quicker with all that come after the first."""
+        DeliveryEvent.objects.update(received_at=timezone.now() - timedelta(hours=3))
+        send_sms.side_effect = lambda *_sms: Order.objects.update(texted_at=timezone.now())
+        assert len(undelivered.text_the_undelivered()) == 1
+        send_sms.assert_called_once()
+
     def test_nobody_gets_one_where_no_status_comes(self, send_sms: mock.Mock) -> None:
         DeliveryEvent.objects.statuses().delete()
         assert undelivered.text_the_undelivered() == []
