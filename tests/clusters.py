@@ -18,37 +18,43 @@ from .servers import free_port, wait_for_port
 
 
 class Standby(PostgreSQL):
-    """Follows a primary, which waits for it with each commit."""
+    """Follows a primary, which knows it by its name."""
 
-    def __init__(self, primary: PostgreSQL) -> None:
-        self.primary = primary
+    def __init__(self, name: str, primary: PostgreSQL) -> None:
+        self.name, self.primary = name, primary
         super().__init__()
 
     def fill(self) -> None:
-        source = f"host=127.0.0.1 port={self.primary.port} user=postgres"
+        source = f"host=127.0.0.1 port={self.primary.port} user=postgres application_name={self.name}"
         self.run("pg_basebackup", "--write-recovery-conf", "--checkpoint=fast", "--no-sync", "--dbname", source)
+
+    def received(self) -> int:
+        """How far it has come, in bytes."""
+        import psycopg
+
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            (row,) = connection.execute("SELECT pg_last_wal_receive_lsn() - '0/0'::pg_lsn").fetchall()
+            return int(row[0])
 
     def promote(self) -> None:
         self.run("pg_ctl", "promote", "--wait")
 
 
 @contextmanager
-def pair() -> Iterator[tuple[PostgreSQL, Standby, str]]:
-    """A primary, its synchronous standby, and a URL that leads to whichever of them takes writes."""
-    primary = PostgreSQL()
-    try:
-        standby = Standby(primary)
-        try:
-            primary.execute("ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()")
-            url = (
-                "postgres://postgres@/postgres?host=127.0.0.1%2C127.0.0.1"
-                f"&port={primary.port}%2C{standby.port}&target_session_attrs=read-write"
-            )
-            yield primary, standby, url
-        finally:
-            standby.remove()
-    finally:
-        primary.remove()
+def synchronous() -> Iterator[tuple[PostgreSQL, list[Standby], str]]:
+    """A primary that waits for one of two standbys, and a URL that leads to whichever of the three takes writes."""
+    with ExitStack() as stack:
+        primary = PostgreSQL()
+        stack.callback(primary.remove)
+        standbys = []
+        for name in "bc":
+            standbys.append(Standby(name, primary))
+            stack.callback(standbys[-1].remove)
+        primary.execute("ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (b, c)'", "SELECT pg_reload_conf()")
+        servers = [primary, *standbys]
+        hosts, ports = "%2C".join("127.0.0.1" for _ in servers), "%2C".join(str(server.port) for server in servers)
+        url = f"postgres://postgres@/postgres?host={hosts}&port={ports}&target_session_attrs=read-write"
+        yield primary, standbys, url
 
 
 #: The server does not run as root, nor does what brings a node up to date.
