@@ -3,8 +3,6 @@
 ``adopt.py PYTHON WHEEL-OR-SDIST README``
 """
 
-from __future__ import annotations
-
 import os
 import re
 import socket

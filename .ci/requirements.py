@@ -4,8 +4,6 @@
 declared of what users install.
 """
 
-from __future__ import annotations
-
 import sys
 import tomllib
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a callback costs, beside the physical limit and other ways of storing it. See README.md."""
 
-from __future__ import annotations
-
 import argparse
 import json
 from contextlib import ExitStack

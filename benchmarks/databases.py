@@ -1,7 +1,5 @@
 """Databases of the benchmarks' own, made for a run and dropped after it."""
 
-from __future__ import annotations
-
 import os
 import secrets
 import subprocess

@@ -1,7 +1,5 @@
 """What having the app installed costs a process: time to start, and memory. See README.md."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import subprocess

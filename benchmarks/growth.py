@@ -1,7 +1,5 @@
 """What millions of stored events change: for a callback, on disk and in the admin. See README.md."""
 
-from __future__ import annotations
-
 import argparse
 import gc
 import json

@@ -1,7 +1,5 @@
 """The admin's pages, on two databases in turns: how long they take, and by which indexes they find their rows."""
 
-from __future__ import annotations
-
 import random
 import re
 import statistics

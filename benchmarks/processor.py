@@ -1,7 +1,5 @@
 """Measures on one database, DATABASE_URL, and prints JSON for ``callbacks``, which starts it."""
 
-from __future__ import annotations
-
 import gc
 import json
 import random

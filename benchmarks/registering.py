@@ -1,7 +1,5 @@
 """How long it takes to register many accounts, and those that failed in the middle again. See README.md."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import io

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import statistics
 import sys
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Fills a migrated database, DATABASE_URL, with messages and their statuses: millions in minutes. See README.md."""
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import time

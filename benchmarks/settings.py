@@ -1,7 +1,5 @@
 """A site as ``startproject`` makes it, with this app and the rivals it is measured against."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any

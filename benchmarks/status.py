@@ -3,8 +3,6 @@
 DATABASE_URL is a database of its own, migrated: its events are deleted.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import time

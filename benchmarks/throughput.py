@@ -1,7 +1,5 @@
 """Requests per second over HTTP, on loopback, from the same server with the same load. Needs wrk."""
 
-from __future__ import annotations
-
 import random
 import secrets
 import socket

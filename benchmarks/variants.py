@@ -1,7 +1,5 @@
 """What is measured: where each variant is posted to, and with what. Needs no Django."""
 
-from __future__ import annotations
-
 import base64
 import json
 import secrets

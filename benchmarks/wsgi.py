@@ -1,7 +1,5 @@
 """Calls the whole WSGI stack in this process, as a server would."""
 
-from __future__ import annotations
-
 import gzip
 import time
 from io import BytesIO

@@ -3,8 +3,6 @@
 Of the database's accounts nothing confidential is stored: a secret is kept as its digest, a token not at all.
 """
 
-from __future__ import annotations
-
 import math
 import secrets
 import time

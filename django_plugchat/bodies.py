@@ -1,7 +1,5 @@
 """The bytes of a request, never more than ``MAX_BODY_BYTES`` of them in memory, on any server."""
 
-from __future__ import annotations
-
 import re
 import zlib
 from contextlib import suppress

@@ -4,8 +4,6 @@ No message quotes a secret, a token or a URL, nor a key or the name of an accoun
 the wrong place. They are named by their number.
 """
 
-from __future__ import annotations
-
 import os
 import threading
 from collections.abc import Callable, Iterable

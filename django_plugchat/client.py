@@ -1,7 +1,5 @@
 """The APIs of PlugChat and of Z-API, as far as this app needs them: registering the URLs that they call."""
 
-from __future__ import annotations
-
 import re
 import threading
 from collections.abc import Mapping

@@ -3,13 +3,11 @@
 Changing PLUGCHAT in place has no effect; assign a new dict. Else every callback would have to look at all accounts.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from django.conf import settings
 from django.utils.module_loading import import_string
@@ -61,7 +59,7 @@ class Account:
     webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
 
     @classmethod
-    def from_setting(cls, alias: str, value: Any) -> Account:
+    def from_setting(cls, alias: str, value: Any) -> Self:
         options = value if isinstance(value, dict) else {}
         secrets = options.get("WEBHOOK_SECRETS")
         return cls(

@@ -4,14 +4,12 @@ A worker claims an event by one conditional UPDATE that moves its due time a lea
 nothing is taken twice at once, and what a worker leaves behind that dies becomes due again.
 """
 
-from __future__ import annotations
-
 import enum
 import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 from django.db import connections, transaction
 from django.db.models import F, Q
@@ -139,7 +137,7 @@ class _Claim:
     lease_end: datetime | None
 
     @classmethod
-    def of(cls, event: DeliveryEvent) -> _Claim:
+    def of(cls, event: DeliveryEvent) -> Self:
         return cls(event, event.pk, event.dispatch_attempts, event.dispatch_due_at)
 
     def still_ours(self) -> list[dict[str, Any]]:

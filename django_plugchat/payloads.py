@@ -1,7 +1,5 @@
 """Bytes to JSON that every database can hold."""
 
-from __future__ import annotations
-
 import json
 import math
 import re

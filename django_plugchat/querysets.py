@@ -1,7 +1,5 @@
 """Questions about stored rows, as words that chain."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import timedelta

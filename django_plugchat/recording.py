@@ -1,7 +1,5 @@
 """The only writer of events, connections and rejected callbacks."""
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Callable, Sequence
@@ -10,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from operator import attrgetter, itemgetter
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from django.db import Error, IntegrityError, connections, router, transaction
 from django.db.models import QuerySet
@@ -63,7 +61,7 @@ class Receipt:
     is_late: bool = False
 
     @classmethod
-    def of(cls, caller: Caller) -> Receipt:
+    def of(cls, caller: Caller) -> Self:
         return cls(caller.account, caller.secret_id)
 
 

@@ -1,7 +1,5 @@
 """From the bytes of a callback to what it says: the one call for the view, a replay and the spool."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import time

@@ -3,8 +3,6 @@
 A file is written, synced and renamed before its callback is acknowledged: whatever happens, it is there whole.
 """
 
-from __future__ import annotations
-
 import errno
 import json
 import logging

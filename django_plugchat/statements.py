@@ -3,8 +3,6 @@
 Compiling the INSERT of a row with so many columns takes the ORM longer than the database needs to store it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial

@@ -1,7 +1,5 @@
 """The story of a message, for people who answer customers: each step once, what a failure means and what to do."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise

@@ -2,8 +2,6 @@
 where it is installed on Django 5.2.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """For the tests of projects that use this app."""
 
-from __future__ import annotations
-
 import json
 import secrets
 import time

@@ -1,7 +1,5 @@
 """The one place that knows whether this project's datetimes are aware (``USE_TZ``) or naive."""
 
-from __future__ import annotations
-
 from datetime import UTC, date, datetime
 
 from django.conf import settings

@@ -1,7 +1,5 @@
 """The parts of ``manage.py demo``: a server, orders, callbacks about them, and tables of what became of them."""
 
-from __future__ import annotations
-
 import logging
 import secrets
 import sqlite3

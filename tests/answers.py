@@ -1,7 +1,5 @@
 """How the callback URL answers: what the documentation says is checked by it."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 

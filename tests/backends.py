@@ -1,7 +1,5 @@
 """Task backends of projects."""
 
-from __future__ import annotations
-
 from importlib.util import find_spec
 from typing import Any
 

@@ -5,8 +5,6 @@
 became of the event, in how many statements, and what was logged.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import sys

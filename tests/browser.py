@@ -1,13 +1,11 @@
 """Chromium, the site of the tests beside it, and what a person does with both."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from django.conf import settings
 from django.contrib.auth.models import Permission, User
@@ -116,7 +114,7 @@ class Browser(webdriver.Chrome):
     def all(self, selector: str) -> list[WebElement]:
         return self.find_elements(By.CSS_SELECTOR, selector)
 
-    def wait(self, condition: Callable[[Browser], Any]) -> Any:
+    def wait(self, condition: Callable[[Self], Any]) -> Any:
         # A page may go between finding an element and reading it.
         return WebDriverWait(self, 30, ignored_exceptions=[WebDriverException]).until(condition)
 
@@ -131,7 +129,7 @@ class Browser(webdriver.Chrome):
     def tab_to(self, selector: str) -> WebElement:
         """Press Tab until this has the focus."""
 
-        def pressed(browser: Browser) -> WebElement | None:
+        def pressed(browser: Self) -> WebElement | None:
             browser.press(Keys.TAB)
             focused = browser.switch_to.active_element
             return focused if browser.execute_script(_MATCHES, focused, selector) else None

@@ -1,7 +1,5 @@
 """A project's Celery, with the dispatcher that hands events to it."""
 
-from __future__ import annotations
-
 import os
 
 from celery import Celery, shared_task

@@ -1,7 +1,5 @@
 """Several database servers that hold the same: PostgreSQL with a synchronous standby, Galera."""
 
-from __future__ import annotations
-
 import getpass
 import os
 import shutil
@@ -11,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from .faults import PostgreSQL
 from .servers import free_port, wait_for_port
@@ -69,7 +67,7 @@ class Node:
         self.port, self.group_port, self.transfer_port = free_port(), free_port(), free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, nodes: list[Node], *options: str) -> None:
+    def start(self, nodes: list[Self], *options: str) -> None:
         provider = (
             f"gmcast.listen_addr=tcp://127.0.0.1:{self.group_port};ist.recv_addr=127.0.0.1:{self.transfer_port};"
             "evs.keepalive_period=PT0.5S;evs.suspect_timeout=PT2S;evs.inactive_timeout=PT4S;pc.recovery=false"

@@ -1,7 +1,5 @@
 """Dispatchers of projects with a queue of their own. Each puts what it is called with into ``queue``."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django_plugchat import dispatch

@@ -1,7 +1,5 @@
 """``python -m tests.drivers DRIVER``: callbacks by another driver or pool; prints what became of them as JSON."""
 
-from __future__ import annotations
-
 import json
 import sys
 import threading

@@ -1,7 +1,5 @@
 """Machines that break, and the client that keeps count meanwhile."""
 
-from __future__ import annotations
-
 import os
 import pwd
 import shutil

@@ -1,7 +1,5 @@
 """Parts of a project that means no harm, and does it all the same."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from typing import Any
 

@@ -3,8 +3,6 @@
 Runs on the database of DATABASE_URL and prints the answers and what was stored as JSON.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import os

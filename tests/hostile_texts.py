@@ -1,7 +1,5 @@
 """Texts that a stranger may send to make a regular expression take long, and how long it takes."""
 
-from __future__ import annotations
-
 import gc
 import itertools
 import re

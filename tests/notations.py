@@ -1,7 +1,5 @@
 """One person in all the notations that this app must know, and what only looks like it."""
 
-from __future__ import annotations
-
 NUMBER = "5544988771234"
 WITHOUT_NINTH_DIGIT = "554488771234"
 SOMEBODY_ELSE = "5511988887777"

@@ -1,7 +1,5 @@
 """What the provider posts: bodies of its documentation and of captured requests. Numbers and ids are examples."""
 
-from __future__ import annotations
-
 import base64
 from typing import Any
 

@@ -1,7 +1,5 @@
 """People with some permissions and no others, and what they read."""
 
-from __future__ import annotations
-
 import html
 import re
 from typing import Any

@@ -3,8 +3,6 @@
 They show the demo's callbacks, to somebody who may not see whole phone numbers.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import tempfile

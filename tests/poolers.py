@@ -1,7 +1,5 @@
 """PgBouncer, and other clients that keep it busy."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import tempfile

@@ -1,7 +1,5 @@
 """A project with a web server, a queue and a receiver, as processes of their own."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """A stand-in for PlugChat's API, and for whatever else may answer: real servers on this machine."""
 
-from __future__ import annotations
-
 import socket
 import ssl
 import threading

@@ -1,7 +1,5 @@
 """nginx and Caddy, configured as the documentation says."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal

@@ -1,7 +1,5 @@
 """The user's code that hears of events: in a test, and in processes of their own."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

@@ -1,7 +1,5 @@
 """Rows as the view would have stored them, of any age and state."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from itertools import count
 from typing import Any

@@ -1,7 +1,5 @@
 """Errors in a project that sends them to Sentry. For a process of its own, since Sentry patches Django for good."""
 
-from __future__ import annotations
-
 import json
 import logging
 from typing import Any

@@ -3,8 +3,6 @@
 For a process of its own, since Sentry patches Django for good.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import runpy

@@ -1,7 +1,5 @@
 """Real servers over the test database, as processes of their own."""
 
-from __future__ import annotations
-
 import os
 import socket
 import subprocess

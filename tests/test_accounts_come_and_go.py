@@ -1,7 +1,5 @@
 """An account that comes while a site with two workers runs: added, registered, called, rotated, retired."""
 
-from __future__ import annotations
-
 import io
 import json
 import re

@@ -1,7 +1,5 @@
 """The list of messages: what it opens with, what it says of each, by what it is narrowed, and who sees what."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from datetime import datetime, timedelta

@@ -1,7 +1,5 @@
 """The accounts of the database in the admin."""
 
-from __future__ import annotations
-
 import logging
 import re
 from datetime import timedelta

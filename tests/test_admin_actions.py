@@ -1,7 +1,5 @@
 """What is done with many rows at once, by whom, and how much of it in one request."""
 
-from __future__ import annotations
-
 import logging
 from datetime import timedelta
 

@@ -1,7 +1,5 @@
 """The chart: sent and failed over time, and why messages were not sent."""
 
-from __future__ import annotations
-
 import re
 from datetime import UTC, date, datetime, timedelta
 from xml.etree import ElementTree

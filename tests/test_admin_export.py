@@ -1,7 +1,5 @@
 """Events as CSV, the way spreadsheets in Brazil open it."""
 
-from __future__ import annotations
-
 import asyncio
 import csv
 import io

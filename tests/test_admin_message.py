@@ -1,7 +1,5 @@
 """The page of one message: its story, what it is found by, and what developers need."""
 
-from __future__ import annotations
-
 import html
 import re
 from datetime import timedelta

@@ -1,7 +1,5 @@
 """The page that says how the accounts are doing."""
 
-from __future__ import annotations
-
 import html
 import re
 from datetime import timedelta

@@ -1,7 +1,5 @@
 """Callbacks that were refused, as people find, read and replay them."""
 
-from __future__ import annotations
-
 import html
 import json
 import logging

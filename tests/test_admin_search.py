@@ -1,7 +1,5 @@
 """What people type or paste, and what it finds."""
 
-from __future__ import annotations
-
 import logging
 
 import pytest

@@ -1,7 +1,5 @@
 """``ADMIN_ACCOUNTS``: whoever sees some accounts finds nothing of the others, wherever they look."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

@@ -1,7 +1,5 @@
 """``answers.ANSWERS`` says what the view does: each row, in the order in which they are decided."""
 
-from __future__ import annotations
-
 import io
 import json
 from collections.abc import Callable

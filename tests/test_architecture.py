@@ -1,7 +1,5 @@
 """The map of CONTRIBUTING.md: imports go down its table, and never in a circle."""
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Iterator

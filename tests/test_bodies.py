@@ -1,7 +1,5 @@
 """The bytes of a body: how they come on each server, compressed or not, whole or not, and how many."""
 
-from __future__ import annotations
-
 import gzip
 import io
 import json

@@ -3,8 +3,6 @@
 Needs Chromium and its driver: ``pytest -m browser``.
 """
 
-from __future__ import annotations
-
 import json
 import struct
 import subprocess

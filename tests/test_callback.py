@@ -1,7 +1,5 @@
 """The answers of the callback URL, in the order in which they are decided. ``test_bodies`` has those of its bytes."""
 
-from __future__ import annotations
-
 import json
 import logging
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """Several database servers, one of which dies or is cut off: nothing is lost, acknowledged or not."""
 
-from __future__ import annotations
-
 import pytest
 
 from .clusters import Standby, galera, haproxy, synchronous

@@ -1,7 +1,5 @@
 """Whether a WhatsApp instance is connected: the newest news wins, in whatever order they come."""
 
-from __future__ import annotations
-
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -1,7 +1,5 @@
 """Deleting while callbacks come for the same rows: neither fails."""
 
-from __future__ import annotations
-
 import json
 import threading
 from io import StringIO

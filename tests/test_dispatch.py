@@ -1,7 +1,5 @@
 """The user's code hears of an event: at least once, whatever it does. Storing, claims and attempts."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """Starting over: what the admin's "Dispatch again" does."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 import pytest

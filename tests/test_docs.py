@@ -1,7 +1,5 @@
 """What the documentation says is what the code does: its blocks run, its names exist, its two languages agree."""
 
-from __future__ import annotations
-
 import ast
 import base64
 import io

@@ -1,7 +1,5 @@
 """By whatever driver, pool and encoding Django reaches PostgreSQL: the answers are the same."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

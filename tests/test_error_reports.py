@@ -1,7 +1,5 @@
 """Django's error mails about what a project's own code raises under a callback: nothing private in any frame."""
 
-from __future__ import annotations
-
 import logging
 from typing import Any
 

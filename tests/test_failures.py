@@ -1,7 +1,5 @@
 """Why messages failed, read again when the provider's texts are known better."""
 
-from __future__ import annotations
-
 import pytest
 
 from django_plugchat.models import DeliveryEvent

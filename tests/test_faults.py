@@ -1,7 +1,5 @@
 """Whatever dies in between: each post answered 200 is stored once, and every stored event reaches the receiver."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sqlite3

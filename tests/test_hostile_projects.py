@@ -1,7 +1,5 @@
 """What a project may set, and what must not break the view for it."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

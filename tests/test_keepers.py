@@ -1,7 +1,5 @@
 """What a project's own rows need is not deleted: it is said, and all else goes."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from io import StringIO
 from typing import Any

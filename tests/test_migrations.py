@@ -1,7 +1,5 @@
 """During a rolling deploy the code of before runs over tables that are migrated already, and must store callbacks."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

@@ -1,7 +1,5 @@
 """Rows, and the words of their querysets."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import re

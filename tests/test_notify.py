@@ -1,7 +1,5 @@
 """Who is told of what needs a person: once when it begins, once when it is over."""
 
-from __future__ import annotations
-
 import json
 import logging
 import ssl

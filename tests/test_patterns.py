@@ -1,7 +1,5 @@
 """No regular expression of the package takes much longer for what a stranger may send, and none is built from it."""
 
-from __future__ import annotations
-
 import ast
 import importlib
 import itertools

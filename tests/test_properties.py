@@ -1,7 +1,5 @@
 """Any bytes, any JSON, any near-valid callback."""
 
-from __future__ import annotations
-
 import gzip
 import json
 from typing import Any

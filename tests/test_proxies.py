@@ -1,7 +1,5 @@
 """Through nginx and Caddy as docs/howto/proxy.md configures them: what gets through, and what their logs show."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from pathlib import Path

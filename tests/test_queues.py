@@ -1,7 +1,5 @@
 """The whole way over real queues: a web process stores, a worker process of its own tells the receivers."""
 
-from __future__ import annotations
-
 import os
 
 import pytest

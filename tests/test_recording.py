@@ -1,7 +1,5 @@
 """What is refused is kept, counted, and tried again with the code of a later day."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from typing import Any

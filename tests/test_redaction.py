@@ -1,7 +1,5 @@
 """No secret, token, payload or whole number in a text, a record, a request that is done with, or a Sentry event."""
 
-from __future__ import annotations
-
 import json
 import logging
 import os

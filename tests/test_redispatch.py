@@ -1,7 +1,5 @@
 """The sweep: what is due goes to the dispatcher, accounts in turns. The command around it has tests of its own."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from itertools import groupby
 from threading import Barrier

@@ -1,7 +1,5 @@
 """What ``plugchat_redispatch`` takes as arguments, and what it says. The sweep itself has tests of its own."""
 
-from __future__ import annotations
-
 import re
 from datetime import UTC, datetime
 from io import StringIO

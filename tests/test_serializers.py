@@ -1,7 +1,5 @@
 """What a callback's JSON is taken for: fields, outcomes, times, fingerprints, payloads."""
 
-from __future__ import annotations
-
 import json
 import time
 from datetime import UTC, datetime

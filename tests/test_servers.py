@@ -1,7 +1,5 @@
 """Through the servers that people use, with a middleware that reads each body after the view."""
 
-from __future__ import annotations
-
 import http.client
 import json
 import re

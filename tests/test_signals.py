@@ -1,7 +1,5 @@
 """What receivers raise, and TellAgain: a receiver that can't use an event yet."""
 
-from __future__ import annotations
-
 import functools
 import logging
 from datetime import timedelta

@@ -1,7 +1,5 @@
 """The folder that keeps callbacks while the database is away."""
 
-from __future__ import annotations
-
 import os
 import threading
 import time

@@ -1,7 +1,5 @@
 """What the spool kept is stored when the database is back."""
 
-from __future__ import annotations
-
 import json
 import os
 from contextlib import contextmanager

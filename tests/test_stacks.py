@@ -1,7 +1,5 @@
 """With what stands around Django in real projects: middleware, adapters, structured logs, poolers, a failover."""
 
-from __future__ import annotations
-
 import io
 import json
 import logging

@@ -1,7 +1,5 @@
 """What is written without the ORM is what the ORM would write, on each database."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any

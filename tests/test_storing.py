@@ -1,7 +1,5 @@
 """Each event once, whatever happens meanwhile; and what the database's faults are answered with."""
 
-from __future__ import annotations
-
 import json
 import random
 import threading

@@ -1,7 +1,5 @@
 """What people in support are asked, each answered in at most three steps from the admin's first page, in Portuguese."""
 
-from __future__ import annotations
-
 import csv
 from datetime import timedelta
 

@@ -1,7 +1,5 @@
 """The default dispatcher on Django's Tasks framework, its backport, and nothing at all."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

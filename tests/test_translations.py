@@ -1,7 +1,5 @@
 """Portuguese says all that English says. Whether the catalogues are those of the source is for .ci/translations."""
 
-from __future__ import annotations
-
 import ast
 import gettext
 import io

@@ -1,7 +1,5 @@
 """What users write, as they would write it: it runs here, and mypy --strict checks it in the lint step."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Events that wait for the user's code, and the moments at which they are due."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What this app is measured against."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import uuid

@@ -3,8 +3,6 @@
 Secrets and tokens are in no message, no history, no log and no session: a new URL is on the page that answers the POST.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta

@@ -1,7 +1,5 @@
 """What the admin does with many rows: it asks first, does no more than a request should, and logs who did it."""
 
-from __future__ import annotations
-
 import logging
 from collections import defaultdict
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """What all screens have in common: rows that nobody changes here, newest first, found by their indexes alone."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime

@@ -1,7 +1,5 @@
 """How far the messages of each day have come: a drawing, its numbers, and the failures by kind."""
 
-from __future__ import annotations
-
 from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass, field

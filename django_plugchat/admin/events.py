@@ -1,7 +1,5 @@
 """The list of messages: how far each has come, found by what people have in their hands."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.contrib import admin

@@ -4,8 +4,6 @@ An apostrophe stands before whatever would run as a formula, and before ids that
 (``12E5`` as 1200000). Excel and LibreOffice then take the cell for text. Strip it when a program reads the file.
 """
 
-from __future__ import annotations
-
 import csv
 import logging
 import re

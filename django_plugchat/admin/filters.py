@@ -1,7 +1,5 @@
 """What the lists are narrowed by."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from typing import Any, ClassVar

@@ -1,7 +1,5 @@
 """The page of one message: its story first, then what it is found by, then what developers need."""
 
-from __future__ import annotations
-
 import json
 from datetime import datetime, timedelta
 from typing import Any

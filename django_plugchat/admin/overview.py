@@ -1,7 +1,5 @@
 """How the accounts are doing: what ``plugchat_status`` says, for people who run nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode

@@ -1,7 +1,5 @@
 """Callbacks that were refused: read, understood, and tried again."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What people type or paste to find a message: an id, ``#123``, several ids, a number as it is written on a card."""
 
-from __future__ import annotations
-
 import logging
 import re
 from typing import Any

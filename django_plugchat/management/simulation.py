@@ -1,7 +1,5 @@
 """Posts callbacks like the provider's to a running server, over real HTTP."""
 
-from __future__ import annotations
-
 import secrets
 import time
 from collections import deque

@@ -1,7 +1,5 @@
 """Whether texts mention one person: by a number, told from what only holds its digits, or by a privacy id."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from enum import IntEnum

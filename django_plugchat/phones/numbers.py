@@ -1,7 +1,5 @@
 """The one idea of a number, of a group and of a privacy id: how one is read, compared, stored, searched and shown."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from typing import NamedTuple

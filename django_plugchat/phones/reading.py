@@ -1,7 +1,5 @@
 """Where digits stand in a text, after the escapes of JSON and URLs. Digits first: what they are is decided later."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from typing import NamedTuple

@@ -4,8 +4,6 @@ Sources: the provider's page "Ao enviar" (on-message-send) for the delivery call
 of Z-API, whose engine PlugChat resells, for statuses, and captured requests for the rest.
 """
 
-from __future__ import annotations
-
 DELIVERY_CALLBACK = "DeliveryCallback"
 MESSAGE_STATUS_CALLBACK = "MessageStatusCallback"
 #: Whether each says that the instance is connected.

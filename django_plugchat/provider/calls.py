@@ -1,7 +1,5 @@
 """The calls that register a URL, of PlugChat and of Z-API, its engine."""
 
-from __future__ import annotations
-
 #: The calls that register a URL for one webhook, relative to the base of the API: of PlugChat's pages of 2022, and the
 #: engine's own to this day.
 DELIVERY_WEBHOOK = "update-webhook-delivery"

@@ -1,7 +1,5 @@
 """Why a message was not sent: the provider's error texts, read as one of six kinds."""
 
-from __future__ import annotations
-
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 

@@ -1,7 +1,5 @@
 """The addresses in play: where the provider calls this site, and where its API is."""
 
-from __future__ import annotations
-
 import re
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from urllib.parse import SplitResult, urlsplit

@@ -1,7 +1,5 @@
 """One HTTP request and its answer, within a deadline."""
 
-from __future__ import annotations
-
 import io
 import json
 import logging

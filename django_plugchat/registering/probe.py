@@ -1,7 +1,5 @@
 """What stands between the provider and the callback, as far as it can be seen from this machine."""
 
-from __future__ import annotations
-
 import enum
 import re
 import socket

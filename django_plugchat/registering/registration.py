@@ -1,7 +1,5 @@
 """Registering URLs with a provider, keeping what was registered, and seeing whether it really calls."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,5 @@
 """``{% plugchat_story zaap_id message_id %}``: what is known of a message, on a page of the project's own."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django import template

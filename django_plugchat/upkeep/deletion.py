@@ -4,8 +4,6 @@ In small batches, each a short transaction of its own, so that callbacks are sto
 deleted stays deleted when the rest is left for another time.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import datetime

@@ -1,7 +1,5 @@
 """What is about one person: where it is looked for, what the app ties to that person, and how it is erased."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import partial

@@ -1,7 +1,5 @@
 """Why stored messages failed, read again by a version that knows more of the provider's texts."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from functools import partial
 from typing import Any

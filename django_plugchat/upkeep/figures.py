@@ -3,8 +3,6 @@
 Each walks along an index; none reads the whole table.
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field

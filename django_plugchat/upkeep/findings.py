@@ -3,8 +3,6 @@
 The rule of each finding, and what to do about it, is in the runbook, docs/howto/monitoring.md.
 """
 
-from __future__ import annotations
-
 import shlex
 import time
 from collections.abc import Collection, Iterator, Sequence

@@ -1,7 +1,5 @@
 """A check of django-health-check 4: add "django_plugchat.upkeep.health.PlugChat" to the checks of its view."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import chain

@@ -1,7 +1,5 @@
 """Who is told of what needs a person: once when it begins, and once when it is over."""
 
-from __future__ import annotations
-
 import re
 import socket
 from collections.abc import Callable, Collection, Iterable

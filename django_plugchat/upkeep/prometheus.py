@@ -1,7 +1,5 @@
 """The figures as Prometheus reads them, for the textfile collector of its node exporter."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 
 from django.utils import timezone

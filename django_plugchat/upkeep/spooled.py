@@ -1,7 +1,5 @@
 """What was kept on this host while the database was away: taken over, or looked through."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """What comes after the first try: taking what is due, and starting over on request."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass

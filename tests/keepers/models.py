@@ -2,8 +2,6 @@
 
 # ruff: noqa: DJ008
 
-from __future__ import annotations
-
 from django.db import models
 
 from django_plugchat.models import DeliveryEvent, RejectedCallback

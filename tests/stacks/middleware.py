@@ -1,7 +1,5 @@
 """What logs requests in many projects: it reads their bodies, or writes structured records."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
