@@ -63,25 +63,23 @@ def ask(
         f"admin:{opts.app_label}_{opts.model_name}_changelist", current_app=model_admin.admin_site.name
     )
     query = request.GET.urlencode()
-    context = {
-        **model_admin.admin_site.each_context(request),
-        "opts": opts,
-        "title": title,
-        "subtitle": None,
-        "media": model_admin.media,
-        "question": question,
-        "is_dangerous": is_dangerous,
-        "hidden": [
-            *((ACTION_CHECKBOX_NAME, pk) for pk in request.POST.getlist(ACTION_CHECKBOX_NAME)),
-            ("select_across", request.POST.get("select_across", "0")),
-            ("index", "0"),
-            ("action", name),
-            ("post", "yes"),
-        ],
-        "back": f"{changelist}?{query}" if query else changelist,
-    }
-    request.current_app = model_admin.admin_site.name
-    return TemplateResponse(request, "admin/django_plugchat/confirm.html", context)
+    hidden = [
+        *((ACTION_CHECKBOX_NAME, pk) for pk in request.POST.getlist(ACTION_CHECKBOX_NAME)),
+        ("select_across", request.POST.get("select_across", "0")),
+        ("index", "0"),
+        ("action", name),
+        ("post", "yes"),
+    ]
+    page: TemplateResponse = model_admin.own_page(
+        request,
+        "confirm",
+        title,
+        question=question,
+        is_dangerous=is_dangerous,
+        hidden=hidden,
+        back=f"{changelist}?{query}" if query else changelist,
+    )
+    return page
 
 
 def log_action(

@@ -15,6 +15,7 @@ from django.db import connections, transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.http.response import HttpResponseBase
+from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.functional import cached_property
 from django.utils.html import format_html
@@ -215,6 +216,13 @@ class ReadOnlyAdmin(_ModelAdmin):
         if row is not None:
             row.whole_phones = sees_phones(request)
         return row
+
+    def own_page(self, request: HttpRequest, template: str, title: Any, **context: Any) -> TemplateResponse:
+        """A page that Django has no view for."""
+        request.current_app = self.admin_site.name
+        context |= {"opts": self.opts, "media": self.media, "title": title, "subtitle": None}
+        context = {**self.admin_site.each_context(request), **context}
+        return TemplateResponse(request, f"admin/django_plugchat/{template}.html", context)
 
     def page_of_rows(self, name: str, view: Callable[[HttpRequest, ChangeList], HttpResponseBase]) -> URLPattern:
         """A page beside the list that shows the same rows, with the same filters and search, in another way."""
