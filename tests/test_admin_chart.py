@@ -10,7 +10,6 @@ from django.utils import timezone
 
 from django_plugchat import times
 from django_plugchat.admin import chart as charts
-from django_plugchat.admin.chart import chart
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.provider.errors import ERRORS_BY_KIND
 
@@ -86,7 +85,7 @@ def test_a_day_on_which_clocks_change_has_all_its_hours(settings, day, hours):
     settings.TIME_ZONE = "America/New_York"
     end = times.start_of(day + timedelta(days=1))
     event(received_at=end.astimezone(UTC) - timedelta(minutes=1))
-    drawn = chart(DeliveryEvent.objects.all(), since=day, until=day)
+    drawn = charts.Chart(DeliveryEvent.objects.all(), since=day, until=day)
     assert len(drawn.bars) == hours
     assert drawn.bars[-1].counts == {"sent": 1}
 

@@ -1,15 +1,14 @@
 """How far the messages of each day have come: a drawing, its numbers, and the failures by kind."""
 
-from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 from django.conf import settings
 from django.db.models import Case, Count, IntegerField, Value, When
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 from django.urls import URLPattern
 from django.utils import timezone
 from django.utils.formats import date_format
@@ -28,130 +27,85 @@ HEIGHT, BAR, GAP = 900, 8, 2
 _LEAST_HEIGHT = 12
 
 _Outcome = DeliveryEvent.Outcome
-#: What stands on the ground first.
 _FROM_THE_GROUND = (_Outcome.FAILED, _Outcome.SENT, _Outcome.RECEIVED, _Outcome.READ, _Outcome.PLAYED)
 
 
 @dataclass
 class Bar:
     start: datetime
+    end: datetime
     label: str
-    x: int
     counts: Counter[str] = field(default_factory=Counter)
 
-    @property
-    def text(self) -> str:
-        return ", ".join(f"{outcome.label}: {count}" for outcome in _Outcome if (count := self.counts[outcome]))
-
-    def blocks(self, highest: int) -> list[tuple[str, int, int]]:
-        """Outcome, y and height, from the ground up."""
+    def blocks(self, highest: int) -> list[tuple[_Outcome, int, int, int]]:
+        """Outcome, count, y and height, from the ground up."""
         top, drawn = HEIGHT, []
         for outcome in _FROM_THE_GROUND:
             if count := self.counts[outcome]:
                 # One failure among thousands is still seen.
                 height = min(top, max(_LEAST_HEIGHT, HEIGHT * count // highest))
                 top -= height
-                drawn.append((outcome.value, top, height))
+                drawn.append((outcome, count, top, height))
         return drawn
 
 
-@dataclass
 class Chart:
     """``first`` to ``last`` day, both included; a bar for each hour where that is one day, else for each day."""
 
-    first: date
-    last: date
-    bars: list[Bar] = field(default_factory=list)
-    #: Of too many messages the delivery callbacks are counted, which say "sent" or "failed" and no more.
-    by_callbacks: bool = False
-    failures: Counter[str] = field(default_factory=Counter)
+    def __init__(self, events: DeliveryEventQuerySet, since: date | None, until: date | None) -> None:
+        # Of the days asked for the last ones, and none after today.
+        self.last = min(until or times.today(), times.today())
+        self.first = min(self.last, max(since or date.min, self.last - timedelta(days=MAX_DAYS - 1)))
+        self.by_hour = self.first == self.last
+        label = "H:i" if self.by_hour else "SHORT_DATE_FORMAT"
+        ends = self._ends()
+        self.bars = [Bar(start, end, date_format(times.local(start), label)) for start, end in pairwise(ends)]
+        self.failures: Counter[str] = Counter()
+        with uncompiled(events.db):
+            self._count(events.order_by().filter(received_at__gte=ends[0], received_at__lt=ends[-1]))
+        self.counts: Counter[str] = sum((bar.counts for bar in self.bars), Counter())
+        self.highest = max(bar.counts.total() for bar in self.bars)
 
-    @property
-    def by_hour(self) -> bool:
-        return self.first == self.last
-
-    @property
-    def outcomes(self) -> list[_Outcome]:
-        """The columns of the table."""
-        return [_Outcome.SENT, _Outcome.FAILED] if self.by_callbacks else list(_Outcome)
-
-    @property
-    def counts(self) -> Counter[str]:
-        return sum((bar.counts for bar in self.bars), Counter())
-
-    @property
-    def highest(self) -> int:
-        return max(bar.counts.total() for bar in self.bars)
-
-    @property
-    def ends(self) -> list[datetime]:
-        return [*(bar.start for bar in self.bars[1:]), times.start_of(self.last + timedelta(days=1))]
-
-    def draw_axis(self) -> None:
-        day_format = "H:i" if self.by_hour else "SHORT_DATE_FORMAT"
-        self.bars = [
-            Bar(start, date_format(times.local(start), day_format), x=number * (BAR + GAP))
-            for number, start in enumerate(self._starts())
-        ]
-
-    def _starts(self) -> list[datetime]:
+    def _ends(self) -> list[datetime]:
+        """When each bar begins and the one before it ends."""
+        days = [times.start_of(self.first + timedelta(days=n)) for n in range((self.last - self.first).days + 2)]
         if not self.by_hour:
-            return [times.start_of(self.first + timedelta(days=n)) for n in range((self.last - self.first).days + 1)]
-        start, end = times.start_of(self.first), times.start_of(self.first + timedelta(days=1))
-        if settings.USE_TZ:
-            # Where clocks change, a day has 23 or 25 hours.
-            start, end = start.astimezone(UTC), end.astimezone(UTC)
-        return [start + timedelta(hours=n) for n in range(int((end - start) / timedelta(hours=1)))]
+            return days
+        # Where clocks change, a day has 23 or 25 hours.
+        start, end = (day.astimezone(UTC) if settings.USE_TZ else day for day in days)
+        return [*(start + timedelta(hours=n) for n in range(int((end - start) / timedelta(hours=1)))), end]
 
+    def _count(self, events: DeliveryEventQuerySet) -> None:
+        messages = events.deliveries()
+        # Of those of a situation the progress has been read already, to find them.
+        is_read = "progress" in events.query.annotations
+        #: Of too many messages the delivery callbacks are counted, which say "sent" or "failed" and no more.
+        self.by_callbacks = not is_read and messages.order_by("-received_at", "-pk")[MAX_MESSAGES_READ:].exists()
+        # Not Trunc: MariaDB needs time zone tables for it that are often not loaded.
+        numbers = (When(received_at__lt=bar.end, then=Value(number)) for number, bar in enumerate(self.bars))
+        groups: Any = messages.with_progress()
+        if self.by_callbacks:
+            self._count_callbacks(messages)
+            groups = events.filter(failure__in=Failure.values).annotate(progress=Value(_Outcome.FAILED.value))
+        groups = groups.values("progress", "failure", bar=Case(*numbers, output_field=IntegerField()))
+        for row in groups.annotate(messages=Count("*")):
+            bar, count = self.bars[row["bar"]], row["messages"]
+            bar.counts[row["progress"]] += count
+            if row["progress"] == _Outcome.FAILED:
+                self.failures[row["failure"]] += count
+                if self.by_callbacks:
+                    bar.counts -= Counter({_Outcome.SENT: count})
 
-def chart(events: DeliveryEventQuerySet, *, since: date | None, until: date | None) -> Chart:
-    """Of the days asked for, the last ``MAX_DAYS``, and none after today."""
-    last = min(until or times.today(), times.today())
-    first = max(since or date.min, last - timedelta(days=MAX_DAYS - 1))
-    drawn = Chart(first=min(first, last), last=last)
-    drawn.draw_axis()
-    in_range = events.order_by().filter(received_at__gte=drawn.bars[0].start, received_at__lt=drawn.ends[-1])
-    messages = in_range.deliveries()
-    with uncompiled(events.db):
-        drawn.by_callbacks = messages.order_by("-received_at", "-pk")[MAX_MESSAGES_READ:].exists()
-        if drawn.by_callbacks:
-            _count_callbacks(drawn, in_range)
-        else:
-            _count_messages(drawn, messages)
-    return drawn
-
-
-def _count_messages(drawn: Chart, messages: DeliveryEventQuerySet) -> None:
-    starts = [bar.start for bar in drawn.bars]
-    for received_at, outcome, failure in messages.messages().values_list("received_at", "progress", "failure"):
-        drawn.bars[bisect_right(starts, received_at) - 1].counts[outcome] += 1
-        if outcome == _Outcome.FAILED:
-            drawn.failures[failure] += 1
-
-
-def _count_callbacks(drawn: Chart, events: DeliveryEventQuerySet) -> None:
-    ends = drawn.ends
-    # A query for each bar, in one union: so an index alone tells, without the rows.
-    counts = [
-        events.deliveries()
-        .filter(received_at__gte=bar.start, received_at__lt=end)
-        .values(bar=Value(number))
-        .annotate(events=Count("pk"))
-        for number, (bar, end) in enumerate(zip(drawn.bars, ends, strict=True))
-    ]
-    for row in counts[0].union(*counts[1:], all=True):
-        drawn.bars[row["bar"]].counts += Counter({_Outcome.SENT: row["events"]})
-    # Not Trunc: MariaDB needs time zone tables for it that are often not loaded.
-    number = Case(
-        *(When(received_at__lt=end, then=Value(n)) for n, end in enumerate(ends)), output_field=IntegerField()
-    )
-    failed = events.filter(failure__in=Failure.values)
-    for row in failed.values("failure", bar=number).annotate(events=Count("pk")):
-        bar = drawn.bars[row["bar"]]
-        bar.counts[_Outcome.FAILED] += row["events"]
-        # One may have come between the two statements.
-        bar.counts[_Outcome.SENT] = max(0, bar.counts[_Outcome.SENT] - row["events"])
-        drawn.failures[row["failure"]] += row["events"]
+    def _count_callbacks(self, messages: DeliveryEventQuerySet) -> None:
+        # A count for each bar, in one statement: so it is a walk along an index, and no row is compared or grouped.
+        counts = [
+            messages.filter(received_at__gte=bar.start, received_at__lt=bar.end)
+            .values(bar=Value(number))
+            .annotate(messages=Count("*"))
+            for number, bar in enumerate(self.bars)
+        ]
+        for row in counts[0].union(*counts[1:], all=True):
+            self.bars[row["bar"]].counts += Counter({_Outcome.SENT: row["messages"]})
 
 
 class ChartPage(ReadOnlyAdmin):
@@ -163,48 +117,48 @@ class ChartPage(ReadOnlyAdmin):
     def chart_view(self, request: HttpRequest, changelist: Any) -> HttpResponse:
         (received,) = (spec for spec in changelist.filter_specs if isinstance(spec, ReceivedFilter))
         (situation,) = (spec for spec in changelist.filter_specs if isinstance(spec, SituationFilter))
-        drawn = chart(changelist.queryset, since=received.since, until=received.until)
-        counts, highest = drawn.counts, drawn.highest
+        chart = Chart(changelist.queryset, since=received.since, until=received.until)
+        outcomes = [_Outcome.SENT, _Outcome.FAILED] if chart.by_callbacks else list(_Outcome)
+        total = chart.counts.total()
         periods = list(received.choices(changelist))[1:]
         # Without a choice it is of the last days, which are the last choice.
         periods[-1]["selected"] |= not received.used_parameters
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "title": gettext("Messages over time"),
-            "subtitle": None,
-            "media": self.media,
-            "chart": drawn,
-            "most_read": MAX_MESSAGES_READ,
-            "read_since": situation.read_since,
-            "total": counts.total(),
-            "highest": highest,
-            "width": len(drawn.bars) * (BAR + GAP),
-            "height": HEIGHT,
-            "bar_width": BAR,
-            "series": [(outcome, outcome.label, counts[outcome]) for outcome in drawn.outcomes],
-            "bars": [(bar, bar.blocks(highest), [bar.counts[it] for it in drawn.outcomes]) for bar in drawn.bars],
-            "failed_percent": 100 * counts[_Outcome.FAILED] / max(1, counts.total()),
-            "time_zone": timezone.get_current_timezone_name(),
-            "periods": periods,
-            "is_own_range": bool(received.typed_since or received.typed_until),
-            "narrowed": self._narrowed(changelist),
-            "failures": [
-                (Failure(kind).label, count, changelist.get_query_string({"situation": kind}))
-                for kind, count in drawn.failures.most_common()
+        return self.own_page(
+            request,
+            "deliveryevent/chart",
+            gettext("Messages over time"),
+            chart=chart,
+            most_read=MAX_MESSAGES_READ,
+            read_since=situation.read_since,
+            total=total,
+            width=len(chart.bars) * (BAR + GAP),
+            height=HEIGHT,
+            bar_width=BAR,
+            series=[(outcome, chart.counts[outcome]) for outcome in outcomes],
+            bars=[
+                (number * (BAR + GAP), bar, bar.blocks(chart.highest), [bar.counts[outcome] for outcome in outcomes])
+                for number, bar in enumerate(chart.bars)
             ],
-            "query": changelist.get_query_string(),
-        }
-        request.current_app = self.admin_site.name
-        return TemplateResponse(request, "admin/django_plugchat/deliveryevent/chart.html", context)
+            failed_percent=100 * chart.counts[_Outcome.FAILED] / max(1, total),
+            time_zone=timezone.get_current_timezone_name(),
+            periods=periods,
+            is_own_range=received.typed_since or received.typed_until,
+            narrowed=_narrowed(changelist),
+            failures=[
+                (Failure(kind).label, count, changelist.get_query_string({"situation": kind}))
+                for kind, count in chart.failures.most_common()
+            ],
+            query=changelist.get_query_string(),
+        )
 
-    def _narrowed(self, changelist: Any) -> list[tuple[str, str]]:
-        """What the chart is of, where it is not of everything: the titles and the values of the filters."""
-        chosen = []
-        for spec in changelist.filter_specs:
-            for number, choice in enumerate(spec.choices(changelist)):
-                if number and choice["selected"] and not isinstance(spec, ReceivedFilter):
-                    chosen.append((str(spec.title), str(choice["display"])))
-        if changelist.query:
-            chosen.append((gettext("Search"), changelist.query))
-        return chosen
+
+def _narrowed(changelist: Any) -> list[tuple[Any, Any]]:
+    """What the chart is of, where it is not of everything: the titles and the values of the filters."""
+    chosen = [
+        (spec.title, choice["display"])
+        for spec in changelist.filter_specs
+        if not isinstance(spec, ReceivedFilter)
+        for choice in list(spec.choices(changelist))[1:]
+        if choice["selected"]
+    ]
+    return [*chosen, (gettext("Search"), changelist.query)] if changelist.query else chosen
