@@ -24,9 +24,7 @@ from django.utils.text import Truncator, capfirst
 from django.utils.translation import gettext_lazy as _
 
 from django_plugchat import accounts, times
-from django_plugchat.models import DeliveryEvent
 from django_plugchat.phones.numbers import format_phone, mask_id, mask_phone
-from django_plugchat.story import SYMBOLS
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
@@ -126,10 +124,6 @@ def pill(kind: str, text: Any, symbol: str = "") -> SafeString:
     """A state, as a word; its colour, chosen by ``kind``, and its symbol only repeat it."""
     mark = format_html('<span aria-hidden="true">{}</span> ', symbol) if symbol else ""
     return format_html('<span class="plugchat-pill plugchat-{}">{}{}</span>', kind, mark, text)
-
-
-def outcome_pill(outcome: str) -> SafeString:
-    return pill(outcome, dict(DeliveryEvent.Outcome.choices).get(outcome, outcome), SYMBOLS.get(outcome, ""))
 
 
 def pre(text: str) -> SafeString:

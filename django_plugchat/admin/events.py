@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_plugchat import accounts
 from django_plugchat.admin.actions import DispatchAgain, why_waiting
-from django_plugchat.admin.base import NewestFirst, outcome_pill, pill, shortened, shown_id, shown_phone, time_tag
+from django_plugchat.admin.base import NewestFirst, pill, shortened, shown_id, shown_phone, time_tag
 from django_plugchat.admin.chart import ChartPage
 from django_plugchat.admin.export import ExportCsv
 from django_plugchat.admin.filters import (
@@ -30,7 +30,7 @@ from django_plugchat.conf import app_settings
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.provider.callbacks import DELIVERY_CALLBACK, MESSAGE_STATUS_CALLBACK
 from django_plugchat.provider.errors import Failure
-from django_plugchat.story import provider_text
+from django_plugchat.story import outcome_pill, provider_text
 
 #: Messages that a search finds by their statuses alone.
 MAX_FOUND_BY_STATUSES = 1_000

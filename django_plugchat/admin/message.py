@@ -1,23 +1,21 @@
 """The page of one message: its story first, then what it is found by, then what developers need."""
 
 import json
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.http import HttpRequest, HttpResponse
-from django.utils.html import format_html
 from django.utils.text import capfirst
 from django.utils.translation import gettext
-from django.utils.translation import gettext_lazy as _
 
 from django_plugchat import accounts, story
 from django_plugchat.admin.actions import why_waiting
-from django_plugchat.admin.base import ReadOnlyAdmin, outcome_pill, pre, shown_id, shown_phone, time_tag
+from django_plugchat.admin.base import ReadOnlyAdmin, pre, shown_id, shown_phone, time_tag
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.phones.numbers import mask_numbers, mask_phone
 from django_plugchat.provider.callbacks import DELIVERY_CALLBACK
-from django_plugchat.story import Story
 from django_plugchat.upkeep import deletion
 
 MAX_PARTICIPANTS = 100
@@ -29,19 +27,11 @@ _TRIED_AGAIN = timedelta(days=7)
 _MOST_COMPARED = 400
 _DELETED_AT_ONCE = 500
 
-#: What another message is: whether it came later, whether it has the same customId.
-_LATER_OR_EARLIER = {
-    (True, True): _("later, with the same customId"),
-    (True, False): _("later, to the same number"),
-    (False, True): _("earlier, with the same customId"),
-}
-
 #: The fields that developers see of an event, beside its ids and its payload.
 _TECHNICAL = (
     *("dispatch_status", "dispatch_attempts", "dispatched_at", "dispatch_due_at", "dispatch_error", "type"),
     *("account", "secret_id", "occurred_at", "received_at", "last_received_at", "times_received"),
 )
-
 _Status = DeliveryEvent.DispatchStatus
 
 
@@ -66,15 +56,14 @@ class MessagePage(ReadOnlyAdmin):
         return event
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
-        context |= self._message(request, context["original"])
-        return super().render_change_form(request, context, *args, **kwargs)
-
-    def _message(self, request: HttpRequest, event: Any) -> dict[str, Any]:
-        told = story.tell(event.said, whole_phones=event.whole_phones) or Story(event.outcome, [story.Step([event])])
+        event = context["original"]
+        told = story.tell(event.said, whole_phones=event.whole_phones)
+        told = told or story.Story(event.outcome, [story.Step([event])])
+        deliveries = [said for said in told.events if said.type == DELIVERY_CALLBACK]
         # Statuses may name the contact by another id than the delivery callback does.
-        phone = next((said.phone for said in told.events if said.type == DELIVERY_CALLBACK), event.phone)
-        return {
-            "title": gettext("Message to %(phone)s") % {"phone": shown_phone(event, phone)},
+        phone = shown_phone(event, [*deliveries, event][0].phone)
+        context |= {
+            "title": gettext("Message to %(phone)s") % {"phone": phone},
             "subtitle": None,
             "account": accounts.label(event.account),
             "story": told,
@@ -82,15 +71,16 @@ class MessagePage(ReadOnlyAdmin):
             "participants": _participants(told, event),
             "more_participants": max(0, len(told.participants) - MAX_PARTICIPANTS),
             "others": self._other_messages(request, event, told),
-            "ids": _ids(event, told),
+            "ids": list(_ids(event, deliveries)),
             "events": told.events[:MAX_EVENTS_LISTED],
             "technical": _technical(event),
             "payload": pre(json.dumps(event.payload, ensure_ascii=False, indent=2)) if event.whole_phones else "",
             "may_redispatch": self.has_redispatch_permission(request),  # type: ignore[attr-defined]
             "action_checkbox_name": ACTION_CHECKBOX_NAME,
         }
+        return super().render_change_form(request, context, *args, **kwargs)
 
-    def _other_messages(self, request: HttpRequest, event: Any, told: Story) -> list[dict[str, Any]]:
+    def _other_messages(self, request: HttpRequest, event: Any, told: story.Story) -> list[Any]:
         """Messages with the same customId; of a failed one also the next to the same number: was it tried again?"""
         rows: Any = self.get_queryset(request)
         rows = rows.for_account(event.account).deliveries().order_by().only("zaap_id", "custom_id", "received_at")
@@ -101,16 +91,13 @@ class MessagePage(ReadOnlyAdmin):
             found += later.filter(phone_digits=event.phone_digits)[:_MOST_COMPARED]
         own_ids = {said.zaap_id for said in told.events}
         others = {other.pk: other for other in found if other.zaap_id not in own_ids}
-        nearest = sorted(others.values(), key=lambda row: abs(row.received_at - event.received_at))[:MAX_OTHERS]
-        return [
-            {
-                "pk": other.pk,
-                "moment": time_tag(other.received_at),
-                "pill": outcome_pill(other.progress),
-                "why": _LATER_OR_EARLIER[other.received_at > event.received_at, other.custom_id == custom_id != ""],
-            }
-            for other in rows.messages().filter(pk__in=[row.pk for row in nearest]).order_by("received_at", "pk")
-        ]
+        nearest = sorted(others, key=lambda pk: abs(others[pk].received_at - event.received_at))[:MAX_OTHERS]
+        messages = list(rows.messages().filter(pk__in=nearest).order_by("received_at", "pk"))
+        for other in messages:
+            other.pill, other.moment = story.outcome_pill(other.progress), time_tag(other.received_at)
+            other.is_later = other.received_at > event.received_at
+            other.has_custom_id = other.custom_id == custom_id != ""
+        return messages
 
     # Its deletion takes all that was said about it
 
@@ -125,65 +112,51 @@ class MessagePage(ReadOnlyAdmin):
             deletion.delete(rows, [said.pk for said in batch])
 
 
-def _not_taken(events: list[Any]) -> list[tuple[bool, str, str]]:
+def _not_taken(events: list[Any]) -> list[Any]:
     """What the project's own code failed to take in, or has not taken in yet: each kind of step and state once."""
     found: dict[tuple[str, str], Any] = {}
     for event in events:
         if event.dispatch_status not in {_Status.DONE, _Status.NONE}:
+            event.why_waiting = why_waiting(event)
             found.setdefault((event.outcome, event.dispatch_status), event)
-    lines = []
-    for event in found.values():
-        is_failed = event.dispatch_status == _Status.EXHAUSTED or event.dispatch_failed
-        lines.append((is_failed, event.get_outcome_display(), why_waiting(event)))
-    return lines
+    return list(found.values())
 
 
-def _participants(told: Story, current: Any) -> list[dict[str, Any]]:
-    """How far the message has come for each of a group; the one whose status this is comes first."""
+def _participants(told: story.Story, current: Any) -> list[tuple[str, Any, Any]]:
+    """Of each of a group the number, how far the message has come and since when."""
 
     def order(event: Any) -> Any:
-        # The order of numbers that are hidden would tell how they begin.
+        # The one whose status this is comes first. The order of numbers that are hidden would tell how they begin.
         by = event.participant if event.whole_phones else (story.happened(event), event.pk)
         return event.participant != current.participant, by
 
     return [
-        {
-            "phone": shown_phone(event, event.participant),
-            "pill": outcome_pill(event.outcome),
-            "moment": time_tag(story.happened(event)),
-        }
+        (shown_phone(event, event.participant), story.outcome_pill(event.outcome), time_tag(story.happened(event)))
         for event in sorted(told.participants.values(), key=order)[:MAX_PARTICIPANTS]
     ]
 
 
-def _ids(event: Any, told: Story) -> list[dict[str, Any]]:
-    """What the message is found by: of a status also what its delivery callback says."""
-    sources = [event, *(said for said in told.events if said.type == DELIVERY_CALLBACK)]
-    names = {"zaap_id": "zaapId", "message_id": "messageId", "custom_id": "customId", "instance_id": "instanceId"}
-    rows = []
-    for name, label in names.items():
-        if value := next((value for source in sources if (value := getattr(source, name))), ""):
-            shown = shown_id(event, value)
+def _ids(event: Any, deliveries: list[Any]) -> Iterator[tuple[Any, str, bool]]:
+    """What the message is found by, of a status also what its delivery callback says: label, text, and if it is all."""
+    for name in ("zaap_id", "message_id", "custom_id", "instance_id"):
+        if value := next(filter(None, (getattr(said, name) for said in (event, *deliveries))), ""):
             # A masked one is good for nothing elsewhere.
-            rows.append({"label": label, "value": shown, "may_copy": shown == value})
+            yield _label(name), shown_id(event, value), shown_id(event, value) == value
     for name in ("phone", "participant"):
         if phone := getattr(event, name):
-            shown = phone if event.whole_phones else mask_phone(phone)
-            rows.append({"label": _label(event, name), "value": shown, "may_copy": event.whole_phones})
-    return rows
+            yield capfirst(_label(name)), phone if event.whole_phones else mask_phone(phone), event.whole_phones
 
 
-def _label(event: Any, name: str) -> str:
-    return str(capfirst(event._meta.get_field(name).verbose_name))
+def _label(name: str) -> Any:
+    return DeliveryEvent._meta.get_field(name).verbose_name
 
 
 def _technical(event: Any) -> list[tuple[str, Any]]:
     shown = {name: getattr(event, name) for name in _TECHNICAL}
-    shown |= {
-        "dispatch_status": f"{event.get_dispatch_status_display()}. {why_waiting(event)}",
-        "dispatch_error": event.dispatch_error and pre(mask_numbers(event.dispatch_error)),
-        "account": format_html("<code>{}</code>", event.account),
-        "secret_id": format_html("<code>{}</code>", event.secret_id),
-    }
-    times = {name: time_tag(value) for name, value in shown.items() if isinstance(value, datetime)}
-    return [(_label(event, name), value) for name, value in (shown | times).items() if value]
+    shown["dispatch_status"] = f"{event.get_dispatch_status_display()}. {why_waiting(event)}"
+    shown["dispatch_error"] = event.dispatch_error and pre(mask_numbers(event.dispatch_error))
+    return [
+        (capfirst(_label(name)), time_tag(value) if isinstance(value, datetime) else value)
+        for name, value in shown.items()
+        if value
+    ]
