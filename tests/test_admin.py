@@ -414,8 +414,8 @@ def test_only_declared_filters_are_taken(admin_client, page, lookup):
 @pytest.mark.parametrize("url", [EVENTS, REJECTED])
 def test_the_parameters_of_every_filter_are_taken(admin_client, url):
     changelist = admin_client.get(url).context["cl"]
-    plain = {name for spec in changelist.filter_specs for name in spec.expected_parameters() if "__isnull" not in name}
-    assert plain <= changelist.model_admin.allowed_lookups
+    for name in (name for spec in changelist.filter_specs for name in spec.expected_parameters()):
+        assert admin_client.get(url, {name: ""}).status_code != 400
 
 
 @pytest.mark.parametrize(

@@ -239,7 +239,7 @@ def test_english_would_be_found(pages):
     assert {"zaapId is missing.", "Replay"} <= set(found["rejected list"])
     assert {"phone is unusable.", "Why it was refused", "Replay"} <= set(found["rejected"])
     assert "How the accounts are doing" in found["overview"]
-    assert "Delete" in found["delete_selected"]
+    assert "Delete selected messages" in found["delete_selected"]
 
 
 @pytest.mark.django_db

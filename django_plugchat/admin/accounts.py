@@ -108,7 +108,6 @@ class AccountAdmin(ReadOnlyAdmin):
     list_display = ("name", "state", "newest_event", "provider")
     list_filter = ("is_active", "provider")
     list_per_page = 50
-    allowed_lookups = frozenset({"is_active__exact", "provider", "provider__exact"})
     search_fields = ("alias", "label", "instance__exact")
     actions = None
 

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.exceptions import DisallowedModelAdminLookup
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
@@ -18,18 +19,14 @@ from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.functional import cached_property
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.text import Truncator, capfirst
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
 from django_plugchat import accounts, times
 from django_plugchat.phones.numbers import format_phone, mask_id, mask_phone
-
-if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin[Any]
-else:
-    _ModelAdmin = admin.ModelAdmin
 
 MAX_COUNTED = 1_000
 
@@ -71,26 +68,23 @@ def uncompiled(alias: str) -> Iterator[None]:
 
 class NewestFirst(ChangeList):
     def get_filters(self, request: HttpRequest) -> Any:
-        # PostgreSQL can't look for U+0000, which no row has.
-        if any("\0" in value for values in self.get_filters_params().values() for value in values):
-            raise IncorrectLookupParameters
-        return super().get_filters(request)
-
-    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
-        # Whatever ``?o=`` says: another order than the index's would sort millions of rows for a page.
-        return list(self.model_admin.ordering or ())
+        found = super().get_filters(request)
+        # What no filter has read, Django would look for: ``phone__regex``, for one.
+        if not found[2].keys() <= set(self.list_filter):
+            raise DisallowedModelAdminLookup
+        if any("\0" in value for value in request.GET.values()):
+            raise IncorrectLookupParameters  # which PostgreSQL can't look for, and no row has
+        return found
 
     def get_results(self, request: HttpRequest) -> None:
-        if not is_list(request):
-            return  # a page that shows the rows in another way
+        if not is_page(request, "changelist"):
+            return  # it shows the rows in another way
         with uncompiled(self.queryset.db):
             super().get_results(request)
             # What the filters have to look for, they look for once.
-            size = self.list_max_show_all if self.show_all else self.list_per_page
-            start = (self.page_num - 1) * size if self.multi_page and not self.show_all else 0
-            keys = self.paginator.keys[start : min(start + size, self.result_count)]
-            rows = self.shown(self.root_queryset.filter(pk__in=keys))
-            self.result_list: Any = list(rows.order_by(*self.model_admin.get_ordering(request)))
+            page = self.paginator.get_page(self.page_num)
+            keys = self.paginator.keys[page.start_index() - 1 : page.end_index()]
+            self.result_list: Any = list(self.shown(self.root_queryset.filter(pk__in=keys)))
         for row in self.result_list:
             row.whole_phones = sees_phones(request)
         if not self.query:
@@ -98,11 +92,13 @@ class NewestFirst(ChangeList):
             self.full_result_count = self.result_count
 
     def shown(self, rows: Any) -> Any:
+        """With what else is shown of each."""
         return rows
 
 
-def is_list(request: HttpRequest) -> bool:
-    return request.resolver_match is not None and str(request.resolver_match.url_name).endswith("_changelist")
+def is_page(request: HttpRequest, name: str) -> bool:
+    """Whether the list (``changelist``) or a page of that name beside it is asked for."""
+    return str(getattr(request.resolver_match, "url_name", "")).endswith(f"_{name}")
 
 
 def sees_phones(request: HttpRequest) -> bool:
@@ -110,14 +106,12 @@ def sees_phones(request: HttpRequest) -> bool:
     return request.user.has_perm("django_plugchat.view_phone")
 
 
-def seen_accounts(request: HttpRequest) -> frozenset[str] | None:
+def seen_accounts(request: Any) -> frozenset[str] | None:
     """The aliases of the accounts that this user sees, as ``ADMIN_ACCOUNTS`` says; None for all of them."""
     # Asked once for each request: it may ask the database.
-    known: Any = request.__dict__
-    if "_plugchat_accounts" not in known:
-        known["_plugchat_accounts"] = accounts.seen_by(request.user)
-    seen: frozenset[str] | None = known["_plugchat_accounts"]
-    return seen
+    if not hasattr(request, "_plugchat_accounts"):
+        request._plugchat_accounts = accounts.seen_by(request.user)
+    return request._plugchat_accounts  # type: ignore[no-any-return]
 
 
 def pill(kind: str, text: Any, symbol: str = "") -> SafeString:
@@ -135,11 +129,10 @@ def time_tag(moment: datetime) -> SafeString:
     return format_html('<time datetime="{}">{}</time>', moment.isoformat(), times.shown(moment))
 
 
-def shortened(text: str, length: int = 15) -> str:
-    """An id as far as a column has room; the whole of it on hover."""
-    if len(text) <= length:
-        return text
-    return format_html('<span title="{}">{}</span>', text, Truncator(text).chars(length))
+def cell(first: Any, *lines: Any) -> SafeString:
+    """What is in a column, and small lines below it."""
+    small = '<span class="plugchat-line plugchat-quiet">{}</span>'
+    return format_html("{}{}", first, format_html_join("", small, ((line,) for line in lines if line)))
 
 
 def shown_phone(row: Any, phone: str) -> str:
@@ -151,21 +144,16 @@ def shown_id(row: Any, text: str) -> str:
     return text if row.whole_phones else mask_id(text)
 
 
-def field_names(fieldsets: Any) -> tuple[str, ...]:
-    return tuple(name for _title, options in fieldsets for name in options["fields"])
-
-
-class ReadOnlyAdmin(_ModelAdmin):
+class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Rows that only PlugChat writes. Deleting them needs Django's permission for it."""
 
     paginator = CappedPaginator
     show_full_result_count = False
+    list_max_show_all = 0
     show_facets = admin.ShowFacets.NEVER
     #: Each has an index that ends with these.
     ordering = ("-received_at", "-id")
     sortable_by = ()
-    #: Query parameters that filters read; Django would take any lookup, ``phone__regex`` among them.
-    allowed_lookups: ClassVar[frozenset[str]] = frozenset()
     #: What holds the alias.
     account_field = "account"
 
@@ -180,9 +168,6 @@ class ReadOnlyAdmin(_ModelAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return NewestFirst
-
-    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
-        return lookup in self.allowed_lookups
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         # Django's own title asks to select a row, and there is nothing to change.
@@ -225,17 +210,17 @@ class ReadOnlyAdmin(_ModelAdmin):
             if not self.has_view_permission(request):
                 raise PermissionDenied
             try:
-                changelist = self.get_changelist_instance(request)
+                return view(request, self.get_changelist_instance(request))
             except IncorrectLookupParameters:
                 return HttpResponseBadRequest()
-            return view(request, changelist)
 
         url_name = f"{self.opts.app_label}_{self.opts.model_name}_{name}"
         return path(f"{name}/", self.admin_site.admin_view(filtered), name=url_name)
 
-    @admin.display(description=_("received at"))
+    @admin.display(description=_("time"))
     def received(self, row: Any) -> SafeString:
-        return time_tag(row.received_at)
+        times = ngettext("%(count)s time", "%(count)s times", row.times_received) % {"count": row.times_received}
+        return cell(time_tag(row.received_at), times if row.times_received > 1 else "")
 
     @admin.display(description=_("account"))
     def account_label(self, row: Any) -> str:

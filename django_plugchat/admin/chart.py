@@ -142,7 +142,7 @@ class ChartPage(ReadOnlyAdmin):
             failed_percent=100 * chart.counts[_Outcome.FAILED] / max(1, total),
             time_zone=timezone.get_current_timezone_name(),
             periods=periods,
-            is_own_range=received.typed_since or received.typed_until,
+            is_own_range=bool(received.used_parameters) and not received.value(),
             narrowed=_narrowed(changelist),
             failures=[
                 (Failure(kind).label, count, changelist.get_query_string({"situation": kind}))

@@ -1,13 +1,14 @@
 """Messages as CSV, the way spreadsheets in Brazil open it: semicolons, dd/mm/yyyy, a byte-order mark.
 
-An apostrophe stands before whatever would run as a formula, and before ids that would be read as a number or a date
+An apostrophe stands before whatever would run as a formula, and before what would be read as a number or a date
 (``12E5`` as 1200000). Excel and LibreOffice then take the cell for text. Strip it when a program reads the file.
 """
 
 import csv
+import io
 import logging
 import re
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -23,9 +24,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from django_plugchat import accounts, times
-from django_plugchat.admin.base import ReadOnlyAdmin, sees_phones, shown_id, uncompiled
+from django_plugchat.admin.base import ReadOnlyAdmin, sees_phones, uncompiled
 from django_plugchat.models import DeliveryEvent
-from django_plugchat.phones.numbers import mask_phone
+from django_plugchat.phones.numbers import mask_id, mask_phone
 from django_plugchat.provider.errors import Failure, known_code, known_text
 from django_plugchat.querysets import DeliveryEventQuerySet
 
@@ -38,26 +39,14 @@ BATCH_SIZE = 1000
 _BEGINNING = re.compile(r"(^|[,;\t\r\n])([,;\s\"]*+)([=+\-@\uff1d\uff0b\uff0d\uff20]?)")
 _MONTHS = "jan|fe[bv]|mar|a[bp]r|ma[iy]|jun|jul|a[gu][og]|se[pt]|o[cu]t|nov|de[cz]"
 _MISREAD = re.compile(
-    rf"[\d\s.,:/()%$-]*(e[\d+-]*)?|[\d\s./-]*({_MONTHS})[a-zç]*[\d\s./-]*|true|false|verdadeiro|falso", re.IGNORECASE
+    rf"[\d\s.,:/()%$-]+(e[\d+-]*)?|[\d\s./-]*({_MONTHS})[a-zç]*[\d\s./-]*|true|false|verdadeiro|falso", re.IGNORECASE
 )
-
-_IDS = ("custom_id", "zaap_id", "message_id", "instance_id")
 
 
 def guard(text: str) -> str:
-    """Text that no spreadsheet runs, by whichever separator it cuts the line."""
+    """Text that no spreadsheet runs, rounds or turns into a date, by whichever separator it cuts the line."""
     guarded = _BEGINNING.sub(lambda found: f"{found[1]}{found[2]}'{found[3]}" if found[3] else found[0], text)
-    return f"'{guarded}" if guarded[:1] in {"\t", "\r", "\n"} else guarded
-
-
-def guard_id(text: str) -> str:
-    """An id or a number that no spreadsheet runs, rounds or turns into a date."""
-    return f"'{text}" if text and _MISREAD.fullmatch(text) else guard(text)
-
-
-class _Line:
-    def write(self, line: str) -> str:
-        return line
+    return f"'{guarded}" if guarded[:1] in {"\t", "\r", "\n"} or _MISREAD.fullmatch(guarded) else guarded
 
 
 class CsvExport:
@@ -66,8 +55,7 @@ class CsvExport:
     def __init__(self, *, whole_phones: bool) -> None:
         self.whole_phones = whole_phones
         self.zone = timezone.get_current_timezone()
-        self.outcomes = {value: str(label) for value, label in DeliveryEvent.Outcome.choices}
-        self.failures = {"": "", **{value: str(label) for value, label in Failure.choices}}
+        self.labels = {value: str(label) for value, label in (*DeliveryEvent.Outcome.choices, *Failure.choices)}
         moments = (_("time"), _("received by the contact"), _("read"))
         self.header = [
             *(_("%(column)s (%(time_zone)s)") % {"column": name, "time_zone": self.zone} for name in moments),
@@ -76,42 +64,41 @@ class CsvExport:
         ]
 
     def _moment(self, value: datetime | None) -> str:
-        if value is None:
-            return ""
-        local = timezone.localtime(value, self.zone) if timezone.is_aware(value) else value
-        return local.strftime("%d/%m/%Y %H:%M:%S")
+        if value and timezone.is_aware(value):
+            value = timezone.localtime(value, self.zone)
+        return f"{value:%d/%m/%Y %H:%M:%S}" if value else ""
 
-    def cells(self, event: Any) -> list[str]:
-        event.whole_phones = self.whole_phones
-        phone = event.phone if self.whole_phones or not event.phone else mask_phone(event.phone)
-        texts = (event.error, event.error_code)
+    def _cells(self, event: Any) -> list[str]:
+        said = [event.phone, event.error, event.error_code]
+        ids = [event.custom_id, event.zaap_id, event.message_id, event.instance_id]
         if not self.whole_phones:
-            texts = (known_text(event.error), known_code(event.error_code))
+            said = [mask_phone(event.phone), known_text(event.error), known_code(event.error_code)]
+            ids = list(map(mask_id, ids))
+        phone, *error = said
+        situation = (self.labels[event.progress], self.labels.get(event.failure, ""))
         return [
             *map(self._moment, (event.received_at, event.reached_at, event.read_at)),
-            guard_id(accounts.label(event.account)),
-            guard_id(phone),
-            guard(self.outcomes[event.progress]),
-            guard(self.failures[event.failure]),
-            *map(guard, texts),
-            *(guard_id(shown_id(event, getattr(event, name))) for name in _IDS),
+            *map(guard, (accounts.label(event.account), phone, *situation, *error, *ids)),
         ]
 
     def lines(self, events: DeliveryEventQuerySet, username: str) -> Iterator[str]:
         """The lines of the file, newest message first; who took how many goes to the log."""
-        writer: Any = csv.writer(_Line(), delimiter=";")
+        batches = events.with_progress().defer("payload", "dispatch_error").in_batches(BATCH_SIZE, by="-received_at")
         exported = 0
         try:
-            yield "\ufeff" + writer.writerow(map(guard, self.header))
-            batches = (
-                events.with_progress().defer("payload", "dispatch_error").in_batches(BATCH_SIZE, by="-received_at")
-            )
+            yield "\ufeff" + _written([map(guard, self.header)])
             while batch := _next(batches, events.db):
                 exported += len(batch)
-                yield "".join(writer.writerow(self.cells(event)) for event in batch)
+                yield _written(map(self._cells, batch))
         finally:
             # Also where the download was broken off.
             logger.info("%s exported %d messages.", username, exported)
+
+
+def _written(rows: Any) -> str:
+    file = io.StringIO()
+    csv.writer(file, delimiter=";").writerows(rows)
+    return file.getvalue()
 
 
 def _next(batches: Iterator[list[Any]], alias: str) -> list[Any]:
@@ -127,8 +114,6 @@ async def _in_threads(lines: Iterator[str]) -> AsyncIterator[str]:
 
 class ExportCsv(ReadOnlyAdmin):
     """For the admin of events: what is selected, or all messages of the list as it is filtered."""
-
-    actions: Sequence[str] = ("export_csv",)
 
     def get_urls(self) -> list[URLPattern]:
         return [self.page_of_rows("export", self.export_view), *super().get_urls()]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
@@ -10,11 +10,11 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.text import format_lazy
-from django.utils.translation import gettext, pgettext
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from django_plugchat import accounts, times
-from django_plugchat.admin.base import seen_accounts
+from django_plugchat.admin.base import is_page, seen_accounts
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.provider.errors import Failure
 
@@ -23,120 +23,82 @@ MAX_ACCOUNTS_LISTED = 20
 MAX_MESSAGES_READ = 20_000
 _Outcome = DeliveryEvent.Outcome
 
-
-def labels_of(request: HttpRequest) -> dict[str, str]:
-    """The accounts that this user sees: alias and label."""
-    seen = seen_accounts(request)
-    return {alias: label for alias, label in accounts.labels().items() if seen is None or alias in seen}
+# What a person may type into has its <form>, of the id ``form_id``, in change_list.html: some themes wrap all filters
+# in a form of their own, and forms don't nest.
 
 
-class _TypedFilter(admin.ListFilter):
-    """One that a person may type into. Its ``<form>`` is in ``change_list.html``, with ``form_id``.
-
-    Some themes wrap all filters in a form of their own, and forms don't nest.
-    """
-
-    parameters: ClassVar[tuple[str, ...]]
-    form_id: ClassVar[str]
-
-    def __init__(self, request: HttpRequest, params: dict[str, Any], model: Any, model_admin: Any) -> None:
-        super().__init__(request, params, model, model_admin)
-        given = {name: params.pop(name)[-1].strip() for name in self.parameters if name in params}
-        self.used_parameters = {name: value for name, value in given.items() if value}
-        #: What else is chosen, which the form has to keep; not the page, which is another one's then.
-        self.others = [
-            (name, value)
-            for name, values in request.GET.lists()
-            for value in values
-            if name not in {*self.parameters, "p", "e"}
-        ]
-
-    def has_output(self) -> bool:
-        return True
-
-    def expected_parameters(self) -> list[str | None]:
-        return list(self.parameters)
-
-
-class AccountFilter(_TypedFilter):
+class AccountFilter(admin.SimpleListFilter):
     """A list of the accounts; where there are many, a field that takes an alias or a part of a label."""
 
     title = _("account")
     parameter_name = "account"
-    parameters = ("account",)
     form_id = "plugchat-account"
+    is_ambiguous = False
 
-    def __init__(self, request: HttpRequest, params: dict[str, Any], model: Any, model_admin: Any) -> None:
-        super().__init__(request, params, model, model_admin)
-        self.typed = str(self.used_parameters.get("account", ""))
-        labels = labels_of(request)
-        self.is_searched = len(labels) > MAX_ACCOUNTS_LISTED
-        #: The accounts that can be chosen: alias and label.
-        self.listed = list(labels.items())
-        #: The one that is chosen.
-        self.alias = self.typed
-        if self.is_searched:
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        seen = seen_accounts(request)
+        #: The accounts that this user sees: alias and label.
+        self.labels = {alias: label for alias, label in accounts.labels().items() if seen is None or alias in seen}
+        self.typed = str(self.used_parameters.get("account", "")).strip()
+        # It may also be the alias of one that is no longer configured.
+        chosen, found = self.typed, list(self.labels.items())
+        if len(found) > MAX_ACCOUNTS_LISTED:
             self.template = "admin/django_plugchat/account_filter.html"
             wanted = self.typed.casefold()
-            found = [pair for pair in self.listed if wanted and any(wanted in text.casefold() for text in pair)]
-            self.listed = [pair for pair in found if pair[0] == self.typed] or found[:MAX_ACCOUNTS_LISTED]
-            # None of them: perhaps one that is no longer configured, by its alias.
-            if len(self.listed) == 1:
-                self.alias = self.listed[0][0]
+            found = [pair for pair in found if wanted and any(wanted in text.casefold() for text in pair)]
+            found = [pair for pair in found if pair[0] == self.typed] or found[:MAX_ACCOUNTS_LISTED]
+            self.is_ambiguous = len(found) > 1
+            if len(found) == 1:
+                chosen = found[0][0]
+        self.used_parameters = {"account": chosen} if chosen else {}
+        return found
 
-    @property
-    def is_ambiguous(self) -> bool:
-        return self.is_searched and len(self.listed) > 1
-
-    def choices(self, changelist: Any) -> Iterator[Any]:
-        for alias, label in [("", pgettext("accounts", "All")), *self.listed]:
-            yield {
-                "selected": alias == self.alias,
-                "query_string": changelist.get_query_string({"account": alias or None}),
-                "display": label,
-            }
+    def has_output(self) -> bool:
+        return True
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if self.is_ambiguous:
             return queryset.none()
-        return queryset.filter(account=self.alias) if self.alias else queryset
+        return queryset.filter(account=self.value()) if self.value() else queryset
 
 
-class ReceivedFilter(_TypedFilter):
+class ReceivedFilter(admin.SimpleListFilter):
     """Today, the last days, or a range of days; days begin at midnight of the current time zone."""
 
     template = "admin/django_plugchat/received_filter.html"
     parameter_name = "received"
     parameters = ("received", "received_from", "received_to")
     form_id = "plugchat-range"
-    #: Of each choice: how many days ago it begins, and how many days ago it ends.
-    _DAYS = {"today": (0, 0), "yesterday": (1, 1), "7": (6, 0), "30": (29, 0)}
-    _LABELS = {
-        "": _("Any time"),
-        "today": _("Today"),
-        "yesterday": _("Yesterday"),
-        "7": _("Last 7 days"),
-        "30": _("Last 30 days"),
+    #: Of each choice: its label, how many days ago it begins, and how many days ago it ends.
+    _CHOICES = {
+        "today": (_("Today"), 0, 0),
+        "yesterday": (_("Yesterday"), 1, 1),
+        "7": (_("Last 7 days"), 6, 0),
+        "30": (_("Last 30 days"), 29, 0),
     }
 
     def __init__(self, request: HttpRequest, params: dict[str, Any], model: Any, model_admin: Any) -> None:
         self.title = gettext("time (%(time_zone)s)") % {"time_zone": timezone.get_current_timezone_name()}
+        given = {name: params.pop(name)[-1].strip() for name in self.parameters if name in params}
         super().__init__(request, params, model, model_admin)
-        self.days = str(self.used_parameters.get("received", ""))
-        if self.days and self.days not in self._DAYS:
-            raise IncorrectLookupParameters
-        self.typed_since, self.typed_until = (str(self.used_parameters.get(name, "")) for name in self.parameters[1:])
-        self.since, self.until = _day(self.typed_since), _day(self.typed_until)
-        if self.days:
-            self.since, self.until = (times.today() - timedelta(days=ago) for ago in self._DAYS[self.days])
+        self.used_parameters = {name: value for name, value in given.items() if value}
+        self.since, self.until = (_day(given.get(name)) for name in self.parameters[1:])
+        if days := self.value():
+            if days not in self._CHOICES:
+                raise IncorrectLookupParameters
+            self.since, self.until = (times.today() - timedelta(days=ago) for ago in self._CHOICES[days][1:])
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[Any, Any]]:
+        return [(value, label) for value, (label, _first, _last) in self._CHOICES.items()]
+
+    def expected_parameters(self) -> list[str | None]:
+        return list(self.parameters)
 
     def choices(self, changelist: Any) -> Iterator[Any]:
-        for value, label in self._LABELS.items():
+        for value, label in [(None, _("Any time")), *self.lookup_choices]:
             yield {
-                "selected": value == self.days and (bool(value) or not self.used_parameters),
-                "query_string": changelist.get_query_string(
-                    {"received": value or None, "received_from": None, "received_to": None}
-                ),
+                "selected": self.used_parameters == ({"received": value} if value else {}),
+                "query_string": changelist.get_query_string({"received": value}, remove=["received"]),
                 "display": label,
             }
 
@@ -148,14 +110,12 @@ class ReceivedFilter(_TypedFilter):
         return queryset
 
 
-def _day(given: str) -> date | None:
-    if not given:
-        return None
+def _day(given: str | None) -> date | None:
     try:
-        day = date.fromisoformat(given)
+        day = date.fromisoformat(given) if given else None
     except ValueError:
         raise IncorrectLookupParameters from None
-    if not 2000 <= day.year < 2200:
+    if day and not 2000 <= day.year < 2200:
         raise IncorrectLookupParameters
     return day
 
@@ -177,15 +137,13 @@ class SituationFilter(admin.SimpleListFilter):
         failures = [(kind, format_lazy("{}: {}", _Outcome.FAILED.label, label)) for kind, label in Failure.choices]
         return [*labels.items(), *failures]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        situation = self.value()
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        situation, rows = self.value(), queryset
         if not situation:
-            return queryset
-        if situation not in {*_Outcome.values, *Failure.values}:
+            return rows
+        if situation not in dict(self.lookup_choices):
             raise IncorrectLookupParameters
-        rows: Any = queryset
-        is_file = request.resolver_match is not None and str(request.resolver_match.url_name).endswith("_export")
-        if not is_file and not request.GET.get("q", "").strip():
+        if not is_page(request, "export") and not request.GET.get("q", "").strip():
             newest = rows.deliveries().order_by("-received_at", "-pk").values_list("received_at", flat=True)
             self.read_since = newest[MAX_MESSAGES_READ : MAX_MESSAGES_READ + 1].first()
             if self.read_since:
@@ -193,4 +151,4 @@ class SituationFilter(admin.SimpleListFilter):
         if situation in Failure.values:
             rows = rows.failed_because(situation)
             situation = _Outcome.FAILED
-        return rows.with_progress().filter(progress=situation)  # type: ignore[no-any-return]
+        return rows.with_progress().filter(progress=situation)

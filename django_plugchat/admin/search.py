@@ -8,7 +8,7 @@ from django.db.models import Q
 from django.http import HttpRequest
 
 from django_plugchat.admin.base import sees_phones
-from django_plugchat.phones.numbers import searched
+from django_plugchat.phones.numbers import LONGEST_WRITTEN, SHORTEST_NUMBER, searched
 
 logger = logging.getLogger("django_plugchat.admin")
 
@@ -16,8 +16,6 @@ MAX_TERMS = 100
 #: At once, for those who may not see numbers: a search also says whether a number was written to.
 MAX_NUMBERS_UNSEEN = 5
 _SEPARATORS = re.compile(r"[,;\t\r\n]|\s(?=\+)")
-_SHORTEST_NUMBER = 8
-_LONGEST_NUMBER = 20
 # A group's, made of its founder's number and a time; more are the digits of several numbers.
 _LONGEST_STORED = 25
 
@@ -25,28 +23,22 @@ _LONGEST_STORED = 25
 def terms(typed: str) -> list[str]:
     """What may be meant, each once: the whole, what commas and lines separate, and words, unless they make a number."""
     parts = _SEPARATORS.split(typed)
-    found = dict.fromkeys([typed.strip(), *(part.strip() for part in parts)])
+    found = [typed, *parts]
     for part in parts:
-        if not _is_number(part):
-            found |= dict.fromkeys(part.split())
-    cleaned = (term.strip("\"'").removeprefix("#").strip() for term in found)
-    return list(dict.fromkeys(term for term in cleaned if term))[:MAX_TERMS]
-
-
-def _is_number(text: str) -> bool:
-    digits = sum(character.isdigit() for character in text)
-    letters = sum(character.isalpha() for character in text)
-    return not letters and _SHORTEST_NUMBER <= digits <= _LONGEST_NUMBER
-
-
-def _numbers(term: str) -> frozenset[str]:
-    """The stored forms of the number that a term is or holds."""
-    return frozenset(form for form in searched(term) if _SHORTEST_NUMBER <= len(form) <= _LONGEST_STORED)
+        digits = sum(character.isdigit() for character in part)
+        is_number = SHORTEST_NUMBER <= digits <= LONGEST_WRITTEN and not any(map(str.isalpha, part))
+        found += [] if is_number else part.split()
+    cleaned = (term.strip().strip("\"'").removeprefix("#").strip() for term in found)
+    return list(dict.fromkeys(filter(None, cleaned)))[:MAX_TERMS]
 
 
 def found_by(request: HttpRequest, typed: str) -> Q:
     """The events that are meant, each of these conditions by its index."""
-    wanted = {term: _numbers(term) for term in terms(typed)}
+    #: Each term with the stored forms of the number that it is or holds.
+    wanted = {
+        term: frozenset(form for form in searched(term) if SHORTEST_NUMBER <= len(form) <= _LONGEST_STORED)
+        for term in terms(typed)
+    }
     numbers = list(dict.fromkeys(filter(None, wanted.values())))
     if numbers and not sees_phones(request):
         # In ids as well: some are made of a number.
