@@ -8,7 +8,6 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
-from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,16 +16,14 @@ from django.core import checks
 from django.db import connections, router
 from django.utils.functional import Promise
 from django.utils.module_loading import import_string
+from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
-from django_plugchat.conf import DEFAULTS, PROVIDERS, Z_API, app_settings
+from django_plugchat.conf import DEFAULTS, PROVIDERS, Z_API, Account, app_settings
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.redaction import mask_url
 from django_plugchat.registering import addresses
 from django_plugchat.registering.addresses import GENERATOR, PRINTABLE, SECRET, URLCONF_LINE
-
-SHORTEST_SECRET = 24
-LONGEST_ALIAS = 100
 
 _EXPECTED = _("It must be %(expected)s.")
 _MAKE_SECRET = _("Make a secret with %(command)s.")
@@ -37,64 +34,50 @@ _UNUSABLE_URL = _("%(name)s is not usable: %(problem)s")
 _MESSAGES = {
     "E001": (_("%(name)s has the wrong type: %(type)s."), _EXPECTED),
     "E002": (_("Key number %(number)d of %(name)s is unknown."), _("%(guess)sKnown are: %(known)s.")),
-    "E003": (_("%(name)s has an unusable name."), _EXPECTED),
+    "E003": (_("%(name)s has an unusable name."), _("It must be a string of 1 to 100 characters.")),
     "E004": (_("%(name)s is out of range."), _EXPECTED),
     "E005": (_("%(name)s is not at most 200 of the characters A-Z, a-z, 0-9, _ and -."), _MAKE_SECRET),
     "E006": (_("%(name)s has a character that no token has."), _("Look for a blank, or a line break at its end.")),
-    "E007": (_("%(name)s is a secret of %(other)s too."), _MAKE_SECRET),
-    "E008": (_("%(name)s is also a token, and URLs end up in logs."), _MAKE_SECRET),
+    "E007": (_("%(name)s has a secret of %(other)s."), _MAKE_SECRET),
+    "E008": (_("%(name)s has a secret that is also a token, and URLs end up in logs."), _MAKE_SECRET),
     "E009": (_UNUSABLE_URL, _SET_URL),
     "E010": (_UNUSABLE_URL, _("Leave it out to use the provider's own.")),
     "E011": (_("%(name)s can't be used (%(problem)s)."), _("Set it to the dotted path of a function.")),
     "E012": (_("%(name)s is unknown."), _("Known are: %(known)s.")),
     "E013": (_("%(name)s is not an absolute path."), _("Begin it with the root: /var/lib/yoursite/plugchat, say.")),
     "W001": (_("%(name)s has no secret, so that it accepts no callback."), _MAKE_SECRET),
-    "W002": (_("%(name)s is shorter than %(shortest)d characters, so it could be guessed."), _MAKE_SECRET),
+    "W002": (_("%(name)s is shorter than 24 characters, so it could be guessed."), _MAKE_SECRET),
     "W003": (_("PLUGCHAT has no PUBLIC_URL, so plugchat_set_webhook does not know what to register."), _SET_URL),
     "W004": (_("The callback has no URL in ROOT_URLCONF."), _("Add %(line)s, or silence this if a tenant's has it.")),
     "W005": (_("Django doesn't answer at the host of PLUGCHAT['PUBLIC_URL']."), _("Add %(host)r to ALLOWED_HOSTS.")),
     "W006": (_("PUBLIC_URL ends with %(path)s, as the callback's path begins."), _("Take it out of PUBLIC_URL.")),
-    "W007": (_("CONN_MAX_AGE piles up connections under ASGI (%(aliases)s)."), _("Set it to 0, or use a pool.")),
     "W008": (_("The host of PLUGCHAT['PUBLIC_URL'] is a name for examples."), _SET_URL),
     "W009": (_("DATABASES[%(alias)r] has AUTOCOMMIT False: what is acknowledged may be lost."), _("Leave it out.")),
-    "W010": (
-        _("DATABASES[%(alias)r] has no connect_timeout."),
-        _('The spool needs "OPTIONS": {"connect_timeout": 2}.'),
-    ),
+    "W010": (_("DATABASES[%(alias)r] has no connect_timeout, beside a SPOOL_DIR."), _("Set it in OPTIONS, to 2 say.")),
     "W011": (_("%(name)s has no INSTANCE, so it can't be registered."), _("Z-API's panel shows it.")),
 }
 
 _STRING = _("a string")
 _FUNCTION = _("the dotted path of a function, as a string")
-_NUMBER = _("a number from %(minimum)s to %(maximum)s")
-_INTEGER = _("an integer from %(minimum)s to %(maximum)s")
+_NUMBER = _("a number from {minimum} to {maximum}")
+_INTEGER = _("an integer from {minimum} to {maximum}")
 
 _Found = Iterable[checks.CheckMessage]
-#: Of a value, by its name for people.
+#: What there is to say of a value, by its name for people.
 _Check = Callable[[str, Any], _Found]
-
-#: The types of each number and its range. The upper ends are what sockets, databases and calendars can hold.
-_NUMBERS = (
-    ("API_TIMEOUT", int | float, _NUMBER, 0.001, int(threading.TIMEOUT_MAX)),
-    ("SILENT_AFTER_HOURS", int | float, _NUMBER, 0.001, 10**6),
-    ("DISPATCH_LEASE", int | float, _NUMBER, 0.001, 10**9),
-    ("MAX_BODY_BYTES", int, _INTEGER, 1, 2**31 - 1),
-    ("MAX_REJECTED", int, _INTEGER, 0, 2**31 - 1),
-    ("RETENTION_DAYS", int | None, _INTEGER, 1, 365_000),
-    ("DISPATCH_MAX_ATTEMPTS", int, _INTEGER, 1, 2**15 - 1),
-)
+#: The types that a value may have, the same in words, and what there is to say of one that has them.
+_Kind = tuple[Any, Any] | tuple[Any, Any, _Check]
 
 
 def register_checks() -> None:
     checks.register(check_setting, "plugchat")
     checks.register(check_urls, "plugchat", checks.Tags.urls)
     checks.register(check_database, "plugchat")
-    checks.register(check_connections, "plugchat", deploy=True)
 
 
 def check_setting(**kwargs: Any) -> list[checks.CheckMessage]:
     setting = getattr(settings, "PLUGCHAT", {})
-    return list(_check("PLUGCHAT", setting, dict, _("a dictionary"), _check_keys_of_setting))
+    return list(_check("PLUGCHAT", setting, dict, _("a dictionary"), _check_setting))
 
 
 def check_urls(**kwargs: Any) -> list[checks.CheckMessage]:
@@ -118,13 +101,6 @@ def check_database(**kwargs: Any) -> list[checks.CheckMessage]:
     return [_message(check, alias=database.alias) for check, is_found in found.items() if is_found]
 
 
-def check_connections(**kwargs: Any) -> list[checks.CheckMessage]:
-    """Of the servers, settings tell ASGI alone, and that by ``ASGI_APPLICATION``, which Channels and Daphne need."""
-    kept = [alias for alias, database in settings.DATABASES.items() if database.get("CONN_MAX_AGE", 0) != 0]
-    is_asgi = getattr(settings, "ASGI_APPLICATION", None)
-    return [_message("W007", aliases=", ".join(kept))] if kept and is_asgi else []
-
-
 def _message(check: str, **values: Any) -> checks.CheckMessage:
     text, hint = _MESSAGES[check]
     kind = checks.Error if check.startswith("E") else checks.Warning
@@ -132,31 +108,12 @@ def _message(check: str, **values: Any) -> checks.CheckMessage:
     return kind(text % values, hint=hint % values, id=f"django_plugchat.{check}")
 
 
-def _check(name: str, value: Any, types: Any, expected: Any, check: _Check) -> _Found:
-    """The type first, then what there is to say of a value of that type."""
+def _check(name: str, value: Any, types: Any, expected: Any, check: _Check | None = None) -> _Found:
     # True is an int to Python.
-    if isinstance(value, types) and not isinstance(value, bool):
-        yield from check(name, value)
-    else:
+    if not isinstance(value, types) or isinstance(value, bool):
         yield _message("E001", name=name, type=type(value).__name__, expected=expected)
-
-
-def _must(is_right: Callable[[Any], Any], check: str, **values: Any) -> _Check:
-    """What is said of a value that is there and not right."""
-
-    def judge(name: str, value: Any) -> _Found:
-        if value not in (None, "") and not is_right(value):
-            yield _message(check, name=name, **values)
-
-    return judge
-
-
-def _is_within(minimum: float, maximum: float, number: float) -> bool:
-    return minimum <= number <= maximum
-
-
-def _anything(name: str, value: Any) -> _Found:
-    return ()
+    elif check:
+        yield from check(name, value)
 
 
 def _check_keys(name: str, options: dict[Any, Any], known: Iterable[str]) -> _Found:
@@ -167,52 +124,32 @@ def _check_keys(name: str, options: dict[Any, Any], known: Iterable[str]) -> _Fo
             yield _message("E002", name=name, number=number, guess=guess, known=", ".join(known))
 
 
-def _check_keys_of_setting(name: str, setting: dict[Any, Any]) -> _Found:
+def _check_setting(name: str, setting: dict[Any, Any]) -> _Found:
     yield from _check_keys(name, setting, DEFAULTS)
     setting = DEFAULTS | setting
-    for key, kind, text, minimum, maximum in _NUMBERS:
-        range_text = text % {"minimum": minimum, "maximum": maximum}
-        within = _must(partial(_is_within, minimum, maximum), "E004", expected=range_text)
-        yield from _check(f"{name}['{key}']", setting[key], kind, range_text, within)
     if setting["ACCOUNTS"] == {} and not setting["TOKEN_SOURCE"]:
         yield _message("W001", name=f"{name}['ACCOUNTS']")
-    for key, types, expected, check in (
-        ("ACCOUNTS", dict, _("a dictionary of accounts by their names"), _check_accounts),
-        ("PUBLIC_URL", str | None, _STRING, _check_public_url),
-        ("API_URL", str, _STRING, _check_api_url),
-        ("DISPATCHER", str, _FUNCTION, _check_function),
-        ("TOKEN_SOURCE", str | None, _FUNCTION, _check_function),
-        ("ADMIN_ACCOUNTS", str | None, _FUNCTION, _check_function),
-        ("SPOOL_DIR", str | os.PathLike | None, _("the path of a folder"), _must(os.path.isabs, "E013")),
-    ):
-        yield from _check(f"{name}['{key}']", setting[key], types, expected, check)
+    for key, kind in _KINDS.items():
+        yield from _check(f"{name}['{key}']", setting[key], *kind)
 
 
 def _check_accounts(name: str, accounts: dict[Any, Any]) -> _Found:
-    named = {f"{name}[number {at}]": options for at, options in enumerate(accounts.values(), start=1)}
-    for account, alias in zip(named, accounts, strict=True):
-        if not isinstance(alias, str) or not 0 < len(alias) <= LONGEST_ALIAS:
-            expected = _("a string of 1 to %(longest)d characters") % {"longest": LONGEST_ALIAS}
-            yield _message("E003", name=account, expected=expected)
-        yield from _check(account, named[account], dict, _("a dictionary"), _check_account)
-    yield from _check_uniqueness({account: options for account, options in named.items() if isinstance(options, dict)})
+    read = {}
+    for number, (alias, options) in enumerate(accounts.items(), start=1):
+        account = f"{name}[number {number}]"
+        if not isinstance(alias, str) or not 0 < len(alias) <= 100:
+            yield _message("E003", name=account)
+        yield from _check(account, options, dict, _("a dictionary"), _check_account)
+        read[account] = Account.from_setting("", options)
+    yield from _check_uniqueness(read)
 
 
 def _check_account(name: str, account: dict[Any, Any]) -> _Found:
-    known: dict[str, tuple[Any, Any, _Check]] = {
-        "PROVIDER": (str, _STRING, _must(PROVIDERS.__contains__, "E012", known=", ".join(PROVIDERS))),
-        "INSTANCE": (str, _STRING, _anything),
-        "TOKEN": (str, _STRING, _must(PRINTABLE.fullmatch, "E006")),
-        "CLIENT_TOKEN": (str, _STRING, _must(PRINTABLE.fullmatch, "E006")),
-        "LABEL": (str | Promise, _STRING, _anything),
-        "API_URL": (str, _STRING, _check_api_url),
-        "WEBHOOK_SECRETS": (list | tuple, _("a list of strings"), _check_secrets),
-    }
-    yield from _check_keys(name, account, known)
-    for key, (types, expected, check) in known.items():
+    yield from _check_keys(name, account, _KINDS_OF_ACCOUNT)
+    for key, kind in _KINDS_OF_ACCOUNT.items():
         # None or "" is what the environment gives in a build without secrets: the same as absent.
         if account.get(key):
-            yield from _check(f"{name}['{key}']", account[key], types, expected, check)
+            yield from _check(f"{name}['{key}']", account[key], *kind)
     if not account.get("WEBHOOK_SECRETS"):
         yield _message("W001", name=f"{name}['WEBHOOK_SECRETS']")
     if account.get("PROVIDER") == Z_API and not account.get("INSTANCE"):
@@ -229,22 +166,20 @@ def _check_secrets(name: str, secrets: Any) -> _Found:
 def _check_secret(name: str, secret: str | None) -> _Found:
     if secret and not SECRET.fullmatch(secret):
         yield _message("E005", name=name)
-    elif secret and len(secret) < SHORTEST_SECRET:
-        yield _message("W002", name=name, shortest=SHORTEST_SECRET)
+    elif secret and len(secret) < 24:
+        yield _message("W002", name=name)
 
 
-def _check_uniqueness(accounts: dict[str, dict[Any, Any]]) -> _Found:
-    tokens = {str(options.get(key)) for options in accounts.values() for key in ("TOKEN", "CLIENT_TOKEN")}
+def _check_uniqueness(accounts: dict[str, Account]) -> _Found:
+    tokens = {token for account in accounts.values() for token in (account.token, account.client_token)}
     users: dict[str, str] = {}
-    for name, options in accounts.items():
-        secrets = options.get("WEBHOOK_SECRETS")
-        for position, secret in enumerate(secrets if isinstance(secrets, list | tuple) else ()):
-            if secret and isinstance(secret, str):
-                # Twice in one account does no harm.
-                other = users.setdefault(secret, name)
-                values = {"name": f"{name}['WEBHOOK_SECRETS'][{position}]", "other": other}
-                found = {"E007": other != name, "E008": secret in tokens}
-                yield from (_message(check, **values) for check, is_found in found.items() if is_found)
+    for name, account in accounts.items():
+        for secret in account.webhook_secrets:
+            # Twice in one account does no harm.
+            if (other := users.setdefault(secret, name)) != name:
+                yield _message("E007", name=name, other=other)
+            if secret in tokens:
+                yield _message("E008", name=name)
 
 
 def _check_public_url(name: str, url: str | None) -> _Found:
@@ -279,3 +214,41 @@ def _check_function(name: str, path: str | None) -> _Found:
         problem = type(error).__name__
     if problem:
         yield _message("E011", name=name, problem=problem)
+
+
+def _must(is_right: Callable[[Any], Any], check: str, **values: Any) -> _Check:
+    """What is said of a value that is there and not right."""
+    return lambda name, value: [] if value in (None, "") or is_right(value) else [_message(check, name=name, **values)]
+
+
+def _within(types: Any, text: Any, minimum: float, maximum: float) -> _Kind:
+    expected = format_lazy(text, minimum=minimum, maximum=maximum)
+    return types, expected, _must(lambda number: minimum <= number <= maximum, "E004", expected=expected)
+
+
+#: The upper ends are what sockets, databases and calendars can hold.
+_KINDS: dict[str, _Kind] = {
+    "API_TIMEOUT": _within(int | float, _NUMBER, 0.001, int(threading.TIMEOUT_MAX)),
+    "SILENT_AFTER_HOURS": _within(int | float, _NUMBER, 0.001, 10**6),
+    "DISPATCH_LEASE": _within(int | float, _NUMBER, 0.001, 10**9),
+    "MAX_BODY_BYTES": _within(int, _INTEGER, 1, 2**31 - 1),
+    "MAX_REJECTED": _within(int, _INTEGER, 0, 2**31 - 1),
+    "RETENTION_DAYS": _within(int | None, _INTEGER, 1, 365_000),
+    "DISPATCH_MAX_ATTEMPTS": _within(int, _INTEGER, 1, 2**15 - 1),
+    "ACCOUNTS": (dict, _("a dictionary of accounts by their names"), _check_accounts),
+    "PUBLIC_URL": (str | None, _STRING, _check_public_url),
+    "API_URL": (str, _STRING, _check_api_url),
+    "DISPATCHER": (str, _FUNCTION, _check_function),
+    "TOKEN_SOURCE": (str | None, _FUNCTION, _check_function),
+    "ADMIN_ACCOUNTS": (str | None, _FUNCTION, _check_function),
+    "SPOOL_DIR": (str | os.PathLike | None, _("the path of a folder"), _must(os.path.isabs, "E013")),
+}
+_KINDS_OF_ACCOUNT: dict[str, _Kind] = {
+    "PROVIDER": (str, _STRING, _must(PROVIDERS.__contains__, "E012", known=", ".join(PROVIDERS))),
+    "INSTANCE": (str, _STRING),
+    "TOKEN": (str, _STRING, _must(PRINTABLE.fullmatch, "E006")),
+    "CLIENT_TOKEN": (str, _STRING, _must(PRINTABLE.fullmatch, "E006")),
+    "LABEL": (str | Promise, _STRING),
+    "API_URL": (str, _STRING, _check_api_url),
+    "WEBHOOK_SECRETS": (list | tuple, _("a list of strings"), _check_secrets),
+}
