@@ -463,7 +463,7 @@ def test_the_spool_is_looked_through_first_and_stands_still(spool_of, monkeypatc
 def test_a_spool_that_can_not_be_looked_through_is_an_error(spool_of):
     spool_of.folder.write_text("no folder")
     event(phone=NUMBER)
-    with pytest.raises(CommandError, match="could not be looked through"):
+    with pytest.raises(CommandError, match="The spool can't be used"):
         forget(NUMBER)
     assert left()
 

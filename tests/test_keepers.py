@@ -90,7 +90,6 @@ def test_forget_erases_the_rest_and_says_what_is_needed(keep, way):
     label = keep(way, needed)
     lines, failure = run("plugchat_forget", NUMBER, fails=True)
     assert counts(lines) == [6, 1]
-    assert "1 row can't be erased" in failure
     assert f" {needed.pk}" in failure
     assert label in failure
     assert left() == [needed.pk, rows[6].pk + 1]
@@ -129,10 +128,9 @@ def test_all_that_stands_in_the_way_is_said_at_once(keep):
     keep("Complaint", refused)
     lines, failure = run("plugchat_forget", NUMBER, fails=True)
     assert counts(lines) == [4, 0]
-    assert "27 rows can't be erased" in failure
     for label in ("keepers.Receipt", "keepers.Dispute", "keepers.Fee", "keepers.Complaint"):
         assert failure.count(label) == 1
-    assert f" {rows[19].pk}, …" in failure
+    assert f" {rows[19].pk}, … (26) (needed by" in failure
     assert f" {refused.pk}" in failure
     assert left(RejectedCallback) == [refused.pk]
 
@@ -152,8 +150,7 @@ def test_prune_deletes_past_what_is_needed(keep, way, size):
     label = keep(way, rows[3])
     lines, _failure = run("plugchat_prune", f"--batch-size={size}")
     assert counts(lines) == [6, 0]
-    assert "Kept 1 old row" in lines[2]
-    assert label in lines[2]
+    assert lines[3].endswith(f"({label}) need them: 1")
     assert left() == [rows[3].pk]
     assert counts(run("plugchat_prune")[0]) == [0, 0]
 
@@ -168,8 +165,7 @@ def test_prune_counts_what_is_needed(keep, option):
     keep("Complaint", refused[0])
     lines, _failure = run("plugchat_prune", *option)
     assert counts(lines) == [2, 1]
-    assert "Kept 3 old rows" in lines[2]
-    assert "keepers.Complaint, keepers.Dispute, keepers.Receipt" in lines[2]
+    assert lines[3].endswith("(keepers.Complaint, keepers.Dispute, keepers.Receipt) need them: 3")
     assert len(left()) == (4 if option else 2)
 
 
@@ -179,7 +175,7 @@ def test_a_batch_that_is_needed_as_a_whole_costs_few_statements(keep, django_ass
         keep("Receipt", row)
     with django_assert_max_num_queries(30):
         lines, _failure = run("plugchat_prune")
-    assert "Kept 100 old rows" in lines[2]
+    assert lines[3].endswith("need them: 100")
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -1,4 +1,5 @@
 import os
+import re
 import sys
 from datetime import datetime, timedelta
 from io import StringIO
@@ -29,8 +30,8 @@ def prune(*args, **options):
 
 
 def counts(lines):
-    """How many events and rejected callbacks the lines tell of, and how many were kept."""
-    return [next(int(word) for word in line.split() if word.isdigit()) for line in lines]
+    """How many events and rejected callbacks the lines tell of, of the spool where there is one, and how many stay."""
+    return [int(count) for line in lines for count in re.findall(r": (\d+)", line)]
 
 
 def left():
@@ -108,7 +109,7 @@ def test_what_is_still_to_be_dispatched_is_kept_until_asked_for():
     for option in (["--dry-run"], []):
         said = prune(*option)
         assert counts(said) == [3, 0, 2]
-        assert "--include-pending" in said[2]
+        assert "--include-pending" in said[-1]
     assert left() == {*kept, young.pk}
     assert counts(prune("--include-pending")) == [2, 0]
     assert left() == {young.pk}
@@ -221,17 +222,17 @@ def spooled(plugchat, tmp_path):
 
 def test_what_is_old_in_the_spool_is_deleted_too(spooled):
     lines = prune("--dry-run", "--include-pending")
-    assert counts(lines[:3]) == [0, 0, 2]
+    assert counts(lines) == [0, 0, 2]
     assert str(spooled) in lines[3]
-    assert counts(prune()[:3]) == [0, 0, 1]
+    assert counts(prune()) == [0, 0, 1]
     # What waits would still be dispatched.
     assert sorted(path.name for path in spooled.iterdir()) == ["aside", "new", "waits"]
-    assert counts(prune("--include-pending")[:3]) == [0, 0, 1]
+    assert counts(prune("--include-pending")) == [0, 0, 1]
     assert sorted(path.name for path in spooled.iterdir()) == ["aside", "new"]
 
 
 def test_a_spool_that_cannot_be_looked_through(plugchat, tmp_path):
     (tmp_path / "file").write_text("")
     plugchat(SPOOL_DIR=str(tmp_path / "file"))
-    with pytest.raises(CommandError, match="could not be looked through: Not a directory"):
+    with pytest.raises(CommandError, match="Not a directory"):
         prune()

@@ -48,7 +48,7 @@ def redispatch(*args, failure=None):
 
 def counts(lines):
     """The first number of each line, with a word that tells the line."""
-    words = ("handed", "tried", "All receivers", "failed", "given up", "later run", "next attempt", "No event")
+    words = ("handed", "tried", "all receivers", "failed", "given up", "later run", "next attempt", "No event")
     return [(next(word for word in words if word in line), *map(int, re.findall(r"\d+", line)[:1])) for line in lines]
 
 
@@ -63,7 +63,7 @@ def test_hands_over_what_is_due(use, queue):
 def test_says_what_receivers_took():
     events(2, dispatch_status=Status.PENDING, dispatch_due_at=ago(seconds=1))
     with connected(Receiver()):
-        assert counts(redispatch()) == [("handed", 2), ("All receivers", 2)]
+        assert counts(redispatch()) == [("handed", 2), ("all receivers", 2)]
     assert states() == ["done", "done"]
 
 
@@ -82,10 +82,10 @@ def test_limit_is_a_positive_number(limit):
 def test_a_receiver_that_raises_makes_the_run_fail():
     due()
     with connected(failing()):
-        lines = redispatch(failure="1 attempt failed")
+        lines = redispatch(failure="that failed: 1")
         assert counts(lines) == [("handed", 1), ("failed", 1), ("next attempt", 1)]
         events(2, dispatch_status=Status.PENDING, dispatch_due_at=ago(seconds=1))
-        assert counts(redispatch(failure="2 attempts failed"))[:2] == [("handed", 2), ("failed", 2)]
+        assert counts(redispatch(failure="that failed: 2"))[:2] == [("handed", 2), ("failed", 2)]
 
 
 def test_an_earlier_failure_is_not_this_runs_but_its_pause_is_said():
@@ -103,7 +103,7 @@ def test_now_does_not_wait_for_the_pause(inline):
     due(dispatch_status=Status.RETRYING, dispatch_attempts=2, dispatch_due_at=ahead(hours=1))
     with connected(Receiver()):
         lines = redispatch("--now", *inline)
-    assert counts(lines) == [("tried" if inline else "handed", 1), ("All receivers", 1)]
+    assert counts(lines) == [("tried" if inline else "handed", 1), ("all receivers", 1)]
     assert states() == ["done"]
 
 
@@ -127,7 +127,7 @@ def test_asking_again_in_the_last_attempt_makes_the_run_fail(use, inline):
     use(tasks.enqueue, DISPATCH_MAX_ATTEMPTS=1)
     due()
     with connected(Receiver(TellAgain())):
-        redispatch(*inline, failure="1 attempt failed")
+        redispatch(*inline, failure="that failed: 1")
     assert states() == ["exhausted"]
 
 
@@ -135,7 +135,7 @@ def test_inline_calls_receivers_whatever_the_dispatcher_is(use, queue):
     use(dispatchers.into_queue)
     waiting = due()
     with connected(receiver := Receiver()):
-        assert counts(redispatch("--inline")) == [("tried", 1), ("All receivers", 1)]
+        assert counts(redispatch("--inline")) == [("tried", 1), ("all receivers", 1)]
     assert [heard.pk for heard in receiver.heard] == [waiting.pk]
     assert queue == []
 
@@ -143,7 +143,7 @@ def test_inline_calls_receivers_whatever_the_dispatcher_is(use, queue):
 def test_inline_fails_with_its_attempts():
     events(2, dispatch_status=Status.PENDING, dispatch_due_at=ago(seconds=1))
     with connected(failing()):
-        assert counts(redispatch("--inline", failure="2 attempts failed"))[:2] == [("tried", 2), ("failed", 2)]
+        assert counts(redispatch("--inline", failure="that failed: 2"))[:2] == [("tried", 2), ("failed", 2)]
 
 
 def test_inline_without_a_receiver_says_so_and_tries_nothing():
@@ -152,11 +152,10 @@ def test_inline_without_a_receiver_says_so_and_tries_nothing():
     assert states() == ["pending"]
 
 
-@pytest.mark.parametrize(("number", "failure"), [(1, "1 event, which is"), (2, "2 events, which are")])
-def test_a_dispatcher_that_fails_makes_the_run_fail(use, number, failure):
+def test_a_dispatcher_that_fails_makes_the_run_fail(use):
     use(dispatchers.down)
-    events(number, dispatch_status=Status.PENDING, dispatch_due_at=ago(seconds=1))
-    assert counts(redispatch(failure=failure)) == [("No event",), ("later run", number)]
+    events(2, dispatch_status=Status.PENDING, dispatch_due_at=ago(seconds=1))
+    assert counts(redispatch(failure="still due: 2")) == [("No event",), ("later run", 2)]
 
 
 def test_what_has_no_attempt_left_is_given_up(use):
@@ -183,7 +182,7 @@ def test_none_events_are_taken_since_a_moment():
         assert counts(redispatch("--include-none", "--since", "2026-03-01T12:00:01+00:00")) == [("No event",)]
         assert counts(redispatch("--include-none", "--since", "2026-03-01T12:00:00+00:00")) == [
             ("handed", 1),
-            ("All receivers", 1),
+            ("all receivers", 1),
         ]
 
 

@@ -65,7 +65,7 @@ def test_the_command_tells_receivers_afterwards():
     keep(zaapId="a")
     keep(zaapId="b")
     with connected(receiver := Receiver()):
-        assert redispatch()[0] == "2 callbacks were taken over from the spool."
+        assert redispatch()[0] == "Callbacks taken over from the spool: 2"
     assert sorted(event.zaap_id for event in receiver.heard) == ["a", "b"]
 
 
@@ -113,8 +113,8 @@ def test_a_file_that_cannot_be_recorded_is_set_aside(folder, monkeypatch, caplog
     keep(zaapId="b")
     keep(zaapId="c")
     assert redispatch()[:2] == [
-        "2 callbacks were taken over from the spool.",
-        "2 files of the spool could not be taken over and were set aside. The log says why.",
+        "Callbacks taken over from the spool: 2",
+        "Files of the spool set aside: 2. The log says why.",
     ]
     assert (stored(), spool.set_aside(), spool.waiting()[0]) == (["a", "c"], 2, 0)
     assert "ZeroDivisionError" in caplog.text

@@ -1,10 +1,11 @@
 import sys
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_noop, ngettext
+from django.utils.translation import gettext_noop
 
 from django_plugchat.conf import app_settings
 from django_plugchat.management.progress import progress
@@ -13,7 +14,6 @@ from django_plugchat.phones.numbers import mask_phone
 from django_plugchat.upkeep import erasure, spooled
 
 _MOST_NAMED = 20
-_SPOOL = "spool"
 
 
 class Command(BaseCommand):
@@ -53,104 +53,76 @@ class Command(BaseCommand):
             person = erasure.Person(text, or_national=national)
         except ValueError as error:
             raise CommandError(str(error)) from None
-        self.erased: Counter[Any] = Counter()
-        self.left: dict[Any, list[Any]] = defaultdict(list)
-        self.needed: dict[Any, dict[Any, set[str]]] = defaultdict(dict)
-        self.also_called: set[str] = set()
+        files, erased, also_called = 0, Counter[Any](), set[str]()
+        #: The keys of those left, and of those that are needed with what needs them, by what people call them.
+        left = defaultdict[Any, list[Any]](list)
+        needed = defaultdict[Any, dict[Any, set[str]]](dict)
         try:
-            self.erase_spooled(person, dry_run=dry_run)
+            files, left[_("files of the spool")] = erasure.erase_spooled(person, dry_run=dry_run)
             with progress() as step:
                 for found in erasure.search(person):
-                    self.erase(found, dry_run=dry_run)
+                    done = erasure.erase(found.model, found.to_erase, dry_run=dry_run)
+                    erased[found.model] += done.deleted
+                    left[found.model._meta.verbose_name_plural] += found.left
+                    needed[found.model._meta.verbose_name_plural] |= done.needed
+                    also_called |= found.also_called
                     step(found.looked_at)
         except KeyboardInterrupt:
-            self.stdout.write("\n".join(self.lines(dry_run=dry_run)))
             raise CommandError(_("Interrupted. Run it again for the rest."), returncode=130) from None
-        self.stdout.write("\n".join(self.lines(dry_run=dry_run)))
+        except OSError as error:
+            raise CommandError(_("The spool can't be used (%(error)s).") % {"error": error}) from None
+        finally:
+            events, rejected = erased.pop(DeliveryEvent, 0), erased.pop(RejectedCallback, 0)
+            self.stdout.write(_("Events: %(count)d") % {"count": events})
+            self.stdout.write(_("Rejected callbacks: %(count)d") % {"count": rejected})
+            entries = _("Entries of the admin's history, without the number: %(count)d")
+            self.stdout.write(entries % {"count": erased.total()})
+            if app_settings.spool_dir:
+                self.stdout.write(_("Callbacks in the spool: %(count)d") % {"count": files})
+                self.stdout.write(spooled.reach())
+            self.stdout.write(_("That is what would be erased.") if dry_run else _("All that is erased."))
+            for line in _left(left, also_called):
+                self.stdout.write(line)
         self.stdout.write(
             _(
                 "Out of reach: backups, logs, exported files, what your own code stored, privacy ids (@lid) that no "
                 "message here ties to the number, and the number spelled in words or in pictures."
             )
         )
-        if self.needed:
-            raise CommandError(self.why_needed())
-
-    def erase_spooled(self, person: erasure.Person, *, dry_run: bool) -> None:
-        try:
-            self.erased[_SPOOL], self.left[_("files of the spool")] = erasure.erase_spooled(person, dry_run=dry_run)
-        except OSError as error:
-            raise CommandError(
-                _("The spool %(folder)s could not be looked through: %(error)s.")
-                % {"folder": app_settings.spool_dir, "error": error.strerror}
-            ) from None
-
-    def erase(self, found: erasure.Batch, *, dry_run: bool) -> None:
-        name = found.model._meta.verbose_name_plural
-        done = erasure.erase(found.model, found.to_erase, dry_run=dry_run)
-        self.erased[found.model] += done.deleted
-        self.left[name] += found.left
-        if done.needed:
-            self.needed[name] |= done.needed
-        self.also_called |= found.also_called
-
-    def lines(self, *, dry_run: bool) -> list[str]:
-        events, rejected, spool = (self.erased.pop(what, 0) for what in (DeliveryEvent, RejectedCallback, _SPOOL))
-        lines = [
-            _("Events: %(count)d") % {"count": events},
-            _("Rejected callbacks: %(count)d") % {"count": rejected},
-            _("Entries of the admin's history, without the number: %(count)d") % {"count": sum(self.erased.values())},
-        ]
-        if app_settings.spool_dir:
-            lines += [_("Callbacks in the spool: %(count)d") % {"count": spool}, spooled.reach()]
-        lines.append(_("That is what would be erased.") if dry_run else _("All that is erased."))
-        for name, keys in self.left.items():
-            if keys:
-                lines.append(
-                    ngettext(
-                        "Left %(count)d row of “%(model)s” that holds the number without its country, which may be "
-                        "somebody else's abroad, or beside other digits: %(keys)s. --national erases it too.",
-                        "Left %(count)d rows of “%(model)s” that hold the number without its country, which may be "
-                        "somebody else's abroad, or beside other digits: %(keys)s. --national erases them too.",
-                        len(keys),
-                    )
-                    % {"count": len(keys), "model": name, "keys": _named(keys)}
-                )
-        lines += [also_called(name) for name in sorted(self.also_called)]
-        return lines
-
-    def why_needed(self) -> str:
-        count = sum(map(len, self.needed.values()))
-        rows = "; ".join(
+        reasons = [
             _("“%(model)s” %(keys)s (needed by %(needed_by)s)")
-            % {
-                "model": name,
-                "keys": _named(sorted(needed)),
-                "needed_by": ", ".join(sorted(set().union(*needed.values()))),
-            }
-            for name, needed in self.needed.items()
-        )
-        return ngettext(
-            "%(count)d row can't be erased, because rows of other tables need it: %(rows)s. Delete those rows, or take "
-            "the reference out of them, and run this again.",
-            "%(count)d rows can't be erased, because rows of other tables need them: %(rows)s. Delete those rows, or "
-            "take the references out of them, and run this again.",
-            count,
-        ) % {"count": count, "rows": rows}
+            % {"model": name, "keys": _named(sorted(keys)), "needed_by": ", ".join(sorted(set().union(*keys.values())))}
+            for name, keys in needed.items()
+            if keys
+        ]
+        if reasons:
+            text = _(
+                "Not erased, because rows of other tables need them: %(rows)s. Delete those rows, or take the "
+                "references out of them, and run this again."
+            )
+            raise CommandError(text % {"rows": "; ".join(reasons)})
 
 
-def also_called(name: str) -> str:
-    """What to run next for another number or privacy id of the person, of which no more than this is shown."""
-    event = erasure.still_called(name)
-    if event is None:
-        return _("By the same messages the person is also %(name)s. No other event has that.") % {
-            "name": mask_phone(name)
-        }
-    return _(
-        "By the same messages the person is also %(name)s. Event %(event)d has it whole: read it there, and run "
-        "plugchat_forget with it as well."
-    ) % {"name": mask_phone(name), "event": event}
+def _left(left: dict[Any, list[Any]], also_called: set[str]) -> Iterator[str]:
+    """What is to be looked at, and run next."""
+    text = _(
+        "Left of “%(model)s”, because they hold the number without its country, which may be somebody else's abroad, "
+        "or beside other digits: %(keys)s. --national erases them too."
+    )
+    for name, keys in left.items():
+        if keys:
+            yield text % {"model": name, "keys": _named(keys)}
+    for name in sorted(also_called):
+        event = erasure.still_called(name)
+        text = _("By the same messages the person is also %(name)s. No other event has that.")
+        if event:
+            text = _(
+                "By the same messages the person is also %(name)s. Event %(event)d has it whole: read it there, and "
+                "run plugchat_forget with it as well."
+            )
+        yield text % {"name": mask_phone(name), "event": event}
 
 
 def _named(keys: list[Any]) -> str:
-    return ", ".join(map(str, keys[:_MOST_NAMED])) + (", …" if len(keys) > _MOST_NAMED else "")
+    named = ", ".join(map(str, keys[:_MOST_NAMED]))
+    return named if len(keys) <= _MOST_NAMED else f"{named}, … ({len(keys)})"

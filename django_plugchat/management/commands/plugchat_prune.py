@@ -1,11 +1,11 @@
+from collections import Counter
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_noop, ngettext
+from django.utils.translation import gettext_noop
 
 from django_plugchat import spool
 from django_plugchat.conf import app_settings
@@ -52,82 +52,42 @@ class Command(BaseCommand):
             before = None
         if before is None or days < 0:
             raise CommandError(_("%(days)d days ago is no date to delete by.") % {"days": days})
-        events = deletion.old_events(before, include_pending=include_pending)
-        rejected = deletion.old_rejected(before)
-        counts = {DeliveryEvent: 0, RejectedCallback: 0}
-        needed, needed_by = 0, set[str]()
-        in_batches = partial(deletion.delete_in_batches, batch_size=batch_size, dry_run=dry_run)
-        deletions = {
-            DeliveryEvent: in_batches(events, by="received_at"),
-            RejectedCallback: in_batches(rejected, by="pk"),
+        old = {
+            "received_at": deletion.old_events(before, include_pending=include_pending),
+            "pk": deletion.old_rejected(before),
         }
+        deleted, files, needed, needed_by = Counter[Any](), 0, 0, set[str]()
         try:
-            with progress(events.count() + rejected.count()) as step:
-                for model, of_model in deletions.items():
-                    for done in of_model:
-                        counts[model] += done.deleted
+            with progress(sum(rows.count() for rows in old.values())) as step:
+                for by, rows in old.items():
+                    for done in deletion.delete_in_batches(rows, by=by, batch_size=batch_size, dry_run=dry_run):
+                        deleted[rows.model] += done.deleted
                         needed += len(done.needed)
                         needed_by = needed_by.union(*done.needed.values())
                         step(done.deleted + len(done.needed))
+            files = _prune_spool(before, include_waiting=include_pending, dry_run=dry_run)
         except KeyboardInterrupt:
-            self._print(*counts.values(), dry_run=dry_run)
             raise CommandError(_("Interrupted. Run it again for the rest."), returncode=130) from None
-        self._print(*counts.values(), dry_run=dry_run)
-        if needed:
-            self.stdout.write(
-                ngettext(
-                    "Kept %(count)d old row that rows of other tables need: %(needed_by)s.",
-                    "Kept %(count)d old rows that rows of other tables need: %(needed_by)s.",
-                    needed,
-                )
-                % {"count": needed, "needed_by": ", ".join(sorted(needed_by))}
-            )
-        self.prune_spool(before, include_pending=include_pending, dry_run=dry_run)
-        kept = 0 if include_pending else deletion.old_but_pending_events(before).count()
-        if kept:
-            self.stdout.write(
-                ngettext(
-                    "Kept %(count)d old event that is still to be dispatched; --include-pending deletes it too.",
-                    "Kept %(count)d old events that are still to be dispatched; --include-pending deletes them too.",
-                    kept,
-                )
-                % {"count": kept}
-            )
-
-    def prune_spool(self, before: datetime, *, include_pending: bool, dry_run: bool) -> None:
-        if not app_settings.spool_dir:
-            return
-        try:
-            with spool.alone(wait=True):
-                old = spooled.old(before, include_waiting=include_pending)
-                for path in () if dry_run else old:
-                    spool.delete(path)
         except OSError as error:
-            raise CommandError(
-                _("The spool %(folder)s could not be looked through: %(error)s.")
-                % {"folder": app_settings.spool_dir, "error": error.strerror}
-            ) from None
-        if dry_run:
-            text = ngettext(
-                "Would delete %(count)d file of the spool.", "Would delete %(count)d files of the spool.", len(old)
-            )
-        else:
-            text = ngettext("Deleted %(count)d file of the spool.", "Deleted %(count)d files of the spool.", len(old))
-        self.stdout.write(text % {"count": len(old)})
-        self.stdout.write(spooled.reach())
+            raise CommandError(_("The spool can't be used (%(error)s).") % {"error": error}) from None
+        finally:
+            self.stdout.write(_("Events: %(count)d") % {"count": deleted[DeliveryEvent]})
+            self.stdout.write(_("Rejected callbacks: %(count)d") % {"count": deleted[RejectedCallback]})
+            if app_settings.spool_dir:
+                self.stdout.write(_("Callbacks in the spool: %(count)d") % {"count": files})
+                self.stdout.write(spooled.reach())
+            self.stdout.write(_("That is what would be deleted.") if dry_run else _("All that is deleted."))
+        if needed:
+            text = _("Kept, because rows of other tables (%(needed_by)s) need them: %(count)d")
+            self.stdout.write(text % {"count": needed, "needed_by": ", ".join(sorted(needed_by))})
+        if not include_pending and (kept := deletion.old_but_pending_events(before).count()):
+            text = _("Kept, because they are still to be dispatched: %(count)d (not so with --include-pending)")
+            self.stdout.write(text % {"count": kept})
 
-    def _print(self, events: int, rejected: int, *, dry_run: bool) -> None:
-        if dry_run:
-            lines = (
-                ngettext("Would delete %(count)d event.", "Would delete %(count)d events.", events),
-                ngettext(
-                    "Would delete %(count)d rejected callback.", "Would delete %(count)d rejected callbacks.", rejected
-                ),
-            )
-        else:
-            lines = (
-                ngettext("Deleted %(count)d event.", "Deleted %(count)d events.", events),
-                ngettext("Deleted %(count)d rejected callback.", "Deleted %(count)d rejected callbacks.", rejected),
-            )
-        for line, count in zip(lines, (events, rejected), strict=True):
-            self.stdout.write(line % {"count": count})
+
+def _prune_spool(before: datetime, *, include_waiting: bool, dry_run: bool) -> int:
+    with spool.alone(wait=True):
+        old = spooled.old(before, include_waiting=include_waiting)
+        for path in () if dry_run else old:
+            spool.delete(path)
+    return len(old)

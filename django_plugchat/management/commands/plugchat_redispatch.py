@@ -1,15 +1,12 @@
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error
-from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_noop, ngettext
+from django.utils.translation import gettext_noop
 
 from django_plugchat import dispatch, spool, times
-from django_plugchat.conf import app_settings
 from django_plugchat.upkeep import spooled, sweeps
 
 
@@ -63,107 +60,44 @@ class Command(BaseCommand):
             )
         none_since = _moment(since) if since else None
         try:
-            self.take_over()
+            drained = spooled.drain()
+            self.say(_("Callbacks taken over from the spool: %(count)d"), drained.taken)
+            self.say(_("Files of the spool set aside: %(count)d. The log says why."), drained.set_aside)
             swept = sweeps.sweep(limit=limit, inline=inline, now=now, none_since=none_since)
+        except OSError as error:
+            raise CommandError(_("The spool can't be used (%(error)s).") % {"error": error}) from None
         except Error as error:
             raise CommandError(
                 _("The database failed (%(error)s). Callbacks that wait in the spool: %(count)d.")
                 % {"error": type(error).__name__, "count": spool.waiting()[0]}
             ) from None
-        self.stdout.write("\n".join(_lines(swept, inline=inline)))
+        if not swept.taken:
+            self.stdout.write(_("No event was taken."))
+        taken = _("Events tried: %(count)d") if inline else _("Events handed to the dispatcher: %(count)d")
+        self.say(taken, swept.taken)
+        self.say(_("Events that all receivers took: %(count)d"), swept.done)
+        self.say(_("Events that a receiver failed with: %(count)d"), swept.failed)
+        self.say(_("Events given up, with no attempt left: %(count)d"), swept.exhausted)
+        self.say(_("Events left for a later run: %(count)d"), swept.left)
+        if swept.next_due_at:
+            text = _("Events waiting for their next attempt: %(count)d (from %(when)s on). --now takes them at once.")
+            self.say(text, swept.waiting, when=times.shown(swept.next_due_at))
         if swept.refused:
-            raise CommandError(
-                ngettext(
-                    "The dispatcher failed for %(count)d event, which is still due. The log says why.",
-                    "The dispatcher failed for %(count)d events, which are still due. The log says why.",
-                    swept.refused,
-                )
-                % {"count": swept.refused}
-            )
+            text = _("The dispatcher failed. Events that are still due: %(count)d. The log says why.")
+            raise CommandError(text % {"count": swept.refused})
         if swept.failed:
-            raise CommandError(
-                ngettext(
-                    "%(count)d attempt failed. The event names the receiver and its error.",
-                    "%(count)d attempts failed. The events name the receivers and their errors.",
-                    swept.failed,
-                )
-                % {"count": swept.failed}
-            )
+            text = _("Attempts that failed: %(count)d. The events name the receivers and their errors.")
+            raise CommandError(text % {"count": swept.failed})
 
-    def take_over(self) -> None:
-        try:
-            drained = spooled.drain()
-        except OSError as error:
-            raise CommandError(
-                _("The spool %(folder)s could not be taken over: %(error)s.")
-                % {"folder": app_settings.spool_dir, "error": error.strerror}
-            ) from None
-        if drained.taken:
-            self.stdout.write(
-                ngettext(
-                    "%(count)d callback was taken over from the spool.",
-                    "%(count)d callbacks were taken over from the spool.",
-                    drained.taken,
-                )
-                % {"count": drained.taken}
-            )
-        if drained.set_aside:
-            self.stdout.write(
-                ngettext(
-                    "%(count)d file of the spool could not be taken over and was set aside. The log says why.",
-                    "%(count)d files of the spool could not be taken over and were set aside. The log says why.",
-                    drained.set_aside,
-                )
-                % {"count": drained.set_aside}
-            )
-
-
-def _lines(swept: sweeps.Sweep, *, inline: bool) -> Iterator[str]:
-    if not swept.taken:
-        yield _("No event was taken.")
-    elif inline:
-        yield ngettext("%(count)d event was tried.", "%(count)d events were tried.", swept.taken) % {
-            "count": swept.taken
-        }
-    else:
-        yield ngettext(
-            "%(count)d event was handed to the dispatcher.",
-            "%(count)d events were handed to the dispatcher.",
-            swept.taken,
-        ) % {"count": swept.taken}
-    if swept.done:
-        yield ngettext("All receivers took %(count)d event.", "All receivers took %(count)d events.", swept.done) % {
-            "count": swept.done
-        }
-    if swept.failed:
-        yield ngettext(
-            "A receiver failed with %(count)d event.", "Receivers failed with %(count)d events.", swept.failed
-        ) % {"count": swept.failed}
-    if swept.exhausted:
-        yield ngettext(
-            "%(count)d event had no attempt left and was given up.",
-            "%(count)d events had no attempt left and were given up.",
-            swept.exhausted,
-        ) % {"count": swept.exhausted}
-    if swept.left:
-        yield ngettext(
-            "%(count)d event is left for a later run.", "%(count)d events are left for a later run.", swept.left
-        ) % {"count": swept.left}
-    if swept.next_due_at:
-        yield ngettext(
-            "%(count)d event waits for its next attempt (%(time)s). --now takes it at once.",
-            "%(count)d events wait for their next attempt (the first: %(time)s). --now takes them at once.",
-            swept.waiting,
-        ) % {"count": swept.waiting, "time": times.shown(swept.next_due_at)}
+    def say(self, text: str, count: int, **values: str) -> None:
+        if count:
+            self.stdout.write(text % {"count": count, **values})
 
 
 def _moment(text: str) -> datetime:
     try:
-        moment = parse_datetime(text)
-        if moment is not None:
-            stored = times.as_stored(moment)
-            stored.astimezone(UTC)  # what a database does with it
-            return stored
+        moment = times.as_stored(datetime.fromisoformat(text))
+        moment.astimezone(UTC)  # what a database does with it
     except (ValueError, OverflowError):
-        pass
-    raise CommandError(_("--since needs a date like 2026-01-31, or an ISO date and time."))
+        raise CommandError(_("--since needs a date like 2026-01-31, or an ISO date and time.")) from None
+    return moment
