@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.db import connections
 from django.db.models import Case, Count, Max, Min, OuterRef, Q, Subquery, Value, When
@@ -39,17 +39,6 @@ TYPE_OF_WEBHOOK = {
 _Status = DeliveryEvent.DispatchStatus
 
 
-class Reach(NamedTuple):
-    """Messages that were sent, and how many of them were received."""
-
-    sent: int = 0
-    received: int = 0
-
-    @property
-    def percent(self) -> float:
-        return 100 * self.received / self.sent
-
-
 @dataclass
 class Figures:
     """Of one account. "Lately" means in the last 24 hours."""
@@ -63,9 +52,10 @@ class Figures:
     statuses: Counter[str] = field(default_factory=Counter)
     #: Of the deliveries, why some of them failed, by kind.
     failures: Counter[str] = field(default_factory=Counter)
-    #: Messages of a day that ended an hour ago; of the 14 days before it only where few of that day were received.
-    day: Reach = field(default_factory=Reach)
-    usual: Reach = field(default_factory=Reach)
+    #: How many messages were sent, and of those received: in the day that ended an hour ago, and in the 14 days before
+    #: it, which are counted only where few of that day were received.
+    day: tuple[int, int] = (0, 0)
+    usual: tuple[int, int] = (0, 0)
     #: Whatever came last: an event, new or repeated, or a callback that was rejected.
     last_callback: datetime | None = None
     #: When an event that is no failure last came, of those new lately.
@@ -96,9 +86,6 @@ class Figures:
         values = {"count": count, "failed": self.failures.total(), "kind": Failure(kind).label}
         return gettext("Why: %(kind)s, %(count)d of %(failed)d.") % values
 
-    def heard(self, moment: datetime) -> None:
-        self.last_callback = max(self.last_callback or moment, moment)
-
     def last_call(self, registration: Registration) -> datetime | None:
         """When a callback of a registered webhook last came, if one has come since it was registered."""
         type_ = TYPE_OF_WEBHOOK.get(registration.webhook)
@@ -109,9 +96,9 @@ class Figures:
 def collect(now: datetime, aliases: Collection[str] | None = None) -> dict[str, Figures]:
     """By account: of all that something is stored of, or of the named ones."""
     found: dict[str, Figures] = defaultdict(Figures)
-    _add_newest_events(found, now, aliases)
     events = _of(DeliveryEvent, aliases)
-    _add_events_of_a_day(found, now, events)
+    _add_newest_events(found, now, aliases)
+    _add_events_of_a_day(found, events.filter(received_at__gt=now - DAY))
     _add_dispatches(found, now, events)
     _add_received(found, now, events)
     _add_rejected(found, now, _of(RejectedCallback, aliases))
@@ -127,28 +114,27 @@ def _of(model: Any, aliases: Collection[str] | None) -> Any:
     return rows if aliases is None else rows.filter(account__in=aliases)
 
 
+def _later(known: datetime | None, moment: datetime) -> datetime:
+    return max(known or moment, moment)
+
+
 # The newest event of each account and type, from the last pair along the index back to the first, a step for each pair.
 # With GROUP BY, PostgreSQL and SQLite would read every row; MariaDB leaps along the index then, and only then.
-_WALK = """
+_LAST = "ORDER BY account DESC, type DESC, received_at DESC, id DESC LIMIT 1"
+_WALK = f"""
 WITH RECURSIVE newest (id) AS (
-    SELECT (SELECT id FROM django_plugchat_deliveryevent
-            ORDER BY account DESC, type DESC, received_at DESC, id DESC LIMIT 1)
+    SELECT (SELECT id FROM django_plugchat_deliveryevent {_LAST})
     UNION ALL
     SELECT COALESCE(
-        (SELECT earlier.id FROM django_plugchat_deliveryevent earlier
-         WHERE earlier.account = known.account AND earlier.type < known.type
-         ORDER BY earlier.type DESC, earlier.received_at DESC, earlier.id DESC LIMIT 1),
-        (SELECT earlier.id FROM django_plugchat_deliveryevent earlier WHERE earlier.account < known.account
-         ORDER BY earlier.account DESC, earlier.type DESC, earlier.received_at DESC, earlier.id DESC LIMIT 1)
+        (SELECT id FROM django_plugchat_deliveryevent WHERE account = known.account AND type < known.type {_LAST}),
+        (SELECT id FROM django_plugchat_deliveryevent WHERE account < known.account {_LAST})
     ) FROM newest JOIN django_plugchat_deliveryevent known ON known.id = newest.id
 )
-SELECT event.id, event.account, event.type, event.received_at, event.secret_id
-FROM newest JOIN django_plugchat_deliveryevent event ON event.id = newest.id"""
+SELECT id, account, type, received_at, secret_id FROM newest JOIN django_plugchat_deliveryevent USING (id)"""  # noqa: S608
 _LEAPS = """
-SELECT event.id, event.account, event.type, event.received_at, event.secret_id
+SELECT id, account, type, received_at, secret_id
 FROM (SELECT account, type, MAX(received_at) AS received_at FROM django_plugchat_deliveryevent
-      GROUP BY account, type) newest
-JOIN django_plugchat_deliveryevent event USING (account, type, received_at)"""
+      GROUP BY account, type) newest JOIN django_plugchat_deliveryevent USING (account, type, received_at)"""
 
 
 def _add_newest_events(found: dict[str, Figures], now: datetime, aliases: Collection[str] | None) -> None:
@@ -162,84 +148,79 @@ def _add_newest_events(found: dict[str, Figures], now: datetime, aliases: Collec
             figures.last_by_secret = {newest.secret_id: newest.received_at} if is_recent else {}
 
 
-def _add_events_of_a_day(found: dict[str, Figures], now: datetime, events: Any) -> None:
-    groups = events.filter(received_at__gt=now - DAY).values(
-        "account", "secret_id", "type", "outcome", "failure", "instance_id"
-    )
-    for row in groups.annotate(
-        events=Count("pk"),
-        last=Max("last_received_at"),
-        none=Count("pk", filter=Q(dispatch_status=_Status.NONE)),
+def _add_events_of_a_day(found: dict[str, Figures], events: Any) -> None:
+    for row in events.values("account", "secret_id", "type", "outcome", "failure", "instance_id").annotate(
+        events=Count("pk"), last=Max("last_received_at"), none=Count("pk", filter=Q(dispatch_status=_Status.NONE))
     ):
-        figures, last = found[row["account"]], row["last"]
+        figures, secret_id, last = found[row["account"]], row["secret_id"], row["last"]
         by_outcome = figures.deliveries if row["type"] == DELIVERY_CALLBACK else figures.statuses
         by_outcome[row["outcome"]] += row["events"]
         if row["failure"]:
             figures.failures[row["failure"]] += row["events"]
         else:
-            figures.last_success = max(figures.last_success or last, last)
+            figures.last_success = _later(figures.last_success, last)
         figures.counts["none"] += row["none"]
-        figures.heard(last)
-        figures.last_by_secret[row["secret_id"]] = max(figures.last_by_secret.get(row["secret_id"], last), last)
+        figures.last_callback = _later(figures.last_callback, last)
+        figures.last_by_secret[secret_id] = _later(figures.last_by_secret.get(secret_id), last)
         figures.instances.add(row["instance_id"])
 
 
 def _add_dispatches(found: dict[str, Figures], now: datetime, events: Any) -> None:
     long_ago = now - timedelta(seconds=2 * app_settings.dispatch_lease)
-    is_queued = Q(dispatch_status=_Status.PENDING, received_at__lt=now - HOUR, dispatch_due_at__gte=long_ago)
+    queued, retrying = Q(dispatch_status=_Status.PENDING), Q(dispatch_status=_Status.RETRYING)
+    conditions = {
+        "due": Q(dispatch_due_at__lte=now),
+        "overdue": Q(dispatch_due_at__lt=long_ago),
+        "waiting": queued & Q(received_at__lt=now - HOUR, dispatch_due_at__gte=long_ago),
+        "raised": retrying & Q(dispatch_failed=True),
+    }
     # By the status, of which few rows have these: by the date alone, SQLite would read the whole table.
     statuses = (_Status.PENDING, _Status.RUNNING, _Status.RETRYING, _Status.EXHAUSTED)
-    groups = events.filter(dispatch_status__in=statuses).values("account", "dispatch_status")
-    for row in groups.annotate(
-        events=Count("pk"),
-        due=Count("pk", filter=Q(dispatch_due_at__lte=now)),
-        overdue=Count("pk", filter=Q(dispatch_due_at__lt=long_ago)),
-        waiting=Count("pk", filter=is_queued),
-        raised=Count("pk", filter=Q(dispatch_status=_Status.RETRYING, dispatch_failed=True)),
-        first=Min("dispatch_due_at"),
+    conditions |= {status.value: Q(dispatch_status=status) for status in statuses}
+    for row in _count(events.filter(dispatch_status__in=statuses), conditions).annotate(
+        next_retry_at=Min("dispatch_due_at", filter=retrying)
     ):
-        figures = found[row["account"]]
-        figures.counts[row["dispatch_status"]] += row["events"]
-        figures.counts.update({name: row[name] for name in ("due", "overdue", "waiting", "raised")})
-        if row["dispatch_status"] == _Status.RETRYING:
-            figures.next_retry_at = row["first"]
+        figures = found[row.pop("account")]
+        figures.next_retry_at = row.pop("next_retry_at")
+        figures.counts.update(row)
 
 
 def _add_received(found: dict[str, Figures], now: datetime, events: Any) -> None:
-    since, end = now - HOUR - DAY, now - HOUR
-    for account, reach in _reach(events, since, end).items():
-        found[account].day = reach
-    # The two weeks before are counted only where they may matter.
+    since, before = now - HOUR - DAY, now - HOUR - DAY - USUAL
+    for account, sent, received in _received(events, since, now - HOUR):
+        found[account].day = sent, received
     poor = [
         alias
         for alias, figures in found.items()
-        if figures.day.sent >= ENOUGH_MESSAGES
-        and figures.day.percent < 50
-        and figures.last_of_type.get(MESSAGE_STATUS_CALLBACK, since - USUAL) > since - USUAL
+        if figures.day[0] >= ENOUGH_MESSAGES
+        and figures.day[1] * 2 < figures.day[0]
+        and figures.last_of_type.get(MESSAGE_STATUS_CALLBACK, before) > before
     ]
-    if poor:
-        for account, reach in _reach(_of(DeliveryEvent, poor), since - USUAL, since).items():
-            found[account].usual = reach
+    for account, sent, received in _received(events.filter(account__in=poor), before, since) if poor else ():
+        found[account].usual = sent, received
 
 
-def _reach(events: Any, since: datetime, end: datetime) -> dict[str, Reach]:
-    sent = events.messages().sent().filter(received_at__gt=since, received_at__lte=end).exclude(message_id="")
-    counts = sent.values("account").annotate(sent=Count("pk"), received=Count("reached_at"))
-    return {account: Reach(*reach) for account, *reach in counts.values_list("account", "sent", "received")}
+def _received(events: Any, since: datetime, end: datetime) -> Any:
+    rows = events.messages().sent().filter(received_at__gt=since, received_at__lte=end).exclude(message_id="")
+    return rows.values_list("account").annotate(sent=Count("pk"), received=Count("reached_at"))
 
 
 def _add_rejected(found: dict[str, Figures], now: datetime, callbacks: Any) -> None:
     is_unknown, is_new = Q(reason=RejectedCallback.Reason.UNKNOWN_STATUS), Q(last_received_at__gt=now - DAY)
-    for row in callbacks.values("account").annotate(
-        rejected=Count("pk", filter=~is_unknown),
-        rejected_lately=Count("pk", filter=~is_unknown & is_new),
-        unknown=Count("pk", filter=is_unknown),
-        unknown_lately=Count("pk", filter=is_unknown & is_new),
-        last=Max("last_received_at"),
-    ):
+    conditions = {
+        "rejected": ~is_unknown,
+        "rejected_lately": ~is_unknown & is_new,
+        "unknown": is_unknown,
+        "unknown_lately": is_unknown & is_new,
+    }
+    for row in _count(callbacks, conditions).annotate(last=Max("last_received_at")):
         figures = found[row.pop("account")]
-        figures.heard(row.pop("last"))
+        figures.last_callback = _later(figures.last_callback, row.pop("last"))
         figures.counts.update(row)
+
+
+def _count(rows: Any, conditions: dict[str, Q]) -> Any:
+    return rows.values("account").annotate(**{name: Count("pk", filter=it) for name, it in conditions.items()})
 
 
 def first_calls(aliases: Collection[str]) -> dict[tuple[str, str], datetime | None]:

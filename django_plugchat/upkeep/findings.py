@@ -8,7 +8,6 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import chain
 from typing import Any, NamedTuple
 
 from django.db import connections, router
@@ -25,6 +24,7 @@ from django_plugchat.provider.callbacks import MESSAGE_STATUS_CALLBACK
 from django_plugchat.provider.calls import CONNECTION_WEBHOOKS, DISCONNECTION_KEY, UPDATE_WEBHOOKS_KEYS
 from django_plugchat.upkeep.figures import DAY, ENOUGH_MESSAGES, HOUR, TYPE_OF_WEBHOOK, Figures, collect
 
+_REDISPATCH = "python manage.py plugchat_redispatch"
 _RUNBOOK = "https://github.com/django-plugchat/django-plugchat/blob/main/docs/{}howto/monitoring.md#{}"
 #: Seconds since the epoch, by the database's clock. SQLite has this host's.
 _CLOCKS = {"postgresql": "EXTRACT(EPOCH FROM CLOCK_TIMESTAMP())", "mysql": "UNIX_TIMESTAMP(NOW(6))"}
@@ -75,13 +75,13 @@ class OtherSecret(NamedTuple):
     """One that is not the account's first, seen of late."""
 
     secret_id: str
-    #: Accepted still; else the account no longer has it.
-    is_retiring: bool
+    #: "retiring" while it is accepted; else "unknown".
+    state: str
     last_seen: datetime
 
     def __str__(self) -> str:
         text = gettext("Unknown secret in use: %(secret_id)s, last %(when)s")
-        if self.is_retiring:
+        if self.state == "retiring":
             text = gettext("Retiring secret in use: %(secret_id)s, last %(when)s")
         return text % {"secret_id": self.secret_id, "when": times.shown(self.last_seen)}
 
@@ -109,16 +109,15 @@ class AccountStatus:
     @property
     def other_secrets(self) -> list[OtherSecret]:
         return [
-            OtherSecret(seen, seen in self.secret_ids, moment)
+            OtherSecret(seen, "retiring" if seen in self.secret_ids else "unknown", moment)
             for seen, moment in sorted(self.figures.last_by_secret.items())
             if seen not in self.secret_ids[:1]
         ]
 
     @cached_property
     def findings(self) -> list[Finding]:
-        now = timezone.now()
-        channel = (_silence(self, now), _connection(self), _messages(self, now)) if self.configured else ()
-        return [*chain(*channel), *_failures(self), *_dispatches(self), *_rejected(self), *_secrets(self)]
+        channel = _channel(self, self.configured, timezone.now()) if self.configured else ()
+        return [*channel, *_counted(self)]
 
 
 def statuses(aliases: Collection[str] | None = None) -> list[AccountStatus]:
@@ -137,8 +136,64 @@ def _finding(name: str, command: str = "", **values: Any) -> Finding:
     return Finding(name, TEXTS[name] % values, command)
 
 
-def _command(name: str, *options: str) -> str:
-    return shlex.join(["python", "manage.py", name, *options])
+def _channel(account: AccountStatus, configured: conf.Account, now: datetime) -> Iterator[Finding]:
+    """Whether PlugChat calls, and whether WhatsApp takes what it is given."""
+    found, register = account.figures, _registering(account)
+    last, registered = found.last_callback, found.registered_at
+    is_given_time = account.is_new or (registered and registered > now - HOUR)
+    if last is None and not is_given_time:
+        yield _finding("never_called", register, registered=found.registered_text)
+    elif last and registered and last < registered and not is_given_time:
+        yield _finding("silent_since_registered", register, when=times.shown(registered))
+    elif last and last < now - timedelta(hours=app_settings.silent_after_hours):
+        yield _finding("silent", register, when=times.shown(last))
+    mine = [each for each in found.connections if configured.instance in ("", each.instance_id)]
+    if away := [each.since for each in mine if not each.is_connected and not _is_back(found, each)]:
+        yield _finding("disconnected", when=times.shown(min(away)))
+    if configured.instance and (others := sorted(found.instances - {"", configured.instance})):
+        yield _finding("other_instance", instances=", ".join(map(mask_id, others)))
+    asked = [each for each in found.registrations if TYPE_OF_WEBHOOK.get(each.webhook) == MESSAGE_STATUS_CALLBACK]
+    has_waited = all(each.registered_at < now - DAY and found.last_call(each) is None for each in asked)
+    if asked and has_waited and found.deliveries["sent"]:
+        yield _finding("statuses_silent", register, when=times.shown(asked[-1].registered_at))
+    share, usual = (100 * received / max(sent, 1) for sent, received in (found.day, found.usual))
+    if found.usual[0] >= ENOUGH_MESSAGES and share * 2 < usual:
+        yield _finding("undelivered", sent=found.day[0], share=share, usual=usual)
+
+
+def _is_back(found: Figures, connection: Connection) -> bool:
+    """Where nothing was registered that tells of a connection: whether messages went out since it was lost."""
+    registered = {registration.webhook for registration in found.registrations}
+    if DISCONNECTION_KEY not in registered or registered.intersection(CONNECTION_WEBHOOKS):
+        return False
+    return found.last_success is not None and found.last_success > connection.reported_at + _ON_ITS_WAY
+
+
+def _counted(account: AccountStatus) -> Iterator[Finding]:
+    """What became of messages, events, callbacks and secrets: also of an account that is no longer configured."""
+    found, counts = account.figures, account.figures.counts
+    failed, deliveries = found.failures.total(), found.deliveries.total()
+    if deliveries >= ENOUGH_MESSAGES and failed * 2 > deliveries:
+        yield _finding("failures", failed=failed, deliveries=deliveries, why=found.commonest_failure)
+    with timezone.override(None):  # which the command has
+        since = times.local(timezone.now() - DAY).date().isoformat()
+    states = {secret.state for secret in account.other_secrets}
+    register = _registering(account) if account.configured else ""
+    for name, count, command in (
+        ("overdue", counts["overdue"], _REDISPATCH),
+        ("waiting", counts["waiting"], ""),
+        ("exhausted", counts["exhausted"], ""),
+        ("retrying", counts["raised"], f"{_REDISPATCH} --now"),
+        ("no_receiver", dispatch.has_receivers() and counts["none"], f"{_REDISPATCH} --include-none --since {since}"),
+        ("rejected", counts["rejected_lately"], ""),
+        ("rejected_full", 0 < app_settings.max_rejected <= counts["rejected"], ""),
+        ("unknown_status", counts["unknown_lately"], ""),
+        ("retiring_secret", "retiring" in states, register),
+        ("unknown_secret", "unknown" in states, register),
+    ):
+        if count:
+            when = times.shown(found.next_retry_at) if found.next_retry_at else ""
+            yield _finding(name, command, count=count, when=when)
 
 
 def _registering(account: AccountStatus) -> str:
@@ -151,120 +206,29 @@ def _registering(account: AccountStatus) -> str:
         options.append("--with-status")
     if not TYPE_OF_WEBHOOK.keys() >= {*webhooks}:
         options.append("--with-connection")
-    return _command("plugchat_set_webhook", *options, "--wait", "60")
-
-
-def _silence(account: AccountStatus, now: datetime) -> Iterator[Finding]:
-    last, registered = account.figures.last_callback, account.figures.registered_at
-    command = _registering(account)
-    is_given_time = account.is_new or (registered and registered > now - HOUR)
-    if last is None and not is_given_time:
-        yield _finding("never_called", command, registered=account.figures.registered_text)
-    elif last and registered and last < registered and not is_given_time:
-        yield _finding("silent_since_registered", command, when=times.shown(registered))
-    elif last and last < now - timedelta(hours=app_settings.silent_after_hours):
-        yield _finding("silent", command, when=times.shown(last))
-
-
-def _connection(account: AccountStatus) -> Iterator[Finding]:
-    found, instance = account.figures, account.configured.instance if account.configured else ""
-    mine = [connection for connection in found.connections if instance in ("", connection.instance_id)]
-    away = [connection for connection in mine if not connection.is_connected and not _is_back(account, connection)]
-    if away:
-        yield _finding("disconnected", when=times.shown(min(connection.since for connection in away)))
-    if instance and (others := sorted(found.instances - {"", instance})):
-        yield _finding("other_instance", instances=", ".join(map(mask_id, others)))
-
-
-def _is_back(account: AccountStatus, connection: Connection) -> bool:
-    """Where nothing was registered that tells of a connection: whether messages went out since it was lost."""
-    registered = {registration.webhook for registration in account.figures.registrations}
-    if DISCONNECTION_KEY not in registered or registered.intersection(CONNECTION_WEBHOOKS):
-        return False
-    success = account.figures.last_success
-    return success is not None and success > connection.reported_at + _ON_ITS_WAY
-
-
-def _messages(account: AccountStatus, now: datetime) -> Iterator[Finding]:
-    found = account.figures
-    asked = [each for each in found.registrations if TYPE_OF_WEBHOOK.get(each.webhook) == MESSAGE_STATUS_CALLBACK]
-    has_waited = all(each.registered_at < now - DAY and found.last_call(each) is None for each in asked)
-    if asked and has_waited and found.deliveries["sent"]:
-        yield _finding("statuses_silent", _registering(account), when=times.shown(asked[-1].registered_at))
-    day, usual = found.day, found.usual
-    if usual.sent >= ENOUGH_MESSAGES and day.percent * 2 < usual.percent:
-        yield _finding("undelivered", sent=day.sent, share=day.percent, usual=usual.percent)
-
-
-def _failures(account: AccountStatus) -> Iterator[Finding]:
-    failed, deliveries = account.figures.failures.total(), account.figures.deliveries.total()
-    if deliveries >= ENOUGH_MESSAGES and failed * 2 > deliveries:
-        yield _finding("failures", failed=failed, deliveries=deliveries, why=account.figures.commonest_failure)
-
-
-def _dispatches(account: AccountStatus) -> Iterator[Finding]:
-    counts, next_retry_at = account.figures.counts, account.figures.next_retry_at
-    if counts["overdue"]:
-        yield _finding("overdue", _command("plugchat_redispatch"), count=counts["overdue"])
-    if counts["waiting"]:
-        yield _finding("waiting", count=counts["waiting"])
-    if counts["exhausted"]:
-        yield _finding("exhausted", count=counts["exhausted"])
-    if counts["raised"] and next_retry_at:
-        command = _command("plugchat_redispatch", "--now")
-        yield _finding("retrying", command, count=counts["raised"], when=times.shown(next_retry_at))
-    if counts["none"] and dispatch.has_receivers():
-        since = times.local(timezone.now() - DAY).date().isoformat()
-        command = _command("plugchat_redispatch", "--include-none", "--since", since)
-        yield _finding("no_receiver", command, count=counts["none"])
-
-
-def _rejected(account: AccountStatus) -> Iterator[Finding]:
-    counts = account.figures.counts
-    if counts["rejected_lately"]:
-        yield _finding("rejected", count=counts["rejected_lately"])
-    if 0 < app_settings.max_rejected <= counts["rejected"]:
-        yield _finding("rejected_full")
-    if counts["unknown_lately"]:
-        yield _finding("unknown_status", count=counts["unknown_lately"])
-
-
-def _secrets(account: AccountStatus) -> Iterator[Finding]:
-    command = _registering(account) if account.configured else ""
-    if any(secret.is_retiring for secret in account.other_secrets):
-        yield _finding("retiring_secret", command)
-    if not all(secret.is_retiring for secret in account.other_secrets):
-        yield _finding("unknown_secret", command)
+    return shlex.join(["python", "manage.py", "plugchat_set_webhook", *options, "--wait", "60"])
 
 
 def of_this_host() -> list[Finding]:
     """What is about no account: this host's clock, and its spool."""
-    return [*_clocks(), *_spooled()]
-
-
-def _clocks() -> Iterator[Finding]:
+    found = []
     connection = connections[router.db_for_write(DeliveryEvent)]
-    clock = _CLOCKS.get(connection.vendor)
-    if clock is None:
-        return
-    before = time.time()
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {clock}")
-        there = float(cursor.fetchone()[0])
-    # The database was asked at some moment between these.
-    difference = there - min(max(there, before), time.time())
-    if abs(difference) > app_settings.dispatch_lease / 10:
-        yield _finding("clocks", seconds=abs(difference))
-
-
-def _spooled() -> Iterator[Finding]:
-    (waiting, since), aside, problem = spool.waiting(), spool.set_aside(), spool.problem()
-    texts = [problem] if problem else []
+    if clock := _CLOCKS.get(connection.vendor):
+        before = time.time()
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT {clock}")
+            there = float(cursor.fetchone()[0])
+        # The database was asked at some moment between these.
+        difference = abs(there - min(max(there, before), time.time()))
+        if difference > app_settings.dispatch_lease / 10:
+            found.append(_finding("clocks", seconds=difference))
+    (waiting, since), aside, texts = spool.waiting(), spool.set_aside(), [spool.problem()]
     if since and since < timezone.now() - _SOON_TAKEN:
         text = gettext("Callbacks that wait in this host's spool: %(count)d, since %(when)s.")
         texts.append(text % {"count": waiting, "when": times.shown(since)})
     if aside:
         text = gettext("Files that were set aside in this host's spool: %(count)d. The log says why.")
         texts.append(text % {"count": aside})
-    if texts:
-        yield Finding("spooled", " ".join(texts), _command("plugchat_redispatch"))
+    if any(texts):
+        found.append(Finding("spooled", " ".join(filter(None, texts)), _REDISPATCH))
+    return found

@@ -1,6 +1,5 @@
 """Who is told of what needs a person: once when it begins, and once when it is over."""
 
-import re
 import socket
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
@@ -16,27 +15,21 @@ from django.views.decorators.debug import sensitive_variables
 from django_plugchat import statements
 from django_plugchat.conf import app_settings, digest_of
 from django_plugchat.models import Notice
-from django_plugchat.phones.numbers import MASK
+from django_plugchat.phones.numbers import mask_numbers
 from django_plugchat.registering.exchange import exchange
 from django_plugchat.upkeep.findings import AccountStatus, Finding
 
 #: Of what is about a host, in place of an account. Other hosts can't say that it is over.
 _HOST = "@"
 _MOST_LINES = 50
-#: Some name their accounts by their numbers.
-_NUMBER = re.compile(r"\d(?:[ ().+-]*\d){6,}")
-
-
-class NotTold(Exception):  # noqa: N818
-    """A target could not be told. Says why without its path or mailbox, which may be confidential."""
-
-
-class _Refused(Exception):  # noqa: N818
-    """By its HTTP status."""
 
 
 #: What has begun, and what is over, since a target was told last.
 _Change = tuple[list[Notice], list[Notice]]
+
+
+class NotTold(Exception):  # noqa: N818
+    """A target could not be told. Says why without its path or mailbox, which may be confidential."""
 
 
 def check(target: str) -> None:
@@ -55,59 +48,57 @@ def tell(target: str, accounts: Iterable[AccountStatus], of_this_host: Iterable[
     names, found = {host: host.removeprefix(_HOST)}, {(host, finding.name): finding for finding in of_this_host}
     for account in accounts:
         names[account.alias] = account.name
-        found.update({(account.alias, finding.name): finding for finding in account.findings})
-    alias, digest = router.db_for_write(Notice), digest_of(target)
+        found |= {(account.alias, finding.name): finding for finding in account.findings}
+    alias = router.db_for_write(Notice)
+    atomic = transaction.atomic(using=alias)
     # Reserved before it is told, so that of several hosts one tells it.
-    reserve = transaction.atomic(using=alias)(partial(_reserve, alias, digest, found.keys(), host, only))
-    begun, over = change = statements.trying_again(alias, reserve)
+    reserve = atomic(partial(_reserve, digest_of(target), found.keys(), host, only))
+    begun, over = statements.trying_again(alias, reserve)
     if not begun and not over:
         return
-    new = [f"{_about(names, notice)}. {_told(notice, found[notice.account, notice.finding])}" for notice in begun]
+    new = []
+    for notice in begun:
+        finding = found[notice.account, notice.finding]
+        command = finding.command.replace(notice.account, mask_numbers(notice.account))
+        lines = (f"{_about(names, notice)}. {finding.text}", command, finding.link)
+        new.append("\n  ".join(filter(None, lines)))
     try:
         _send(target, new, [_about(names, notice) for notice in over])
     except BaseException as error:
-        statements.trying_again(alias, transaction.atomic(using=alias)(partial(_release, alias, change)))
+        statements.trying_again(alias, atomic(partial(_release, begun, over)))
         if not isinstance(error, Exception):
             raise
         # Only our own text is sure not to quote the target.
-        reason = str(error) if isinstance(error, _Refused) else type(error).__name__
+        reason = str(error) if isinstance(error, NotTold) else type(error).__name__
         where = urlsplit(target).hostname or target.rpartition("@")[2]
         text = gettext("%(target)s could not be told (%(reason)s). It will be tried again.")
         raise NotTold(text % {"target": where, "reason": reason}) from None
 
 
-def _reserve(alias: str, target: str, found: Collection[tuple[str, str]], host: str, only: str) -> _Change:
-    rows, now = Notice.objects.using(alias).filter(target=target), timezone.now()
-    told = {(notice.account, notice.finding): notice.pk for notice in rows}
-    new = [Notice(target=target, account=key[0], finding=key[1], told_at=now) for key in sorted(found - told.keys())]
-    rows.bulk_create(new, ignore_conflicts=True)
+def _reserve(target: str, found: Collection[tuple[str, str]], host: str, only: str) -> _Change:
+    told, now = Notice.objects.for_writing().filter(target=target), timezone.now()
+    known = {(notice.account, notice.finding): notice.pk for notice in told}
+    new = [Notice(target=target, account=key[0], finding=key[1], told_at=now) for key in sorted(found - known.keys())]
+    told.bulk_create(new, ignore_conflicts=True)
     # One that another host has told of meanwhile has another moment.
-    begun = list(rows.filter(told_at=now).order_by("account", "pk"))
-    over = [
+    begun = list(told.filter(told_at=now).order_by("account", "pk"))
+    gone = [
         pk
-        for (account, finding), pk in told.items()
-        if (account, finding) not in found
-        and (account == host or not account.startswith(_HOST))
-        and only in ("", account)
+        for (account, name), pk in known.items()
+        if (account, name) not in found and (account == host or not account.startswith(_HOST)) and only in ("", account)
     ]
-    gone = list(rows.select_for_update().filter(pk__in=over).order_by("account", "pk"))
-    rows.filter(pk__in=[notice.pk for notice in gone]).delete()
-    return begun, gone
+    over = list(told.select_for_update().filter(pk__in=gone).order_by("account", "pk"))
+    told.filter(pk__in=gone).delete()
+    return begun, over
 
 
-def _release(alias: str, change: _Change) -> None:
-    rows, (begun, over) = Notice.objects.using(alias), change
-    rows.filter(pk__in=[notice.pk for notice in begun]).delete()
-    rows.bulk_create(over, ignore_conflicts=True)
+def _release(begun: list[Notice], over: list[Notice]) -> None:
+    Notice.objects.for_writing().filter(pk__in=[notice.pk for notice in begun]).delete()
+    Notice.objects.for_writing().bulk_create(over, ignore_conflicts=True)
 
 
 def _about(names: dict[str, str], notice: Notice) -> str:
-    return f"- {_NUMBER.sub(MASK, names.get(notice.account, notice.account))}: {notice.finding}"
-
-
-def _told(notice: Notice, finding: Finding) -> str:
-    where = finding.command.replace(notice.account, _NUMBER.sub(MASK, notice.account)) or finding.link
-    return f"{finding.text}\n  {where}"
+    return f"- {mask_numbers(names.get(notice.account, notice.account))}: {notice.finding}"
 
 
 def _send(target: str, begun: list[str], over: list[str]) -> None:
@@ -126,4 +117,4 @@ def _send(target: str, begun: list[str], over: list[str]) -> None:
         return
     answer = exchange("POST", target, timeout=app_settings.api_timeout, json={"text": f"{subject}\n\n{text}"})
     if not 200 <= answer.status < 300:
-        raise _Refused(f"HTTP {answer.status}")
+        raise NotTold(f"HTTP {answer.status}")

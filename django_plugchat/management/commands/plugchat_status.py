@@ -1,5 +1,4 @@
 import json
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -28,23 +27,13 @@ class Command(BaseCommand):
         formats.add_argument(
             "--json", action="store_true", dest="as_json", help=_("For programs: JSON, and nothing else.")
         )
-        formats.add_argument(
-            "--prometheus",
-            action="store_true",
-            dest="as_metrics",
-            help=_("For the textfile collector of Prometheus, and nothing else."),
+        text = _("For the textfile collector of Prometheus, and nothing else.")
+        formats.add_argument("--prometheus", action="store_true", dest="as_metrics", help=text)
+        text = _(
+            "Tell an e-mail address, or an HTTPS URL that takes JSON with a text, what is new and what is over since "
+            "it was told last. May be given several times."
         )
-        parser.add_argument(
-            "--notify",
-            action="append",
-            default=[],
-            metavar="TARGET",
-            dest="targets",
-            help=_(
-                "Tell an e-mail address, or an HTTPS URL that takes JSON with a text, what is new and what is over "
-                "since it was told last. May be given several times."
-            ),
-        )
+        parser.add_argument("--notify", action="append", default=[], metavar="TARGET", dest="targets", help=text)
 
     def handle(
         self, *, account: str, problems: bool, as_json: bool, as_metrics: bool, targets: list[str], **options: Any
@@ -63,15 +52,15 @@ class Command(BaseCommand):
         elif as_metrics:
             self.stdout.write(prometheus.render(shown, host), ending="")
         else:
-            self.stdout.write(_text(shown, host, has_accounts=bool(found)))
+            nothing = _("Nothing needs a person.") if found else _("No account is configured.")
+            self.stdout.write(_text(shown, host) or nothing)
         failures = []
         for target in targets:
             try:
                 notify.tell(target, found, host, only=account)
             except notify.NotTold as error:
                 failures.append(str(error))
-        findings = len(host) + sum(len(each.findings) for each in found)
-        if findings:
+        if findings := len(host) + sum(len(each.findings) for each in found):
             text = ngettext("%(count)d thing needs a person.", "%(count)d things need a person.", findings)
             failures.append(text % {"count": findings})
         if failures:
@@ -93,6 +82,11 @@ def _report(accounts: list[AccountStatus], host: list[Finding]) -> str:
 def _account(account: AccountStatus) -> dict[str, Any]:
     found, counts = account.figures, account.figures.counts
     states = ("pending", "running", "retrying", "exhausted", "none", "due", "overdue")
+    registrations = [
+        {name: getattr(each, name) for name in ("webhook", "secret_id", "registered_at")}
+        | {"last_call": found.last_call(each)}
+        for each in found.registrations
+    ]
     return {
         "account": account.alias,
         "label": account.label,
@@ -113,23 +107,8 @@ def _account(account: AccountStatus) -> dict[str, Any]:
         "dispatch": {state: counts[state] for state in states} | {"next_retry_at": found.next_retry_at},
         "rejected": counts["rejected"],
         "unknown_statuses": counts["unknown"],
-        "registrations": [
-            {
-                "webhook": each.webhook,
-                "secret_id": each.secret_id,
-                "registered_at": each.registered_at,
-                "last_call": found.last_call(each),
-            }
-            for each in found.registrations
-        ],
-        "other_secrets": [
-            {
-                "secret_id": each.secret_id,
-                "state": "retiring" if each.is_retiring else "unknown",
-                "last_seen": each.last_seen,
-            }
-            for each in account.other_secrets
-        ],
+        "registrations": registrations,
+        "other_secrets": [secret._asdict() for secret in account.other_secrets],
         "problems": [finding.name for finding in account.findings],
         "findings": _findings(account.findings),
     }
@@ -139,19 +118,19 @@ def _findings(findings: list[Finding]) -> list[dict[str, str]]:
     return [finding._asdict() | {"link": finding.link} for finding in findings]
 
 
-def _text(accounts: list[AccountStatus], host: list[Finding], *, has_accounts: bool) -> str:
-    blocks = [[_("This host"), *_lines(host)]] if host else []
+def _text(accounts: list[AccountStatus], host: list[Finding]) -> str:
+    blocks = [_block(_("This host"), [], host)] if host else []
     for account in accounts:
-        name = (
-            account.name if account.configured else _("%(account)s, no longer configured") % {"account": account.name}
-        )
-        lines = [f"  {line}" for line in (*describe(account.figures), *account.other_secrets)]
-        blocks.append([name, *lines, *_lines(account.findings)])
-    nothing = _("Nothing needs a person.") if has_accounts else _("No account is configured.")
-    return "\n\n".join("\n".join(block) for block in blocks) or nothing
+        name = account.name
+        if not account.configured:
+            name = _("%(account)s, no longer configured") % {"account": name}
+        blocks.append(_block(name, [*describe(account.figures), *account.other_secrets], account.findings))
+    return "\n\n".join(blocks)
 
 
-def _lines(findings: list[Finding]) -> Iterator[str]:
+def _block(name: str, facts: list[Any], findings: list[Finding]) -> str:
+    lines = [name, *(f"  {fact}" for fact in facts)]
     for finding in findings:
-        yield f"! {finding.name}: {finding.text}"
-        yield f"    {finding.command or finding.link}"
+        lines.append(f"! {finding.name}: {finding.text}")
+        lines += [f"    {line}" for line in (finding.command, finding.link) if line]
+    return "\n".join(lines)
