@@ -126,7 +126,7 @@ def test_it_is_told_in_the_language_of_the_site():
 def test_a_command_is_told_where_there_is_one():
     event(dispatch_status=Status.RETRYING, dispatch_due_at=timezone.now() + timedelta(hours=1), dispatch_failed=True)
     run(TARGET)
-    assert "\n  python manage.py plugchat_redispatch --now" in mails()[0][1]
+    assert "\n  python manage.py plugchat_redispatch --now\n  https://" in mails()[0][1]
 
 
 def test_neither_numbers_nor_secrets_are_told(plugchat):

@@ -19,8 +19,8 @@ from django_plugchat import times
 from django_plugchat.conf import app_settings
 from django_plugchat.models import Connection, DeliveryEvent, Registration, RejectedCallback
 from django_plugchat.phones.numbers import mask_id
+from django_plugchat.provider import calls
 from django_plugchat.provider.callbacks import DELIVERY_CALLBACK, MESSAGE_STATUS_CALLBACK
-from django_plugchat.provider.calls import DELIVERY_KEYS, DELIVERY_WEBHOOK, MESSAGE_STATUS_KEY, MESSAGE_STATUS_WEBHOOK
 from django_plugchat.provider.errors import Failure
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -32,8 +32,8 @@ ENOUGH_MESSAGES = 20
 RECENT_SECRET = timedelta(days=3)
 #: The type of the callbacks that a webhook asks for, where they become events.
 TYPE_OF_WEBHOOK = {
-    **dict.fromkeys((DELIVERY_WEBHOOK, *DELIVERY_KEYS), DELIVERY_CALLBACK),
-    **dict.fromkeys((MESSAGE_STATUS_WEBHOOK, MESSAGE_STATUS_KEY), MESSAGE_STATUS_CALLBACK),
+    **dict.fromkeys((calls.DELIVERY_WEBHOOK, *calls.DELIVERY_KEYS), DELIVERY_CALLBACK),
+    **dict.fromkeys((calls.MESSAGE_STATUS_WEBHOOK, calls.MESSAGE_STATUS_KEY), MESSAGE_STATUS_CALLBACK),
 }
 
 _Status = DeliveryEvent.DispatchStatus
@@ -71,14 +71,10 @@ class Figures:
     registrations: list[Registration] = field(default_factory=list)
 
     @property
-    def registered_at(self) -> datetime | None:
-        return self.registrations[-1].registered_at if self.registrations else None
-
-    @property
     def registered_text(self) -> str:
-        if self.registered_at is None:
+        if not self.registrations:
             return gettext("not registered by this site")
-        return gettext("registered %(ago)s ago") % {"ago": _ago(self.registered_at)}
+        return gettext("registered %(ago)s ago") % {"ago": _ago(self.registrations[-1].registered_at)}
 
     @property
     def commonest_failure(self) -> str:

@@ -139,7 +139,8 @@ def _finding(name: str, command: str = "", **values: Any) -> Finding:
 def _channel(account: AccountStatus, configured: conf.Account, now: datetime) -> Iterator[Finding]:
     """Whether PlugChat calls, and whether WhatsApp takes what it is given."""
     found, register = account.figures, _registering(account)
-    last, registered = found.last_callback, found.registered_at
+    last = found.last_callback
+    registered = found.registrations[-1].registered_at if found.registrations else None
     is_given_time = account.is_new or (registered and registered > now - HOUR)
     if last is None and not is_given_time:
         yield _finding("never_called", register, registered=found.registered_text)

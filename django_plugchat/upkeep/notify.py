@@ -1,7 +1,7 @@
 """Who is told of what needs a person: once when it begins, and once when it is over."""
 
 import socket
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -39,16 +39,15 @@ def check(target: str) -> None:
 
 
 @sensitive_variables()
-def tell(target: str, accounts: Iterable[AccountStatus], of_this_host: Iterable[Finding], only: str = "") -> None:
+def tell(target: str, accounts: list[AccountStatus], of_this_host: list[Finding], only: str = "") -> None:
     """Tell what has begun and what is over since the target was told last. Raises NotTold.
 
     ``only`` is the one account that was looked at, where it was not all.
     """
     host = f"{_HOST}{socket.gethostname()}"[:100]
-    names, found = {host: host.removeprefix(_HOST)}, {(host, finding.name): finding for finding in of_this_host}
-    for account in accounts:
-        names[account.alias] = account.name
-        found |= {(account.alias, finding.name): finding for finding in account.findings}
+    names = {account.alias: account.name for account in accounts}
+    found = {(account.alias, finding.name): finding for account in accounts for finding in account.findings}
+    found |= {(host, finding.name): finding for finding in of_this_host}
     alias = router.db_for_write(Notice)
     atomic = transaction.atomic(using=alias)
     # Reserved before it is told, so that of several hosts one tells it.
@@ -98,7 +97,8 @@ def _release(begun: list[Notice], over: list[Notice]) -> None:
 
 
 def _about(names: dict[str, str], notice: Notice) -> str:
-    return f"- {mask_numbers(names.get(notice.account, notice.account))}: {notice.finding}"
+    name = names.get(notice.account, notice.account.removeprefix(_HOST))
+    return f"- {mask_numbers(name)}: {notice.finding}"
 
 
 def _send(target: str, begun: list[str], over: list[str]) -> None:

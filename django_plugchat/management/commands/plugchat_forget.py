@@ -28,23 +28,10 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.description = _(self.help)
         # Several, so that a number written with spaces is not told to the terminal as an unknown argument.
-        parser.add_argument(
-            "phone",
-            nargs="+",
-            metavar="PHONE",
-            help=_(
-                "The full international number, in any notation, or a privacy id (…@lid); - reads it from standard "
-                "input, which keeps it out of the shell's history."
-            ),
-        )
-        parser.add_argument(
-            "--national",
-            action="store_true",
-            help=_(
-                "Also what may be somebody else's: the number without its country, which may be one abroad, or beside "
-                "digits that may belong to it. Without this option those rows are counted and named."
-            ),
-        )
+        text = _("The full international number, or a privacy id (…@lid); - reads it from standard input.")
+        parser.add_argument("phone", nargs="+", metavar="PHONE", help=text)
+        text = _("Also rows with the number without its country, or beside other digits: they may be somebody else's.")
+        parser.add_argument("--national", action="store_true", help=text)
         parser.add_argument("--dry-run", action="store_true", help=_("Say how many, and erase nothing."))
 
     def handle(self, *, phone: list[str], national: bool, dry_run: bool, **options: Any) -> None:
@@ -83,12 +70,11 @@ class Command(BaseCommand):
             self.stdout.write(_("That is what would be erased.") if dry_run else _("All that is erased."))
             for line in _left(left, also_called):
                 self.stdout.write(line)
-        self.stdout.write(
-            _(
-                "Out of reach: backups, logs, exported files, what your own code stored, privacy ids (@lid) that no "
-                "message here ties to the number, and the number spelled in words or in pictures."
-            )
+        text = _(
+            "Out of reach: backups, logs, exported files, what your own code stored, privacy ids (@lid) that no "
+            "message here ties to the number, and the number spelled in words or in pictures."
         )
+        self.stdout.write(text)
         reasons = [
             _("“%(model)s” %(keys)s (needed by %(needed_by)s)")
             % {"model": name, "keys": _named(sorted(keys)), "needed_by": ", ".join(sorted(set().union(*keys.values())))}

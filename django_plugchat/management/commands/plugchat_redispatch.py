@@ -20,29 +20,12 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.description = _(self.help)
         parser.add_argument("--limit", type=int, metavar="N", help=_("Take at most N events."))
+        parser.add_argument("--inline", action="store_true", help=_("Call the receivers in this process at once."))
+        parser.add_argument("--now", action="store_true", help=_("Also take what waits after a failed attempt."))
         parser.add_argument(
-            "--inline",
-            action="store_true",
-            help=_("Call the receivers in this process, here and now, whatever the dispatcher is."),
+            "--include-none", action="store_true", help=_("Also take what was stored without a receiver since DATE.")
         )
-        parser.add_argument(
-            "--now",
-            action="store_true",
-            help=_("Also take the events that wait for the pause after a failed attempt to end."),
-        )
-        parser.add_argument(
-            "--include-none",
-            action="store_true",
-            help=_("Also take the events stored while no receiver was connected; needs --since."),
-        )
-        parser.add_argument(
-            "--since",
-            metavar="DATE",
-            help=_(
-                "With --include-none: those received since then. YYYY-MM-DD or an ISO date and time, in the current "
-                "time zone where it names none."
-            ),
-        )
+        parser.add_argument("--since", metavar="DATE", help=_("YYYY-MM-DD, or an ISO date and time."))
 
     def handle(
         self, *, limit: int | None, inline: bool, now: bool, include_none: bool, since: str | None, **options: Any
@@ -52,12 +35,7 @@ class Command(BaseCommand):
         if include_none != bool(since):
             raise CommandError(_("Use --include-none and --since DATE together."))
         if inline and not dispatch.has_receivers():
-            raise CommandError(
-                _(
-                    "No receiver of delivery_recorded is connected in this process, so nothing was tried. "
-                    "Import your receivers in an AppConfig.ready()."
-                )
-            )
+            raise CommandError(_("No receiver is connected in this process. Import yours in an AppConfig.ready()."))
         none_since = _moment(since) if since else None
         try:
             drained = spooled.drain()
