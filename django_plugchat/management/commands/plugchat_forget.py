@@ -40,18 +40,19 @@ class Command(BaseCommand):
             person = erasure.Person(text, or_national=national)
         except ValueError as error:
             raise CommandError(str(error)) from None
-        files, erased, also_called = 0, Counter[Any](), set[str]()
-        #: The keys of those left, and of those that are needed with what needs them, by what people call them.
-        left = defaultdict[Any, list[Any]](list)
-        needed = defaultdict[Any, dict[Any, set[str]]](dict)
+        files, erased, also_called, needed_by = 0, Counter[Any](), set[str](), set[str]()
+        #: The keys of rows, by what people call these.
+        left, needed = defaultdict[Any, list[Any]](list), defaultdict[Any, list[Any]](list)
         try:
             files, left[_("files of the spool")] = erasure.erase_spooled(person, dry_run=dry_run)
             with progress() as step:
                 for found in erasure.search(person):
                     done = erasure.erase(found.model, found.to_erase, dry_run=dry_run)
+                    name = found.model._meta.verbose_name_plural
                     erased[found.model] += done.deleted
-                    left[found.model._meta.verbose_name_plural] += found.left
-                    needed[found.model._meta.verbose_name_plural] |= done.needed
+                    left[name] += found.left
+                    needed[name] += done.needed
+                    needed_by = needed_by.union(*done.needed.values())
                     also_called |= found.also_called
                     step(found.looked_at)
         except KeyboardInterrupt:
@@ -75,29 +76,24 @@ class Command(BaseCommand):
             "message here ties to the number, and the number spelled in words or in pictures."
         )
         self.stdout.write(text)
-        reasons = [
-            _("“%(model)s” %(keys)s (needed by %(needed_by)s)")
-            % {"model": name, "keys": _named(sorted(keys)), "needed_by": ", ".join(sorted(set().union(*keys.values())))}
-            for name, keys in needed.items()
-            if keys
-        ]
-        if reasons:
+        if needed_by:
+            rows = "; ".join(f"“{name}” {_named(sorted(keys))}" for name, keys in needed.items() if keys)
             text = _(
-                "Not erased, because rows of other tables need them: %(rows)s. Delete those rows, or take the "
-                "references out of them, and run this again."
+                "Not erased, because rows of other tables (%(needed_by)s) need them: %(rows)s. Delete those rows, or "
+                "take the references out of them, and run this again."
             )
-            raise CommandError(text % {"rows": "; ".join(reasons)})
+            raise CommandError(text % {"needed_by": ", ".join(sorted(needed_by)), "rows": rows})
 
 
 def _left(left: dict[Any, list[Any]], also_called: set[str]) -> Iterator[str]:
     """What is to be looked at, and run next."""
     text = _(
-        "Left of “%(model)s”, because they hold the number without its country, which may be somebody else's abroad, "
-        "or beside other digits: %(keys)s. --national erases them too."
+        "“%(model)s” left: %(count)d, with the number without its country, which may be somebody else's abroad, or "
+        "beside other digits: %(keys)s. --national erases them too."
     )
     for name, keys in left.items():
         if keys:
-            yield text % {"model": name, "keys": _named(keys)}
+            yield text % {"model": name, "count": len(keys), "keys": _named(keys)}
     for name in sorted(also_called):
         event = erasure.still_called(name)
         text = _("By the same messages the person is also %(name)s. No other event has that.")
@@ -110,5 +106,4 @@ def _left(left: dict[Any, list[Any]], also_called: set[str]) -> Iterator[str]:
 
 
 def _named(keys: list[Any]) -> str:
-    named = ", ".join(map(str, keys[:_MOST_NAMED]))
-    return named if len(keys) <= _MOST_NAMED else f"{named}, … ({len(keys)})"
+    return ", ".join(map(str, keys[:_MOST_NAMED])) + (", …" if len(keys) > _MOST_NAMED else "")
