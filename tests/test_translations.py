@@ -126,12 +126,17 @@ def test_words_that_people_know(choice, label):
 
 
 @pytest.mark.parametrize(
-    ("count", "text"), [(1, "1 evento excluído."), (2, "2 eventos excluídos."), (0, "0 evento excluído.")]
+    ("count", "text"),
+    [
+        (1, "1 ponto precisa de atenção."),
+        (2, "2 pontos precisam de atenção."),
+        (0, "0 ponto precisa de atenção."),
+    ],
 )
 def test_plurals(count, text):
     with translation.override("pt-br"):
-        deleted = translation.ngettext("Deleted %(count)d event.", "Deleted %(count)d events.", count)
-    assert deleted % {"count": count} == text
+        needs = translation.ngettext("%(count)d thing needs a person.", "%(count)d things need a person.", count)
+    assert needs % {"count": count} == text
 
 
 # What people see

@@ -24,8 +24,10 @@ class Command(BaseCommand):
         parser.add_argument("--account", metavar="NAME", default="", help=_("This account alone."))
         parser.add_argument("--problems", action="store_true", help=_("Only accounts that need a person."))
         formats = parser.add_mutually_exclusive_group()
-        formats.add_argument("--json", action="store_true", dest="as_json", help=_("For programs."))
-        text = _("For Prometheus: the textfile collector of its node exporter.")
+        formats.add_argument(
+            "--json", action="store_true", dest="as_json", help=_("For programs: JSON, and nothing else.")
+        )
+        text = _("For the textfile collector of Prometheus, and nothing else.")
         formats.add_argument("--prometheus", action="store_true", dest="as_metrics", help=text)
         text = _("Tell an e-mail address, or an HTTPS URL that takes JSON with a text, what is new and what is over.")
         parser.add_argument("--notify", action="append", default=[], metavar="TARGET", dest="targets", help=text)
