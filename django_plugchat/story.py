@@ -12,7 +12,7 @@ from django.utils.translation import gettext, ngettext
 
 from django_plugchat import times
 from django_plugchat.models import DeliveryEvent
-from django_plugchat.provider.errors import known_code, known_text
+from django_plugchat.provider.errors import known
 from django_plugchat.querysets import DeliveryEventQuerySet
 
 #: Of the events of one message. A group of 1,000 has up to 3,000.
@@ -36,9 +36,9 @@ def outcome_pill(outcome: str) -> SafeString:
 
 def provider_text(event: Any, length: int = 300) -> str:
     """What PlugChat gave as the reason, in its words; without ``view_phone`` only words that its documentation has."""
-    texts = [event.error, event.error_code]
+    texts = (event.error, event.error_code)
     if not event.whole_phones:
-        texts = [known_text(event.error), known_code(event.error_code)]
+        texts = known(*texts)[1:]
     # Cut first: a text may have 64 kB.
     return Truncator(" · ".join(text[: length + 1] for text in texts if text)).chars(length)
 

@@ -27,7 +27,7 @@ from django_plugchat import accounts, times
 from django_plugchat.admin.base import ReadOnlyAdmin, sees_phones, uncompiled
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.phones.numbers import mask_id, mask_phone
-from django_plugchat.provider.errors import Failure, known_code, known_text
+from django_plugchat.provider.errors import Failure, known
 from django_plugchat.querysets import DeliveryEventQuerySet
 
 logger = logging.getLogger("django_plugchat.admin")
@@ -72,7 +72,7 @@ class CsvExport:
         said = [event.phone, event.error, event.error_code]
         ids = [event.custom_id, event.zaap_id, event.message_id, event.instance_id]
         if not self.whole_phones:
-            said = [mask_phone(event.phone), known_text(event.error), known_code(event.error_code)]
+            said = [mask_phone(event.phone), *known(event.error, event.error_code)[1:]]
             ids = list(map(mask_id, ids))
         phone, *error = said
         situation = (self.labels[event.progress], self.labels.get(event.failure, ""))

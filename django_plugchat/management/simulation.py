@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from requests.adapters import HTTPAdapter
 
 from django_plugchat.provider.callbacks import CONNECTION_CALLBACKS, INCOMING_STATUSES
-from django_plugchat.provider.errors import ERROR_BEGINNINGS, ERROR_CODES, ERRORS_BY_KIND, Failure
+from django_plugchat.provider.errors import ERROR_CODES, ERRORS_BY_KIND, Failure
 from django_plugchat.testing import callback_path, delivery_callback, message_status_callback
 
 #: What the view says of a callback that it takes.
@@ -28,11 +28,11 @@ _REMEMBERED = 1000
 
 
 def _failures() -> dict[str, list[dict[str, str]]]:
-    by_kind = {kind: [{"error": text} for text in texts] for kind, texts in ERRORS_BY_KIND.items()}
+    by_kind = {
+        kind: [{"error": text.replace("…", "video")} for text in texts] for kind, texts in ERRORS_BY_KIND.items()
+    }
     for code, kind in ERROR_CODES.items():
         by_kind[kind].append({"error": ERRORS_BY_KIND[kind][0], "errorCode": code})
-    for beginning, kind in ERROR_BEGINNINGS.items():
-        by_kind[kind].append({"error": f"{beginning}image/bmp"})
     # The provider adds texts without notice; this one is made up.
     by_kind[Failure.OTHER.value] = [{"error": "Message has not been sent because of an unexpected condition"}]
     return by_kind

@@ -10,13 +10,7 @@ MESSAGE_STATUS_CALLBACK = "MessageStatusCallback"
 CONNECTION_CALLBACKS = {"ConnectedCallback": True, "DisconnectedCallback": False}
 
 #: Types that are known and not stored. An operator who points every webhook at one URL gets them here.
-OTHER_CALLBACK_TYPES = frozenset(
-    {
-        "ReceivedCallback",
-        "PresenceChatCallback",
-        "ProxyCallback",
-    }
-)
+OTHER_CALLBACK_TYPES = frozenset({"ReceivedCallback", "PresenceChatCallback", "ProxyCallback"})
 
 #: What the JSON of a conversation holds that has no ``type``: an attendance that began or ended, with its chat.
 CONVERSATION_KEYS = frozenset({"attendance", "chat"})

@@ -15,7 +15,8 @@ class Failure(models.TextChoices):
     OTHER = "other", _("Unknown error")
 
 
-#: The texts of ``error``, by what can be done about them (Z-API's documentation, 2026-07).
+#: The texts of ``error``, by what can be done about them (Z-API's documentation, 2026-07). For … stands something of
+#: the message: a content type, a kind of message.
 ERRORS_BY_KIND: dict[str, tuple[str, ...]] = {
     "number": (
         "Phone number does not exist",
@@ -39,6 +40,7 @@ ERRORS_BY_KIND: dict[str, tuple[str, ...]] = {
         "Got a 404 error while trying to send message",
         "The url informed is not a valid url in the media format, apparently it can be an html",
         "Message has not been sent because an error occurred in the conversion",
+        "Unsupported sticker format: …",
     ),
     "request": (
         "Message has not been sent because it got invalid request params.",
@@ -56,11 +58,9 @@ ERRORS_BY_KIND: dict[str, tuple[str, ...]] = {
         "Newsletter poll vote was not sent because of missing identifier.",
         "Event edit message was not sent because the phone is not from a group.",
         "Event edit message was not sent because receive invalid date time.",
+        "… not available to channels",
     ),
 }
-#: Texts that go on with something of the message: a content type, a kind of message.
-ERROR_BEGINNINGS = {"Unsupported sticker format: ": "media"}
-ERROR_ENDINGS = {" not available to channels": "request"}
 #: The values of ``errorCode``, of which one is known.
 ERROR_CODES = {"SHADOW_BAN": "restricted"}
 
@@ -70,34 +70,23 @@ def _plain(text: str) -> str:
     return text.lower().removesuffix(".")
 
 
-_KNOWN = {_plain(text): (kind, text) for kind, texts in ERRORS_BY_KIND.items() for text in texts}
-_BEGINNINGS = {text.lower(): kind for text, kind in ERROR_BEGINNINGS.items()}
-_ENDINGS = ERROR_ENDINGS
-_CODES = {code.lower(): kind for code, kind in ERROR_CODES.items()}
+_KNOWN = [(kind, text, _plain(text).partition("…")) for kind, texts in ERRORS_BY_KIND.items() for text in texts]
+
+
+def known(error: str, error_code: str = "") -> tuple[str, str, str]:
+    """What the provider's documentation knows of an error: its kind, its text and its code.
+
+    Text and code are "" for any others, which may hold anything. The code decides the kind before the text.
+    """
+    given, code = _plain(error), _plain(error_code).upper()
+    if code not in ERROR_CODES:
+        code = ""
+    for kind, text, (beginning, is_open, ending) in _KNOWN:
+        if given == beginning or (is_open and given.startswith(beginning) and given.endswith(ending)):
+            return ERROR_CODES.get(code, kind), text, code
+    return ERROR_CODES.get(code, Failure.OTHER.value), "", code
 
 
 def kind_of(error: str, error_code: str = "") -> str:
-    """The ``Failure`` value of an error that the provider gave; its code counts before its text."""
-    if kind := _CODES.get(_plain(error_code)):
-        return kind
-    text = _plain(error)
-    if text in _KNOWN:
-        return _KNOWN[text][0]
-    for beginning, kind in _BEGINNINGS.items():
-        if text.startswith(beginning):
-            return kind
-    for ending, kind in _ENDINGS.items():
-        if text.endswith(ending):
-            return kind
-    return Failure.OTHER.value
-
-
-def known_text(error: str) -> str:
-    """The error as the provider's documentation spells it; "" for any other, which may hold anything."""
-    return _KNOWN.get(_plain(error), ("", ""))[1]
-
-
-def known_code(error_code: str) -> str:
-    """The same for ``errorCode``."""
-    code = error_code.upper().removesuffix(".")
-    return code if code in ERROR_CODES else ""
+    """The ``Failure`` value of an error that the provider gave."""
+    return known(error, error_code)[0]
