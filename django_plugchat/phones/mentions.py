@@ -4,24 +4,11 @@ import re
 from collections.abc import Iterable, Iterator
 from enum import IntEnum
 
-from django_plugchat.phones.numbers import (
-    LONGEST_NUMBER,
-    LONGEST_WRITTEN,
-    SHORTEST_NUMBER,
-    Identity,
-    both_forms,
-    canonical,
-    national,
-)
+from django_plugchat.phones import numbers
 from django_plugchat.phones.reading import Run, plain, runs
 
 # Countries whose numbers are all equally long: where such a number begins and ends needs no separator.
 _OF_FIXED_LENGTH = re.compile(r"55[1-9]{2}[0-9]{8,9}|1[2-9][0-9]{9}", re.ASCII)
-# Such as 12.5544988771234, a degree of latitude.
-_DECIMAL = re.compile(r"(?<![\w+.])[0-9]{1,3}\.[0-9]{12,}(?!\w)", re.ASCII)
-_NOT_DIGITS = re.compile(r"[^0-9]+")
-# Fewer digits without a country are found in too many texts.
-_SHORTEST_NATIONAL = 7
 #: No number has so many digits: these are a privacy id's.
 SHORTEST_LID = 14
 
@@ -36,20 +23,20 @@ class Found(IntEnum):
 class Wanted:
     """A person that is looked for in texts: by a number, in both forms of Brazil's ninth digit, or by a privacy id."""
 
-    def __init__(self, identity: Identity) -> None:
+    def __init__(self, identity: numbers.Identity) -> None:
         is_lid = identity.kind == "lid"
         self._lid = identity.all_digits if is_lid or len(identity.all_digits) >= SHORTEST_LID else ""
-        self._international = set() if is_lid else set(both_forms(identity.digits))
-        self._national = {form for form in map(national, self._international) if len(form) >= _SHORTEST_NATIONAL}
+        self._international = set() if is_lid else set(numbers.both_forms(identity.digits))
+        # Seven digits at least: fewer without a country are found in too many texts.
+        self._national = {form for form in map(numbers.national, self._international) if len(form) >= 7}
         self._end = identity.digits[-6:]
 
     def found_in(self, texts: Iterable[str]) -> Found:
         """The most that is found in any of them."""
         # A word between two texts keeps the digits of one from those of the next.
         text = plain("\nz\n".join(texts))
-        if self._end not in _NOT_DIGITS.sub("", text):
+        if self._end not in re.sub(r"[^0-9]+", "", text):
             return Found.NOT
-        text = _DECIMAL.sub("z", text)
         return max((found for run in runs(text) for found in self._found_in_run(run)), default=Found.NOT)
 
     def _found_in_run(self, run: Run) -> Iterator[Found]:
@@ -59,29 +46,26 @@ class Wanted:
                 is_number = _OF_FIXED_LENGTH.fullmatch(group) and not run.is_lid
                 yield Found.PERHAPS if is_number else Found.SURELY
             written = ""
-            for last, digits in enumerate(run.groups[first : first + LONGEST_WRITTEN], first):
+            for last, digits in enumerate(run.groups[first : first + numbers.LONGEST_WRITTEN], first):
                 written += digits
-                if len(written) > LONGEST_WRITTEN:
-                    break
-                if written.endswith(self._end) and not run.is_lid:
-                    yield self._judge(run, first, last, written, before)
+                if written.endswith(self._end) and len(written) <= numbers.LONGEST_WRITTEN and not run.is_lid:
+                    after = sum(map(len, run.groups[last + 1 : last + 2]))
+                    yield self._judge(written, run, before, after, is_group=first == last)
             before += len(group)
 
-    def _judge(self, run: Run, first: int, last: int, written: str, before: int) -> Found:
-        """What some groups of a run are, with so many digits of it before them."""
-        digits, has_country = canonical(written)
+    def _judge(self, written: str, run: Run, before: int, after: int, *, is_group: bool) -> Found:
+        """What a part of a run is, with so many digits of it before and in the group after it."""
+        digits, has_country = numbers.canonical(written)
         is_fixed = _OF_FIXED_LENGTH.fullmatch(digits) is not None
         has_prefix = run.is_after_plus or run.groups[0].startswith("00")
-        after = len(run.groups[last + 1]) if last + 1 < len(run.groups) else 0
+        is_apart = is_group or is_fixed
         # Too few digits are no number of their own: they belong to what follows or precedes, unless that is too long.
-        begins = before == 0 or before >= SHORTEST_NUMBER or (not has_prefix and before + len(digits) > LONGEST_NUMBER)
-        ends = after == 0 or after + len(digits) > LONGEST_NUMBER
-        is_alone = first == last and (not has_prefix or begins or is_fixed)
-        if has_country and digits in self._international:
-            if is_alone or (is_fixed and (begins or not has_prefix)):
-                return Found.SURELY
-            if begins:
-                return Found.SURELY if ends else Found.PERHAPS
-        elif digits in self._national and (is_alone or begins) and not (has_prefix and before == 0):
+        ends = is_apart or after == 0 or after + len(digits) > numbers.LONGEST_NUMBER
+        begins = before == 0 or before >= numbers.SHORTEST_NUMBER or (is_group and is_fixed)
+        if not (begins or has_prefix):
+            begins = is_apart or before + len(digits) > numbers.LONGEST_NUMBER
+        if has_country and digits in self._international and begins:
+            return Found.SURELY if ends else Found.PERHAPS
+        if digits in self._national and begins and not (has_prefix and before == 0):
             return Found.PERHAPS
         return Found.NOT

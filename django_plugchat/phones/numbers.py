@@ -1,10 +1,9 @@
 """The one idea of a number, of a group and of a privacy id: how one is read, compared, stored, searched and shown."""
 
 import re
-from collections.abc import Iterator
 from typing import NamedTuple
 
-from django_plugchat.phones.reading import plain, runs, without_escapes_of_json
+from django_plugchat.phones.reading import Run, plain, runs, without_escapes_of_json
 
 MASK = "****"
 
@@ -12,36 +11,27 @@ SHORTEST_NUMBER = 8
 LONGEST_NUMBER = 15  # by E.164
 #: With prefixes.
 LONGEST_WRITTEN = 20
-_MAX_STORED = 64
 
 # The calling codes: 1 and 7, these of two digits, and all others of three.
-_CODES_OF_TWO_DIGITS = re.compile(r"2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]", re.ASCII)
+_CODES_OF_TWO_DIGITS = re.compile(r"2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]")
 # Where a 0 after the country is part of the number, not the prefix of calls within the country.
-_COUNTRIES_WITH_LEADING_ZEROS = frozenset({"39", "225", "226", "229", "241", "242", "378"})
-# More digits are a privacy id, whose zero is its own.
-_LONGEST_WITH_TRUNK_PREFIX = 14
+_KEEPING_THE_ZERO = {"39", "225", "226", "229", "241", "242", "378"}
 
 # Mobiles have nine digits, the first a 9; WhatsApp still names many by the eight they once had. Landlines begin 2 to 5
 # and have no other form: 44 93333-4444 without its 9 is somebody else's landline.
-_MOBILE = re.compile(r"(55[1-9]{2})9?([016-9][0-9]{7})", re.ASCII)
-_BRAZILIAN = re.compile(r"55([1-9]{2})([0-9]{4,5})([0-9]{4})", re.ASCII)
-_BRAZILIAN_NATIONAL = re.compile(r"[1-9]{2}(?:9[0-9]{8}|[2-9][0-9]{7})", re.ASCII)
+_MOBILE = re.compile(r"(55[1-9]{2})9?([016-9][0-9]{7})")
+_BRAZILIAN = re.compile(r"55([1-9]{2})([0-9]{4,5})([0-9]{4})")
+_BRAZILIAN_NATIONAL = re.compile(r"[1-9]{2}(?:9[0-9]{8}|[2-9][0-9]{7})")
 
-_KINDS = {"lid": "lid", "newsletter": "channel", "broadcast": "broadcast", "g.us": "group", "group": "group"}
 _SUFFIXES = {"lid": "@lid", "channel": "@newsletter", "broadcast": "-broadcast", "group": "-group"}
+_KINDS = {suffix: kind for kind, suffix in _SUFFIXES.items()} | {"@broadcast": "broadcast", "@g.us": "group"}
 
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_.:-]*")
-_START_OF_OTHER_IDS = 4
-_NUMBER_IN_ID = re.compile(r"[0-9](?:[_.:-]*[0-9]){6,}")
-_NUMBER_IN_TEXT = re.compile(r"\d(?:[\W_]{0,4}\d){6,}")
+_SEVEN_DIGITS = re.compile(r"\d(?:[\W_]*\d){6,}")
 
-#: Under which the provider names messages, senders and instances.
-_ID_KEYS = frozenset({"zaapId", "customId", "messageId", "ids", "id", "instanceId"})
-_JSON_TOKENS = re.compile(r'"((?:[^"\\]|\\.)*+)"?(\s*+:)?|[0-9]++', re.DOTALL)
-_LONGEST_ID = 255
-# Terms are found while a request waits, and kept for each refused body.
-_MOST_READ = 8192
-_MOST_TERMS = 4096
+# What JSON says under the keys by which the provider names messages, senders and instances.
+_IDS = re.compile(r'"(?:zaapId|customId|messageId|ids?|instanceId)"\s*+:\s*+(\[[^\]]*+|"[^"]*+|[0-9]++)')
+_ID = re.compile(r'"[^"]*+"?|[0-9]++')
 
 
 class Identity(NamedTuple):
@@ -56,9 +46,16 @@ class Identity(NamedTuple):
 
 
 def country_of(digits: str) -> str:
-    if digits[0] in "17":
-        return digits[0]
-    return digits[: 2 if _CODES_OF_TWO_DIGITS.match(digits) else 3]
+    return digits[: 1 if digits[:1] in "17" else 2 if _CODES_OF_TWO_DIGITS.match(digits) else 3]
+
+
+def national(international: str) -> str:
+    return international[len(country_of(international)) :].lstrip("0")
+
+
+def is_national(digits: str) -> bool:
+    """Whether these are a number of Brazil without its country. They may be one of another country with it."""
+    return _BRAZILIAN_NATIONAL.fullmatch(digits) is not None
 
 
 def canonical(written: str) -> tuple[str, bool]:
@@ -66,11 +63,10 @@ def canonical(written: str) -> tuple[str, bool]:
     digits = written.lstrip("0")
     if len(written) - len(digits) == 1 and not _BRAZILIAN.fullmatch(digits):
         # As it is called within its country. Brazil dials 0, two digits of a carrier, the area and the number.
-        return digits[2:] if _BRAZILIAN_NATIONAL.fullmatch(digits, 2) else digits, False
-    if 11 <= len(digits) <= _LONGEST_WITH_TRUNK_PREFIX and "0" in digits[1:4]:
-        country = country_of(digits)
-        if digits[len(country)] == "0" and country not in _COUNTRIES_WITH_LEADING_ZEROS:
-            digits = country + digits[len(country) :].lstrip("0")
+        return digits[2:] if is_national(digits[2:]) else digits, False
+    # More digits are a privacy id, whose zero is its own.
+    if 11 <= len(digits) <= 14 and "0" in digits[1:4] and (country := country_of(digits)) not in _KEEPING_THE_ZERO:
+        digits = country + national(digits)
     return digits, True
 
 
@@ -83,37 +79,27 @@ def both_forms(digits: str) -> list[str]:
     return [digits, area + local if len(digits) == 13 else f"{area}9{local}"]
 
 
-def national(international: str) -> str:
-    return international[len(country_of(international)) :].lstrip("0")
-
-
 def identify(phone: str) -> Identity:
     """What a phone names, however it is written. Without digits it names nothing."""
     if phone.isascii() and phone.isdigit() and phone[0] != "0" and len(phone) <= LONGEST_NUMBER:
         return Identity(canonical(phone)[0], "number", False, phone)
-    address, _at, server = plain(phone).lower().partition("@")
-    kind = next((kind for name, kind in _KINDS.items() if server.startswith(name) or name in address), "")
-    run = max(runs(address), key=lambda run: sum(map(len, run.groups)), default=None)
-    if run is None:
-        return Identity("", kind or "number", False, "")
+    text = plain(phone).lower()
+    kind = next((kind for suffix, kind in _KINDS.items() if suffix in text), "")
+    found = runs(text.partition("@")[0])
+    run = max(found, key=lambda run: sum(map(len, run.groups)), default=Run([], False, False))
     groups = run.groups
     if len(groups) == 2 and len(groups[0]) >= SHORTEST_NUMBER and groups[1] in {"0", "00"}:
         groups = groups[:1]  # an agent (5544999999999.0:12@s.whatsapp.net), or a spreadsheet's .0
     written = "".join(groups)
+    is_international = run.is_after_plus or written.startswith("00")
     if kind in {"", "group"} and len(groups) > 1 and len(groups[-1]) == 10 and len(written) > LONGEST_NUMBER + 2:
         # An old group is named by the number of who created it and the time (5511999999999-1623281429).
-        kind, written = "group", "".join(groups[:-1])
-        return Identity(canonical(written)[0], kind, False, written)
+        written = "".join(groups[:-1])
+        return Identity(canonical(written)[0], "group", is_international, written)
     if kind or len(written.lstrip("0")) > LONGEST_NUMBER:
-        return Identity(written, kind or "group", False, written)
+        return Identity(written, kind or "group", is_international, written)
     digits, has_country = canonical(written)
-    is_international = run.is_after_plus or written.startswith("00")
     return Identity(digits, "number" if has_country else "national", is_international, written)
-
-
-def is_national(digits: str) -> bool:
-    """Whether these are a number of Brazil without its country. They may be one of another country with it."""
-    return _BRAZILIAN_NATIONAL.fullmatch(digits) is not None
 
 
 def normalise(phone: str) -> str:
@@ -126,22 +112,22 @@ def normalise(phone: str) -> str:
         return ""
     digits, kind, *_written = identify(phone)
     suffix = _SUFFIXES[kind] if kind in {"lid", "broadcast"} else ""
-    return digits[: _MAX_STORED - len(suffix)] + suffix if digits else ""
+    return digits[: 64 - len(suffix)] + suffix if digits else ""
 
 
 def searched(typed: str) -> list[str]:
     """The stored forms of what somebody may mean who typed this: with or without the country, in any notation."""
     digits, kind, is_international, written = identify(typed)
-    if kind in {"broadcast", "lid"}:
-        # A privacy id may have come, and be stored, as a number.
-        forms = [normalise(typed), *([digits, canonical(digits)[0]] if kind == "lid" else [])]
-    elif len(digits) < SHORTEST_NUMBER or len(digits) > LONGEST_NUMBER:
-        forms = [digits]
-    else:
+    forms = [digits] if kind not in {"lid", "broadcast"} else [normalise(typed)]
+    if kind == "lid":
+        # It may have come, and be stored, as a number.
+        forms += [digits, canonical(digits)[0]]
+    elif kind != "broadcast" and SHORTEST_NUMBER <= len(digits) <= LONGEST_NUMBER:
         is_of_brazil = kind != "group" and not is_international and is_national(digits)
-        forms = [digits, written, *both_forms(f"55{digits}" if is_of_brazil else digits)]
+        international = both_forms(f"55{digits}" if is_of_brazil else digits)
+        forms += [written, *international]
         if kind != "group":
-            forms += [*map(national, forms[2:]), f"{written}@lid"]
+            forms += [*map(national, international), f"{written}@lid"]
     return list(dict.fromkeys(filter(None, forms)))
 
 
@@ -167,14 +153,14 @@ def mask_phone(phone: str) -> str:
 def mask_id(text: str) -> str:
     """A plain id without the numbers in it; the first characters of any other, which may hold anything."""
     if _PLAIN_ID.fullmatch(text):
-        return _NUMBER_IN_ID.sub(MASK, text)
-    return text if len(text) <= _START_OF_OTHER_IDS else f"{text[:_START_OF_OTHER_IDS]}…"
+        return _SEVEN_DIGITS.sub(MASK, text)
+    return text if len(text) <= 4 else f"{text[:4]}…"
 
 
 def mask_numbers(text: str) -> str:
     """A text without any seven digits that may belong together; else as it is. Not for people: see ``mask_id``."""
     without_escapes = plain(text)
-    masked = _NUMBER_IN_TEXT.sub(MASK, without_escapes)
+    masked = _SEVEN_DIGITS.sub(MASK, without_escapes)
     return text if masked == without_escapes else masked
 
 
@@ -183,22 +169,11 @@ def mask_numbers(text: str) -> str:
 
 def search_terms(body: bytes) -> str:
     """What a refused body is found by: the ids and numbers at its beginning, one a line."""
-    terms = dict.fromkeys(_terms(without_escapes_of_json(body[:_MOST_READ].decode(errors="replace"))))
-    lines = "".join(f"\n{term}" for term in terms) + "\n"
-    return lines[: lines.rfind("\n", 0, _MOST_TERMS) + 1] if terms else ""
-
-
-def _terms(text: str) -> Iterator[str]:
-    key = ""
-    for token in _JSON_TOKENS.finditer(text):
-        string, colon = token[1], token[2]
-        if colon:
-            key = string
-        elif key in _ID_KEYS:
-            value = token[0] if string is None else string
-            if 0 < len(value) <= _LONGEST_ID and value.isprintable():
-                yield value
-    for run in runs(plain(text)):
-        for digits in ("".join(run.groups), *run.groups):
-            if SHORTEST_NUMBER <= len(digits) <= LONGEST_WRITTEN:
-                yield canonical(digits)[0]
+    # Not of the whole body: they are found while a request waits, and kept for each.
+    text = without_escapes_of_json(body[:8192].decode(errors="replace"))
+    ids = [found.strip('"') for values in _IDS.findall(text) for found in _ID.findall(values)]
+    written = [digits for run in runs(plain(text)) for digits in ("".join(run.groups), *run.groups)]
+    terms = [id_ for id_ in ids if 0 < len(id_) <= 255 and id_.isprintable()]
+    terms += [canonical(digits)[0] for digits in written if SHORTEST_NUMBER <= len(digits) <= LONGEST_WRITTEN]
+    lines = "\n".join(["", *dict.fromkeys(terms), ""])
+    return lines[: lines.rfind("\n", 0, 4096) + 1] if terms else ""
