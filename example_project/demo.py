@@ -22,7 +22,7 @@ from django_plugchat import accounts
 from django_plugchat.management import simulation
 from django_plugchat.models import Account, DeliveryEvent, RejectedCallback, WebhookSecret
 from django_plugchat.phones.numbers import mask_phone
-from django_plugchat.provider.callbacks import DELIVERY_CALLBACK, EXAMPLE
+from django_plugchat.provider.callbacks import DELIVERY_CALLBACK
 from django_plugchat.provider.errors import Failure
 from django_plugchat.signals import delivery_recorded
 from django_plugchat.testing import delivery_callback, message_status_callback
@@ -48,6 +48,14 @@ CUSTOMERS = (
 #: An account that is kept in the database, of the engine that PlugChat resells.
 BRANCH = {"alias": "norte", "label": "Loja Norte", "provider": "z-api", "instance": "3B8D1E0F5A724C96A1D0E7F2B4C6985A"}
 GROUP = "120363019502650977-group"
+#: The one of the provider's page.
+EXAMPLE = {
+    "phone": "554499999999",
+    "customId": "123",
+    "zaapId": "A20DA9C0183A2D35A260F53F5D2B9244",
+    "messageId": "A20DA9C0183A2D35A260F53F5D2B9244",
+    "type": DELIVERY_CALLBACK,
+}
 #: It lacks the zaapId.
 UNUSABLE = {"type": DELIVERY_CALLBACK, "phone": "5544999999999", "customId": "124"}
 INCOMING = {"type": "ReceivedCallback", "phone": "5544999999999", "text": {"message": "Obrigado!"}}

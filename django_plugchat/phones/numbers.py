@@ -136,8 +136,8 @@ def searched(typed: str) -> list[str]:
 
 def format_phone(phone: str) -> str:
     """``+55 44 99999-9999``. Groups, privacy ids and numbers of other countries stay as they are."""
-    identity = identify(phone)
-    number = _BRAZILIAN.fullmatch(identity.digits) if identity.kind == "number" else None
+    digits, kind, *_written = identify(phone)
+    number = _BRAZILIAN.fullmatch(digits) if kind == "number" else None
     return "+55 {} {}-{}".format(*number.groups()) if number else phone
 
 

@@ -1,7 +1,7 @@
 """What PlugChat's callbacks look like.
 
-Sources: the provider's page "Ao enviar" (on-message-send) for the delivery callback and its example, the documentation
-of Z-API, whose engine PlugChat resells, for statuses, and captured requests for the rest.
+Sources: the provider's page "Ao enviar" (on-message-send) for the delivery callback, the documentation of Z-API, whose
+engine PlugChat resells, for statuses, and captured requests for the rest.
 """
 
 DELIVERY_CALLBACK = "DeliveryCallback"
@@ -29,22 +29,3 @@ INCOMING_STATUSES = frozenset({"READ_BY_ME", "READ-SELF"})
 
 #: How many ids one status callback may hold. The provider names no limit; this one bounds a transaction.
 MAX_STATUS_IDS = 1000
-
-#: The example of the provider's page.
-EXAMPLE = {
-    "phone": "554499999999",
-    "customId": "123",
-    "zaapId": "A20DA9C0183A2D35A260F53F5D2B9244",
-    "messageId": "A20DA9C0183A2D35A260F53F5D2B9244",
-    "type": DELIVERY_CALLBACK,
-}
-STATUS_EXAMPLE = {
-    "instanceId": "instance.id",
-    "status": "READ",
-    "ids": ["3EB0EE5C811ACA0277C307"],
-    "momment": 1632234645000,
-    "phoneDevice": 0,
-    "phone": "5544999999999",
-    "type": MESSAGE_STATUS_CALLBACK,
-    "isGroup": False,
-}

@@ -18,10 +18,7 @@ class Failure(models.TextChoices):
 #: The texts of ``error``, by what can be done about them (Z-API's documentation, 2026-07). For … stands something of
 #: the message: a content type, a kind of message.
 ERRORS_BY_KIND: dict[str, tuple[str, ...]] = {
-    "number": (
-        "Phone number does not exist",
-        "Message has not been sent because it got invalid phone number",
-    ),
+    "number": ("Phone number does not exist", "Message has not been sent because it got invalid phone number"),
     "restricted": (
         "The message was not sent due to a likely shadow ban",
         "Whatsapp rejected sending this message",

@@ -5,28 +5,26 @@ from django.http import HttpRequest
 from django.urls import resolve
 
 from django_plugchat.phones.numbers import MASK
-from django_plugchat.redaction.texts import redact, unquoted
+from django_plugchat.phones.reading import unquoted
+from django_plugchat.redaction.texts import redact
 
 #: The provider sends it with each callback: a credential that can send messages.
 CREDENTIAL = "HTTP_Z_API_TOKEN"
-_CREDENTIAL_HEADER = b"z-api-token"
 
 _CALLBACK_SEGMENT = re.compile(r"(?:\A|/)callback(?=/|\Z)")
 # What may be a secret, or the most of one that was mistyped.
 _SECRET = re.compile(r"[A-Za-z0-9_-]{8,}")
 
 
-def hidden_path(path: str) -> str:
-    """The path of a callback without the secret."""
+def parted(path: str) -> tuple[str, list[str]]:
+    """The path of a callback without what follows ``callback/``, and what may be a secret in that.
+
+    Also one that no setting knows, of an account in the database.
+    """
     segment = _CALLBACK_SEGMENT.search(path)
+    end = segment.end() if segment else 0
     # With a slash at its end, so that APPEND_SLASH leaves it alone.
-    return f"{path[: segment.end()] if segment else ''}/{MASK}/"
-
-
-def secrets_in(path: str) -> list[str]:
-    """What a path says after ``callback/``: also secrets that no setting knows, of accounts in the database."""
-    segment = _CALLBACK_SEGMENT.search(path)
-    return list(dict.fromkeys(_SECRET.findall(path, segment.end() if segment else 0)))
+    return f"{path[:end]}/{MASK}/", _SECRET.findall(path, end)
 
 
 def hide_secret(request: HttpRequest) -> None:
@@ -35,16 +33,13 @@ def hide_secret(request: HttpRequest) -> None:
     Then middleware, error mails, trackers and the server's access log have nothing left to show. Who called is in
     ``resolver_match``, which names the account.
     """
-    secrets = secrets_in(request.path_info)
-    request.path = hidden_path(request.path)
-    request.path_info = hidden_path(request.path_info)
+    request.path, _secrets = parted(request.path)
+    request.path_info, secrets = parted(request.path_info)
     meta = request.META
     paths = {"PATH_INFO": request.path_info, "RAW_URI": request.path, "REQUEST_URI": request.path}
     for key, value in meta.items():
-        if key in paths:
-            meta[key] = paths[key]
-        elif value.__class__ is str:
-            meta[key] = without(secrets, value)
+        if isinstance(value, str):
+            meta[key] = paths.get(key) or without(secrets, value)
     meta.pop(CREDENTIAL, None)
     # Read from META when somebody asks for them again.
     request.__dict__.pop("headers", None)
@@ -55,19 +50,18 @@ def hide_secret(request: HttpRequest) -> None:
         scope["headers"] = [
             (name, without(secrets, value.decode("latin-1")).encode("latin-1", "replace"))
             for name, value in scope["headers"]
-            if name.lower() != _CREDENTIAL_HEADER
+            if name.lower() != b"z-api-token"
         ]
 
 
-def without(secrets: list[str], value: str) -> str:
+def without(secrets: list[str], text: str) -> str:
     """Proxies repeat the path in headers of their own, with whatever around the secret after they have rewritten it."""
+    plain = hidden = unquoted(text)
     for secret in secrets:
-        value = value.replace(secret, MASK)
-    if "%" in value:
-        plain = unquoted(value)
-        if any(secret in plain for secret in secrets):
-            return without(secrets, plain)
-    return redact(value) if "callback" in value or "%" in value else value
+        hidden = hidden.replace(secret, MASK)
+    if hidden != plain:
+        text = hidden
+    return redact(text) if "callback" in text or "%" in text else text
 
 
 def is_callback(request: HttpRequest) -> bool:

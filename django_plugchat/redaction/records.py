@@ -12,12 +12,11 @@ from django.http import HttpRequest
 from django.utils.functional import LazyObject
 
 from django_plugchat.phones.numbers import MASK
-from django_plugchat.redaction.paths import CREDENTIAL, hidden_path, hide_secret, is_callback, secrets_in, without
+from django_plugchat.redaction.paths import CREDENTIAL, hide_secret, is_callback, parted, without
 from django_plugchat.redaction.texts import redact
 
 _OWN_TABLE = re.compile(r"\bdjango_plugchat_\w+")
-_MAX_DEPTH = 20
-_STANDARD_ATTRIBUTES = frozenset({*logging.makeLogRecord({}).__dict__, "message", "asctime"})
+_STANDARD_ATTRIBUTES = {*vars(logging.makeLogRecord({})), "message", "asctime"}
 _DJANGO_LOGGERS = ("django.request", "django.security", "django.server")
 
 
@@ -28,22 +27,18 @@ class RedactingFilter(logging.Filter):
     rest holds numbers and payloads. Structured records keep their shape.
     """
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        _hide_statement(record)
+    def filter(self, record: Any) -> bool:
+        if table := _OWN_TABLE.search(_shown(getattr(record, "sql", ""))):
+            record.sql, record.params = f"{MASK} statement on {table[0]}", None
+            record.msg, record.args = record.sql, ()
         _rewrite(record, redact)
         return True
 
 
-def _hide_statement(record: Any) -> None:
-    table = _OWN_TABLE.search(_shown(getattr(record, "sql", "")))
-    if table:
-        record.sql, record.params = f"{MASK} statement on {table[0]}", None
-        record.msg, record.args = record.sql, ()
-
-
 def _rewrite(record: logging.LogRecord, rewrite: Callable[[str], str]) -> None:
-    for key in record.__dict__.keys() - _STANDARD_ATTRIBUTES | {"args", "stack_info"}:
-        record.__dict__[key] = _rewritten(record.__dict__[key], rewrite)
+    attributes = vars(record)
+    for key in attributes.keys() - _STANDARD_ATTRIBUTES | {"args", "stack_info"}:
+        attributes[key] = _rewritten(attributes[key], rewrite)
     if error := _rewritten_error(record.exc_info, rewrite):
         record.exc_info, record.exc_text = None, error
     if isinstance(record.msg, dict | list | tuple):
@@ -68,14 +63,12 @@ def _shown(value: Any) -> str:
         return type(value).__name__
 
 
-def _rewritten(value: Any, rewrite: Callable[[str], str], depth: int = _MAX_DEPTH) -> Any:
+def _rewritten(value: Any, rewrite: Callable[[str], str], depth: int = 20) -> Any:
     """The same value in the same shape, with its texts rewritten; never an error, which the application would get."""
     # Looking at what is lazy would ask the database.
     if value is None or isinstance(value, LazyObject | QuerySet | int | float):
         return value
     try:
-        if isinstance(value, str):
-            return rewrite(value)
         if isinstance(value, dict) and depth:
             # A copy of the same class: the formats of some servers rely on what theirs gives beside its keys.
             result = copy(value)
@@ -113,29 +106,24 @@ class _Protection(logging.Handler):
     only when a project first raises its own SuspiciousOperation.
     """
 
-    def emit(self, record: logging.LogRecord) -> None:
+    def emit(self, record: Any) -> None:
+        secrets: list[str] = []
         request = getattr(record, "request", None)
         if isinstance(request, HttpRequest):
-            _hide_request(record, request)
-        else:
-            _rewrite(record, redact)
+            is_ours, path = is_callback(request), request.get_full_path()
+            if is_ours or CREDENTIAL in request.META or redact(path) != path:
+                # With it AdminEmailHandler and others would show the path again, the provider's token, and the body.
+                del record.request
+            if is_ours:
+                _path, secrets = parted(request.path_info)
+            if is_ours and hasattr(record, "status_code"):
+                # It is answered, so that nobody needs the path any more. What middleware raised before the view could
+                # hide it shows the request again: a report of the error has the variables of each frame.
+                hide_secret(request)
+        _rewrite(record, lambda text: redact(without(secrets, text)))
 
 
-def _hide_request(record: logging.LogRecord, request: HttpRequest) -> None:
-    path, secrets, ours = request.path, secrets_in(request.path_info), is_callback(request)
-    if ours or CREDENTIAL in request.META or redact(request.get_full_path()) != request.get_full_path():
-        # With it AdminEmailHandler and others would show the path again, the provider's token, and the body.
-        del record.__dict__["request"]
-    if not ours:
-        _rewrite(record, redact)
-        return
-    if hasattr(record, "status_code"):
-        # It is answered, so that nobody needs the path any more. What middleware raised before the view could hide it
-        # shows the request again: a report of the error has the variables of each frame.
-        hide_secret(request)
-    # As Django writes it.
-    escaped, hidden = path.encode("unicode_escape").decode("ascii"), hidden_path(path)
-    _rewrite(record, lambda text: redact(without(secrets, text.replace(escaped, hidden).replace(path, hidden))))
+_protection = _Protection()
 
 
 def protect_django_logs(**kwargs: Any) -> None:
@@ -143,16 +131,11 @@ def protect_django_logs(**kwargs: Any) -> None:
 
     Called by ``request_started`` as well: under runserver ``django.setup()`` runs twice, and configures logging anew.
     """
-    if _is_protected(logging.getLogger(_DJANGO_LOGGERS[-1])):
+    if _protection in logging.getLogger(_DJANGO_LOGGERS[-1]).handlers:
         return
     below = tuple(f"{name}." for name in _DJANGO_LOGGERS)
-    for name in [*_DJANGO_LOGGERS, *(name for name in logging.root.manager.loggerDict if name.startswith(below))]:
-        logger = logging.getLogger(name)
-        if not _is_protected(logger):
+    for name in [*_DJANGO_LOGGERS, *logging.root.manager.loggerDict]:
+        if f"{name}.".startswith(below) and _protection not in (handlers := logging.getLogger(name).handlers):
             # Handlers are called in their order, those of a logger before its parent's.
-            logger.handlers.insert(0, _Protection())
+            handlers.insert(0, _protection)
     request_started.connect(protect_django_logs, dispatch_uid="django_plugchat.protect_django_logs")
-
-
-def _is_protected(logger: logging.Logger) -> bool:
-    return any(isinstance(handler, _Protection) for handler in logger.handlers)

@@ -1,17 +1,17 @@
 import re
-from collections.abc import Iterator
 from typing import Any
 
 from django_plugchat.phones.numbers import MASK, mask_numbers
 from django_plugchat.redaction.texts import redact
 
 _APP = "django_plugchat"
+# What tells where it happened.
+_PLACES = ("exception", "logger", "request", "stacktrace", "threads", "transaction")
 # Of the whole event, what Sentry needs as it is.
-_AS_IT_IS = frozenset({"_meta", "dist", "environment", "level", "modules", "platform", "release", "sdk", "server_name"})
-_IDS_AND_TIMES = frozenset({"event_id", "parent_span_id", "span_id", "start_timestamp", "timestamp", "trace_id"})
-_ID_OR_TIME = re.compile(r"[0-9a-f]{16}|[0-9a-f]{32}|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,15}(?:Z|\+00:00)?", re.ASCII)
-_CREDENTIALS = frozenset({"authorization", "cookie", "z-api-token"})
-_SMALLEST_HIDDEN = 10**6  # seven digits
+_AS_IT_IS = {"_meta", "dist", "environment", "level", "modules", "platform", "release", "sdk", "server_name"}
+_IDS_AND_TIMES = {"event_id", "parent_span_id", "span_id", "start_timestamp", "timestamp", "trace_id"}
+_ID_OR_TIME = re.compile(r"[0-9a-f]{16}|[0-9a-f]{32}|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,15}(?:Z|\+00:00)?")
+_CREDENTIALS = {"authorization", "cookie", "z-api-token"}
 
 
 def before_send(event: Any, hint: Any) -> Any:
@@ -20,43 +20,29 @@ def before_send(event: Any, hint: Any) -> Any:
     Every text loses what ``redact`` takes out and its runs of seven or more digits. What is about this app keeps of
     an error its class and where it was raised, and of a request its method and path.
     """
-    if _is_ours(event):
-        for error in _values(event, "exception"):
+    request = event.get("request") or {}
+    paths = [str(request.get("url")), str(event.get("transaction"))]
+    hidden_in_path = any(MASK in path or redact(path) != path for path in paths)
+    is_ours = hidden_in_path or _APP in str([event.get(place) for place in _PLACES])
+    if is_ours and request:
+        event["request"] = {key: request[key] for key in ("method", "url") if key in request}
+    for error in (event.get("exception") or {}).get("values") or ():
+        if is_ours and error:
             error["value"] = MASK
-        for frame in _frames(event):
-            frame.pop("vars", None)
-        if request := event.get("request"):
-            event["request"] = {key: request[key] for key in ("method", "url") if key in request}
-    return {key: value if key in _AS_IT_IS else _hidden(value, key) for key, value in event.items()}
+    return {key: value if key in _AS_IT_IS else _hidden(value, key, is_ours) for key, value in event.items()}
 
 
-def _is_ours(event: Any) -> bool:
-    for path in ((event.get("request") or {}).get("url"), event.get("transaction")):
-        if path and (_APP in path or MASK in path or redact(path) != path):
-            return True
-    names = [event.get("logger"), *(frame.get("module") for frame in _frames(event))]
-    return any(name and name.startswith(_APP) for name in names)
-
-
-def _values(event: Any, key: str) -> list[Any]:
-    return [item for item in (event.get(key) or {}).get("values") or () if item]
-
-
-def _frames(event: Any) -> Iterator[Any]:
-    for part in (event, *_values(event, "exception"), *_values(event, "threads")):
-        yield from (part.get("stacktrace") or {}).get("frames") or ()
-
-
-def _hidden(value: Any, key: str = "") -> Any:
+def _hidden(value: Any, key: str, is_ours: bool) -> Any:
     if isinstance(value, dict):
-        return {_hidden_text(str(name)): _hidden(item, str(name)) for name, item in value.items()}
+        items = ((str(name), item) for name, item in value.items() if not (is_ours and name == "vars"))
+        return {_hidden_text(name): _hidden(item, name, is_ours) for name, item in items}
     if isinstance(value, list | tuple):
-        return [_hidden(item) for item in value]
+        return [_hidden(item, "", is_ours) for item in value]
     if key.lower() in _CREDENTIALS:
         return MASK
     if isinstance(value, str):
         return value if key in _IDS_AND_TIMES and _ID_OR_TIME.fullmatch(value) else _hidden_text(value)
-    if isinstance(value, int | float) and abs(value) >= _SMALLEST_HIDDEN and key not in _IDS_AND_TIMES:
+    if isinstance(value, int | float) and abs(value) >= 10**6 and key not in _IDS_AND_TIMES:  # seven digits
         return MASK
     return value
 

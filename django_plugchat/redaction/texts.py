@@ -1,100 +1,70 @@
 import re
+from collections import defaultdict
 from functools import lru_cache
-from urllib.parse import unquote
 
 from django.core.exceptions import ImproperlyConfigured
 
 from django_plugchat.conf import app_settings
 from django_plugchat.phones.numbers import MASK
+from django_plugchat.phones.reading import unquoted
 
-_APP = "django_plugchat"
 # A secret, or what was meant to be one; and the token in the path of Z-API's calls. A secret may be mistyped with
 # quotes: the text goes on after those that nothing like an end follows.
 _TO_ITS_END = r"(?:[^\s\"'<>]|[\"'<>](?![\s>,;:)\]}]|\Z))"
 _AFTER_NAME = re.compile(rf"((?:callback|/token)/+)(?![/?#]){_TO_ITS_END}+", re.IGNORECASE)
 # A search is a GET: its query holds the number that somebody looked for, as does ?next= after a session's end.
 _QUERY = re.compile(rf"\?{_TO_ITS_END}+")
-_AUTOCOMPLETE = "/autocomplete/?"
-_UNSPACED = re.compile(r"\S+")
-_MAX_TIMES_QUOTED = 5
-
-# What secrets are made of, and nearly all tokens (RFC 9110, token68).
-_WORD = re.compile(r"[A-Za-z0-9_-]+")
-_LONGER_WORD = re.compile(r"[A-Za-z0-9._~+/-]+=*")
-
-
-class _Confidential:
-    """All configured secrets and tokens: what a text costs does not grow with the number of accounts."""
-
-    def __init__(self, texts: frozenset[str]) -> None:
-        self.texts = texts
-        self.of_other_characters = [text for text in texts if not _LONGER_WORD.fullmatch(text)]
-
-    def hidden_in(self, text: str) -> str:
-        for other in self.of_other_characters:
-            text = text.replace(other, MASK)
-        return _WORD.sub(self._shown, _LONGER_WORD.sub(self._shown, text))
-
-    def _shown(self, word: re.Match[str]) -> str:
-        text = word[0]
-        if text in self.texts:
-            return MASK
-        # After an escaped line break, whose letter looks like the secret's first.
-        return text[0] + MASK if text[1:] in self.texts else text
-
-
-_confidential = lru_cache(maxsize=2)(_Confidential)
-
-
-def _without_confidential(text: str) -> str:
-    try:
-        return _confidential(app_settings.index.confidential).hidden_in(text)
-    except ImproperlyConfigured:
-        # A server's own process, which logs before it loads the project.
-        return text
+_OWN_PAGE = re.compile(r"(?<!\S)(?=\S*(?:django_plugchat|/autocomplete/\?))\S+")
+_QUOTED = re.compile(r"(?<!\S)[^\s%]*+%\S*")
 
 
 def redact(text: str) -> str:
     """Without webhook secrets, tokens, what follows ``callback/`` and ``/token/``, and queries of our admin pages."""
-    if "%" in text:
-        text = _UNSPACED.sub(lambda word: _redacted_word(word[0]), text)
-    return _redacted(text)
-
-
-def unquoted(text: str) -> str:
-    """Without the escapes of URLs, also escaped ones; "" where they are escaped so often only to hide what it is."""
-    for _time in range(_MAX_TIMES_QUOTED):
-        quoted, text = text, unquote(text)
-        if text == quoted:
-            return text
-    return ""
-
-
-def _redacted_word(word: str) -> str:
-    """A word without the escapes of URLs, where something has to be hidden in it; else as it is."""
-    if not (plain := unquoted(word)):
-        return MASK
-    plain = "".join(plain.split())  # one word still, to whose end is masked
-    shown = _redacted(plain)
-    return word if shown == plain else shown
-
-
-def _redacted(text: str) -> str:
-    text = _AFTER_NAME.sub(_masked, text)
-    if _APP in text or _AUTOCOMPLETE in text:
-        text = _UNSPACED.sub(lambda word: _without_query(word[0]), text)
-    return _without_confidential(text)
-
-
-def _masked(found: re.Match[str]) -> str:
-    return f"{found[1]}{MASK}{'/' if found[0].endswith('/') else ''}"
-
-
-def _without_query(url: str) -> str:
-    return _QUERY.sub(f"?{MASK}", url) if _APP in url or _AUTOCOMPLETE in url else url
+    return _redacted(_QUOTED.sub(lambda word: _redacted_word(word[0]), text))
 
 
 def mask_url(url: str) -> str:
     """For people to read: redacted, and without any query."""
     path, question_mark, _query = url.partition("?")
-    return (_redacted_word(path) if path else "") + (f"?{MASK}" if question_mark else "")
+    return _redacted_word(path) + (f"?{MASK}" if question_mark else "")
+
+
+def _redacted_word(word: str) -> str:
+    """A word without the escapes of URLs, where something has to be hidden in it; else as it is."""
+    plain = "".join(unquoted(word).split())  # one word still, to whose end is masked
+    shown = _redacted(plain)
+    return word if shown == plain else shown
+
+
+def _redacted(text: str) -> str:
+    text = _AFTER_NAME.sub(lambda found: f"{found[1]}{MASK}{'/' if found[0].endswith('/') else ''}", text)
+    text = _OWN_PAGE.sub(lambda url: _QUERY.sub(f"?{MASK}", url[0]), text)
+    try:
+        confidential = app_settings.index.confidential
+    except ImproperlyConfigured:
+        # A server's own process, which logs before it loads the project.
+        return text
+    return _without(confidential, text) if confidential else text
+
+
+def _without(confidential: frozenset[str], text: str) -> str:
+    """Without any of these, whatever stands beside it. What that costs does not grow with their number."""
+    shortest, lengths = _beginnings(confidential)
+    shown, done = "", 0
+    for start in [start for start in range(len(text)) if text[start : start + shortest] in lengths]:
+        for length in lengths[text[start : start + shortest]]:
+            end = start + length
+            # Fewer than eight characters may be a part of any word.
+            is_one = length >= 8 or not any(map(str.isalnum, text[start - 1 : start] + text[end : end + 1]))
+            if start >= done and is_one and text[start:end] in confidential:
+                shown, done = f"{shown}{text[done:start]}{MASK}", end
+    return shown + text[done:]
+
+
+@lru_cache(maxsize=2)
+def _beginnings(confidential: frozenset[str]) -> tuple[int, dict[str, list[int]]]:
+    """How long the shortest of them is; and of each beginning so long, the lengths that follow it, longest first."""
+    shortest, lengths = min(map(len, confidential)), defaultdict(set)
+    for text in confidential:
+        lengths[text[:shortest]].add(len(text))
+    return shortest, {beginning: sorted(some, reverse=True) for beginning, some in lengths.items()}
