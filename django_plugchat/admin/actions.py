@@ -34,7 +34,7 @@ Done = tuple[int, list[tuple[int, Any, int]]]
 
 
 def asked(
-    question: Any, *, instead: Any, most: int | None = None, is_deletion: bool = False
+    question: Any, *, instead: Any = "", most: int | None = None, is_deletion: bool = False
 ) -> Callable[[Callable[..., Done]], Callable[..., HttpResponse | None]]:
     """Make an action of what is done to the rows of some keys. Sentences about no row are not said.
 
@@ -47,8 +47,8 @@ def asked(
             limit, opts = most or MOST_ROWS, model_admin.opts
             keys = list(queryset.for_writing().values_list("pk", flat=True)[: limit + 1])
             if len(keys) > limit:
-                text = gettext("These are more than %(most)s, which is too much for one request.") % {"most": limit}
-                model_admin.message_user(request, f"{text} {instead}", messages.ERROR)
+                text = gettext("These are more than %(most)s, which is too much for one request. Choose fewer.")
+                model_admin.message_user(request, f"{text % {'most': limit}} {instead}", messages.ERROR)
                 return None
             title = dict(model_admin.get_action_choices(request))[deed.__name__]
             if "post" not in request.POST:
@@ -57,16 +57,13 @@ def asked(
                     "confirm",
                     title,
                     question=question % {"count": len(keys), "name": model_ngettext(opts, len(keys))},
-                    is_dangerous=is_deletion,
+                    is_deletion=is_deletion,
                     chosen=request.POST.getlist(ACTION_CHECKBOX_NAME),
                     across=request.POST.get("select_across", "0"),
                     action=deed.__name__,
                     back=request.get_full_path(),
                 )
             done, sentences = deed(model_admin, request, keys)
-            for level, sentence, count in sentences:
-                if count:
-                    model_admin.message_user(request, sentence % {"count": count}, level)
             if done:
                 logger.info("%s: %s of %d %s.", request.user.get_username(), deed.__name__, done, opts.model_name)
                 LogEntry.objects.create(
@@ -76,6 +73,9 @@ def asked(
                     action_flag=DELETION if is_deletion else CHANGE,
                     change_message=title,
                 )
+            for level, sentence, count in sentences:
+                if count:
+                    model_admin.message_user(request, sentence % {"count": count}, level)
             return None
 
         return act

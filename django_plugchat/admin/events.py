@@ -9,7 +9,6 @@ from django.db.models import Max, Q, QuerySet, Subquery
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.text import Truncator
 from django.utils.translation import gettext, ngettext_lazy
 from django.utils.translation import gettext_lazy as _
 
@@ -110,11 +109,11 @@ class DeliveryEventAdmin(MessagePage, ChartPage, ExportCsv, BoundedDeletion):
 
     @admin.display(description=_("identification"))
     def ids(self, event: DeliveryEvent) -> SafeString:
-        # As much as tells them apart: whole ones would push what stands behind them off the screen.
+        # Cut by the style sheet, as much as tells them apart: whole ones would push what is beside them off the screen.
+        shown = '<span class="plugchat-id" title="{1}">{0} {1}</span>'
         name, value = ("zaapId", event.zaap_id) if event.zaap_id else ("messageId", event.message_id)
-        known_by = format_html("{} {}", name, _shortened(shown_id(event, value), 9))
-        custom_id = _shortened(shown_id(event, event.custom_id), 15)
-        return cell(format_html('<span class="plugchat-id">{}</span>', custom_id), known_by)
+        known_by = format_html(shown, name, shown_id(event, value))
+        return cell(format_html(shown, "", shown_id(event, event.custom_id)), known_by)
 
     # Actions
 
@@ -128,7 +127,6 @@ class DeliveryEventAdmin(MessagePage, ChartPage, ExportCsv, BoundedDeletion):
             "%(count)s events will be handed to your code again, also those that your code has taken before.",
             "count",
         ),
-        instead=_("Choose a shorter time."),
     )
     def redispatch(self, request: HttpRequest, keys: list[Any]) -> Done:
         if dispatch.uses_default_dispatcher() and not dispatch.has_receivers():
@@ -166,10 +164,3 @@ def _messages_of_statuses(rows: Any, wanted: Q) -> list[Any]:
     told = DeliveryEvent.objects.filter(_IS_DELIVERY, message_id__in={message_id for _account, message_id in last})
     delivered = {row[1:]: row[0] for row in told.values_list("pk", "account", "message_id")}
     return [delivered.get(message, pk) for message, pk in last.items()]
-
-
-def _shortened(text: str, length: int) -> str:
-    """The whole of it on hover."""
-    if len(text) <= length:
-        return text
-    return format_html('<span title="{}">{}</span>', text, Truncator(text).chars(length))

@@ -67,7 +67,6 @@ class ReceivedFilter(admin.SimpleListFilter):
 
     template = "admin/django_plugchat/received_filter.html"
     parameter_name = "received"
-    parameters = ("received", "received_from", "received_to")
     form_id = "plugchat-range"
     #: Of each choice: its label, how many days ago it begins, and how many days ago it ends.
     _CHOICES = {
@@ -79,10 +78,10 @@ class ReceivedFilter(admin.SimpleListFilter):
 
     def __init__(self, request: HttpRequest, params: dict[str, Any], model: Any, model_admin: Any) -> None:
         self.title = gettext("time (%(time_zone)s)") % {"time_zone": timezone.get_current_timezone_name()}
-        given = {name: params.pop(name)[-1].strip() for name in self.parameters if name in params}
+        given = {name: params.pop(name)[-1].strip() for name in self.expected_parameters() if name in params}
         super().__init__(request, params, model, model_admin)
         self.used_parameters = {name: value for name, value in given.items() if value}
-        self.since, self.until = (_day(given.get(name)) for name in self.parameters[1:])
+        self.since, self.until = (_day(given.get(name)) for name in ("received_from", "received_to"))
         if days := self.value():
             if days not in self._CHOICES:
                 raise IncorrectLookupParameters
@@ -91,8 +90,8 @@ class ReceivedFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[Any, Any]]:
         return [(value, label) for value, (label, _first, _last) in self._CHOICES.items()]
 
-    def expected_parameters(self) -> list[str | None]:
-        return list(self.parameters)
+    def expected_parameters(self) -> list[Any]:
+        return ["received", "received_from", "received_to"]
 
     def choices(self, changelist: Any) -> Iterator[Any]:
         for value, label in [(None, _("Any time")), *self.lookup_choices]:

@@ -6,15 +6,14 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
-from django.utils.html import format_html_join
-from django.utils.safestring import SafeString
+from django.template.loader import render_to_string
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext_lazy
 from rest_framework.exceptions import ParseError
 
 from django_plugchat import payloads, recording
 from django_plugchat.admin.actions import BoundedDeletion, Done, asked
-from django_plugchat.admin.base import pill, pre, sees_phones, time_tag
+from django_plugchat.admin.base import pre, sees_phones
 from django_plugchat.admin.filters import AccountFilter, ReceivedFilter
 from django_plugchat.admin.search import terms
 from django_plugchat.models import RejectedCallback
@@ -23,19 +22,6 @@ from django_plugchat.phones.numbers import searched
 # Each is compared with every row, in several forms.
 _MOST_TERMS = 10
 _LONGEST_TERM = 255
-
-#: What ``RejectedCallback.errors`` says of a field.
-_SENTENCES = {
-    "required": _("%(field)s is missing."),
-    "blank": _("%(field)s is blank."),
-    "invalid": _("%(field)s is neither a string nor an integer."),
-    "invalid_choice": _("%(field)s is not one of those expected."),
-    "characters": _("%(field)s contains a character that can't be part of it."),
-    "max_length": _("%(field)s is too long."),
-    "not_a_list": _("%(field)s is not a list."),
-    "empty": _("%(field)s is empty."),
-    "max_items": _("%(field)s holds too many."),
-}
 
 
 @admin.register(RejectedCallback)
@@ -48,19 +34,13 @@ class RejectedCallbackAdmin(BoundedDeletion):
     # What to do about it stands above them, in the template.
     fieldsets = (
         (_("Why it was refused"), {"fields": ("wrong",)}),
-        (_("Time"), {"fields": ("received", "last_received")}),
+        (_("Time"), {"fields": ("received_at", "last_received_at", "times_received")}),
         (_("As received"), {"fields": ("account_label", "secret_id", "body_shown")}),
     )
 
-    @admin.display(description=_("last received at"))
-    def last_received(self, rejected: RejectedCallback) -> SafeString:
-        return time_tag(rejected.last_received_at)
-
     @admin.display(description=_("what is wrong"))
-    def wrong(self, rejected: RejectedCallback) -> SafeString:
-        codes = [(field, code) for field, codes in rejected.errors.items() for code in codes]
-        sentences = [str(_SENTENCES.get(code, _("%(field)s is unusable."))) % {"field": field} for field, code in codes]
-        return pill("rejected", rejected.get_reason_display()) + format_html_join("", "<br>{}", zip(sentences))
+    def wrong(self, rejected: RejectedCallback) -> str:
+        return render_to_string("admin/django_plugchat/rejectedcallback/wrong.html", {"rejected": rejected})
 
     @admin.display(description=_("body"))
     def body_shown(self, rejected: Any) -> Any:
@@ -103,7 +83,6 @@ class RejectedCallbackAdmin(BoundedDeletion):
             "events that your code hears of.",
             "count",
         ),
-        instead=_("Select fewer."),
         most=100,  # a project's own code may hear of each
     )
     def replay(self, request: HttpRequest, keys: list[Any]) -> Done:
