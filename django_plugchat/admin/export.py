@@ -69,16 +69,15 @@ class CsvExport:
         return f"{value:%d/%m/%Y %H:%M:%S}" if value else ""
 
     def _cells(self, event: Any) -> list[str]:
-        said = [event.phone, event.error, event.error_code]
+        phone, error, code = event.phone, event.error, event.error_code
         ids = [event.custom_id, event.zaap_id, event.message_id, event.instance_id]
         if not self.whole_phones:
-            said = [mask_phone(event.phone), *known(event.error, event.error_code)[1:]]
-            ids = list(map(mask_id, ids))
-        phone, *error = said
+            phone, ids = mask_phone(phone), list(map(mask_id, ids))
+            _kind, error, code = known(error, code)
         situation = (self.labels[event.progress], self.labels.get(event.failure, ""))
         return [
             *map(self._moment, (event.received_at, event.reached_at, event.read_at)),
-            *map(guard, (accounts.label(event.account), phone, *situation, *error, *ids)),
+            *map(guard, (accounts.label(event.account), phone, *situation, error, code, *ids)),
         ]
 
     def lines(self, events: DeliveryEventQuerySet, username: str) -> Iterator[str]:
