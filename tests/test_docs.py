@@ -46,7 +46,7 @@ OTHERS = {
 PORTUGUESE = {name: text for name, text in PAGES.items() if name.startswith("pt-br/")}
 TRANSLATED = {f"pt-br/{name}" for name in PAGES if re.match(r"(index|quickstart|howto/[\w-]+)\.md", name)}
 #: What ``plugchat_status`` may find.
-RULES = list(overview.NAMES)
+RULES = list(overview.RULES)
 COMMANDS = [name for name in get_commands() if name.startswith("plugchat_")]
 ENVIRON = {
     "PLUGCHAT_TOKEN": "token-of-the-default-account",

@@ -26,7 +26,7 @@ from django.views.decorators.debug import sensitive_post_parameters, sensitive_v
 
 from django_plugchat import accounts, conf
 from django_plugchat.admin.base import NewestFirst, ReadOnlyAdmin, pill, seen_accounts, time_tag
-from django_plugchat.admin.overview import NAMES
+from django_plugchat.admin.overview import RULES
 from django_plugchat.client import PlugChatError
 from django_plugchat.conf import Z_API, app_settings
 from django_plugchat.models import Account, Connection, DeliveryEvent, Registration, RejectedCallback
@@ -187,7 +187,7 @@ class AccountAdmin(ReadOnlyAdmin):
         return {
             "title": str(row),
             "subtitle": None if str(row) == row.alias else row.alias,
-            "findings": [(NAMES[finding.name], finding.text) for finding in findings],
+            "findings": [(RULES[finding.name][0], finding.text) for finding in findings],
             "facts": list(describe(figures)),
             "webhooks": [
                 (kept, time_tag(kept.registered_at), _time_or_nothing(figures.last_call(kept)))
