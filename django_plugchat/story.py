@@ -1,6 +1,5 @@
 """The story of a message, for people who answer customers. What its steps mean is in ``story.html``."""
 
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -73,23 +72,27 @@ class Step:
         return texts
 
 
-@dataclass
 class Story:
-    """What is known of one message."""
+    """What is known of one message: what these events say, and how far it has come by them."""
 
-    #: How far it has come.
-    progress: str
-    steps: list[Step]
-    #: Of each participant of a group, the event that says how far the message has come for them.
-    participants: dict[str, Any] = field(default_factory=dict)
-    is_cut: bool = False
-
-    def __post_init__(self) -> None:
-        self.pill = outcome_pill(self.progress)
-        self.is_failed = self.progress == _Outcome.FAILED
+    def __init__(self, events: list[Any], progress: str) -> None:
+        # In the order of Outcome each goes further than those before it.
+        further = {outcome: number for number, outcome in enumerate(_Outcome.values)}
+        self.events = sorted(events, key=lambda each: (happened(each), further.get(each.outcome, 0), each.pk))
+        self.progress, self.pill, self.is_failed = progress, outcome_pill(progress), progress == _Outcome.FAILED
+        self.is_cut = len(events) > MAX_EVENTS
+        groups: dict[Any, list[Any]] = {}
+        for event in self.events:
+            # Each failure is a step of its own.
+            groups.setdefault(event.pk if event.outcome == _Outcome.FAILED else event.outcome, []).append(event)
+        self.steps: list[Step] = []
+        for group in groups.values():
+            self.steps.append(Step(group, self.steps[-1].moment if self.steps else None))
         #: PlugChat had called it failed at first.
         self.is_saved = not self.is_failed and any(step.first.failure for step in self.steps)
-        self.events = [event for step in self.steps for event in step.events]
+        furthest_last = sorted(self.events, key=lambda each: further.get(each.outcome, 0))
+        #: Of each participant of a group, the event that says how far the message has come for them.
+        self.participants = {event.participant: event for event in furthest_last if event.participant}
 
 
 def said_about(rows: DeliveryEventQuerySet, *ids: Any) -> DeliveryEventQuerySet:
@@ -105,19 +108,6 @@ def tell(said: DeliveryEventQuerySet, *, whole_phones: bool) -> Story | None:
     said = said.order_by()
     others = said.exclude(outcome=_Outcome.FAILED).defer(*_LONG, "error", "error_code")
     events = [*said.failed().defer(*_LONG)[:MAX_FAILURES], *others[: MAX_EVENTS + 1]]
-    if not events:
-        return None
-    # In the order of Outcome each goes further than those before it.
-    further = {outcome: number for number, outcome in enumerate(_Outcome.values)}
-    events.sort(key=lambda event: (happened(event), further.get(event.outcome, 0), event.pk))
-    groups: dict[Any, list[Any]] = {}
     for event in events:
         event.whole_phones = whole_phones
-        # Each failure is a step of its own.
-        groups.setdefault(event.pk if event.outcome == _Outcome.FAILED else event.outcome, []).append(event)
-    steps: list[Step] = []
-    for group in groups.values():
-        steps.append(Step(group, steps[-1].moment if steps else None))
-    furthest_last = sorted(events, key=lambda event: further.get(event.outcome, 0))
-    participants = {event.participant: event for event in furthest_last if event.participant}
-    return Story(said.furthest(), steps, participants, is_cut=len(events) > MAX_EVENTS)
+    return Story(events, said.furthest()) if events else None

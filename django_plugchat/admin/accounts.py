@@ -4,7 +4,6 @@ Secrets and tokens are in no message, no history, no log and no session: a new U
 """
 
 import logging
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,11 +12,11 @@ from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
-from django.db.models import Exists, Max, OuterRef, QuerySet, Subquery
+from django.db.models import Max, OuterRef, QuerySet, Subquery
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
-from django.shortcuts import render
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
@@ -28,11 +27,11 @@ from django_plugchat import accounts, conf
 from django_plugchat.admin.base import NewestFirst, ReadOnlyAdmin, pill, seen_accounts, time_tag
 from django_plugchat.admin.overview import RULES
 from django_plugchat.client import PlugChatError
-from django_plugchat.conf import Z_API, app_settings
+from django_plugchat.conf import app_settings
 from django_plugchat.models import Account, Connection, DeliveryEvent, Registration, RejectedCallback
 from django_plugchat.registering import addresses, registration
 from django_plugchat.registering.probe import ProbeError, probe
-from django_plugchat.upkeep.figures import Figures, describe
+from django_plugchat.upkeep.figures import describe
 from django_plugchat.upkeep.findings import statuses
 
 logger = logging.getLogger(__name__)
@@ -44,15 +43,11 @@ IN_USE = timedelta(days=7)
 class RegisterForm(forms.Form):
     """What registering needs. Neither the token nor the Client-Token is kept, nor shown again after a mistake."""
 
-    token = forms.CharField(
-        label=_("API token"),
-        widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
-        help_text=_("It is used for this and kept nowhere."),
-    )
+    token = forms.CharField(label=_("API token"), widget=forms.PasswordInput)
     client_token = forms.CharField(
         label="Client-Token",
         required=False,
-        widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
+        widget=forms.PasswordInput,
         help_text=_("The security token of the Z-API account, where that is switched on."),
     )
     with_status = forms.BooleanField(label=_("Statuses too: received, read, played"), required=False, initial=True)
@@ -60,30 +55,22 @@ class RegisterForm(forms.Form):
         label=_("Tell when the number is connected or disconnected"), required=False, initial=True
     )
 
-    def __init__(self, account: conf.Account, data: Any) -> None:
+    def __init__(self, row: Account, data: Any) -> None:
         super().__init__(data, label_suffix="")
-        self.account = account
-        if account.provider != Z_API:
+        self.row = row
+        self.fields["token"].required = not app_settings.token_source
+        if row.provider != conf.Z_API:
             del self.fields["client_token"]
-        if app_settings.token_source:
-            self.fields["token"].required = False
-            self.fields["token"].help_text = _("Leave it empty to have TOKEN_SOURCE asked. It is kept nowhere.")
 
-    @sensitive_variables()
     def register(self) -> registration.Result | None:
         """None where nothing was done, and the form says why."""
-        token, client_token = self.cleaned_data["token"], self.cleaned_data.get("client_token", "")
+        given = self.cleaned_data
         try:
-            if not token:
-                account = accounts.with_token(self.account)
-                token, client_token = account.token, client_token or account.client_token
-            return registration.register_with_new_secret(
-                self.account.alias,
-                token=token,
-                client_token=client_token,
-                with_status=self.cleaned_data["with_status"],
-                with_connection=self.cleaned_data["with_connection"],
-            )
+            if not given["token"]:
+                account = accounts.with_token(accounts.described(self.row))
+                client_token = given.get("client_token") or account.client_token
+                given = {**given, "token": account.token, "client_token": client_token}
+            return registration.register_with_new_secret(self.row.alias, **given)
         except (PlugChatError, ValueError) as error:
             self.add_error(None, str(error))
             return None
@@ -91,11 +78,11 @@ class RegisterForm(forms.Form):
 
 class AccountList(NewestFirst):
     def shown(self, rows: Any) -> Any:
-        connections = Connection.objects.filter(account=OuterRef("alias"))
+        connections = Connection.objects.filter(account=OuterRef("alias")).order_by("is_connected")
         events = DeliveryEvent.objects.filter(account=OuterRef("alias")).order_by("-received_at", "-pk")
         return rows.annotate(
-            is_connected=Exists(connections.filter(is_connected=True)),
-            is_disconnected=Exists(connections.filter(is_connected=False)),
+            # False where any of its instances is disconnected, None where nothing is known.
+            is_connected=Subquery(connections.values("is_connected")[:1]),
             newest_event_at=Subquery(events.values("received_at")[:1]),
         )
 
@@ -116,12 +103,11 @@ class AccountAdmin(ReadOnlyAdmin):
 
     # Who may what: Django's permissions
 
+    has_change_permission = admin.ModelAdmin.has_change_permission
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         # Whoever sees some accounts only would add one that is not among them.
         return seen_accounts(request) is None and admin.ModelAdmin.has_add_permission(self, request)
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return admin.ModelAdmin.has_change_permission(self, request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         # With events it is deactivated: its alias is nobody else's.
@@ -154,9 +140,9 @@ class AccountAdmin(ReadOnlyAdmin):
     def state(self, row: Any) -> SafeString:
         if not row.is_active:
             return pill("quiet", _("inactive"))
-        if row.is_disconnected:
-            return pill("failed", _("disconnected"), "!")
-        return pill("sent", _("connected"), "✓") if row.is_connected else pill("quiet", _("active"))
+        if row.is_connected is None:
+            return pill("quiet", _("active"))
+        return pill("sent", _("connected"), "✓") if row.is_connected else pill("failed", _("disconnected"), "!")
 
     @admin.display(description=_("newest event"))
     def newest_event(self, row: Any) -> Any:
@@ -177,54 +163,52 @@ class AccountAdmin(ReadOnlyAdmin):
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         if row := context["original"]:
-            context |= self._account(request, row)
+            # None of an account that is inactive and of which nothing is stored.
+            found = statuses([row.alias])
+            registered = [(status.figures, each) for status in found for each in status.figures.registrations]
+            last, may_change = _last_by_secret(row), self.has_change_permission(request, row)
+            context |= {
+                "title": str(row),
+                "subtitle": row.alias if row.label else None,
+                "findings": [(RULES[each.name][0], each.text) for status in found for each in status.findings],
+                "facts": [line for status in found for line in describe(status.figures)],
+                "webhooks": [(each, figures.last_call(each)) for figures, each in registered],
+                "secrets": [
+                    (secret, last.get(secret.secret_id)) for secret in row.secrets.order_by("-created_at", "-pk")
+                ],
+                "registered": {each.secret_id for _figures, each in registered},
+                "is_shadowed": row.alias in app_settings.accounts,
+                "may_connect": may_change and self._may_connect(row),
+                "may_retire": may_change,
+            }
         return super().render_change_form(request, context, *args, **kwargs)
-
-    def _account(self, request: HttpRequest, row: Account) -> dict[str, Any]:
-        status = next(iter(statuses([row.alias])), None)
-        figures, findings = (status.figures, status.findings) if status else (Figures(), [])
-        last, may_change = _last_by_secret(row), self.has_change_permission(request, row)
-        return {
-            "title": str(row),
-            "subtitle": None if str(row) == row.alias else row.alias,
-            "findings": [(RULES[finding.name][0], finding.text) for finding in findings],
-            "facts": list(describe(figures)),
-            "webhooks": [
-                (kept, time_tag(kept.registered_at), _time_or_nothing(figures.last_call(kept)))
-                for kept in figures.registrations
-            ],
-            "secrets": [
-                (secret.secret_id, time_tag(secret.created_at), _time_or_nothing(last.get(secret.secret_id)))
-                for secret in row.secrets.order_by("-created_at", "-pk")
-            ],
-            "registered": {kept.secret_id for kept in figures.registrations},
-            "is_shadowed": row.alias in app_settings.accounts,
-            "may_connect": self._may_connect(row) and may_change,
-            "may_retire": may_change,
-        }
 
     # What is done to connect it, each step by permission, by POST, and in the history
 
     def get_urls(self) -> list[URLPattern]:
-        steps = {"register": self.register, "address": self.show_address, "test": self.test, "retire": self.retire}
-        return [*(self._step_url(name, view) for name, view in steps.items()), *super().get_urls()]
+        view: Any = self.admin_site.admin_view(self.step)
+        names = [(step, f"django_plugchat_account_{step}") for step in ("register", "address", "test", "retire")]
+        steps = [path(f"<path:object_id>/{step}/", view, {"step": step}, name=name) for step, name in names]
+        return [*steps, *super().get_urls()]
 
-    def _step_url(self, name: str, view: Callable[[HttpRequest, Account], HttpResponse]) -> URLPattern:
-        @sensitive_post_parameters()
-        @sensitive_variables()
-        def step(request: HttpRequest, object_id: str) -> HttpResponse:
-            if not self.has_change_permission(request):
+    @method_decorator(sensitive_post_parameters())
+    @sensitive_variables()
+    def step(self, request: HttpRequest, object_id: str, step: str) -> HttpResponse:
+        if not self.has_change_permission(request):
+            raise PermissionDenied
+        row: Account | None = self.get_object(request, unquote(object_id))
+        if row is None:
+            raise Http404
+        if step != "retire":
+            if not self._may_connect(row):
                 raise PermissionDenied
-            row: Account | None = self.get_object(request, unquote(object_id))
-            if row is None:
-                raise Http404
-            if name != "retire" and not self._may_connect(row):
-                raise PermissionDenied
-            return view(request, row)
-
-        guarded: Any = self.admin_site.admin_view(step)
-        url: URLPattern = path(f"<path:object_id>/{name}/", guarded, name=f"django_plugchat_account_{name}")
-        return url
+            try:
+                addresses.ensure_usable()
+            except addresses.UnusableURLError as error:
+                self.message_user(request, str(error), messages.ERROR)
+                return self._back(row)
+        response: HttpResponse = getattr(self, step)(request, row)
+        return response
 
     def _may_connect(self, row: Account) -> bool:
         # The settings' account wins, and has a secret and a token of its own there.
@@ -234,96 +218,82 @@ class AccountAdmin(ReadOnlyAdmin):
         url = reverse("admin:django_plugchat_account_change", args=[row.pk], current_app=self.admin_site.name)
         return HttpResponseRedirect(url)
 
-    def _page(self, request: HttpRequest, row: Account, name: str, title: str, **context: Any) -> HttpResponse:
-        request.current_app = self.admin_site.name
-        context |= {"opts": self.opts, "media": self.media, "title": title, "subtitle": None, "original": row}
-        context |= self.admin_site.each_context(request)
+    def _page(self, request: HttpRequest, row: Account, step: str, title: str, **context: Any) -> HttpResponse:
         # Rendered here, under the eyes of sensitive_variables.
-        return render(request, f"admin/django_plugchat/account/{name}.html", context)
+        return self.own_page(request, f"account/{step}", title, original=row, **context).render()
 
-    def _done(self, request: HttpRequest, row: Account, text: str) -> None:
-        """Keep in the history and the log what was done, without a secret."""
-        self.log_change(request, row, text)
+    def _done(
+        self, request: HttpRequest, row: Account, done: str, said: str = "", level: int = messages.SUCCESS
+    ) -> None:
+        """Keep in the history and the log what was done, without a secret, and say it to whoever did it."""
+        self.log_change(request, row, done)
         user: Any = request.user
-        logger.info("%s: account %r: %s", user.get_username(), row.alias, text)
+        logger.info("%s: account %r: %s", user.get_username(), row.alias, done)
+        if said:
+            self.message_user(request, said, level)
 
     def register(self, request: HttpRequest, row: Account) -> HttpResponse:
-        form = RegisterForm(accounts.described(row), request.POST if request.method == "POST" else None)
+        form = RegisterForm(row, request.POST if request.method == "POST" else None)
         result = form.register() if form.is_valid() else None
         if result is None:
             title = gettext("Register %(account)s") % {"account": row}
             return self._page(request, row, "register", title, form=form, public_url=app_settings.public_url)
         values = {"id": result.secret_id, "webhooks": ", ".join(result.taken)}
         if result.taken:
-            self._done(request, row, gettext("Registered with secret %(id)s: %(webhooks)s.") % values)
             text = gettext("The provider took the new address for: %(webhooks)s. This page shows when it calls first.")
-            self.message_user(request, text % values, messages.SUCCESS)
+            done = gettext("Registered with secret %(id)s: %(webhooks)s.")
+            self._done(request, row, done % values, text % values)
         if result.problem:
             kept = gettext("The new secret %(id)s was kept: the provider may have taken its address.")
             retired = gettext("The new secret %(id)s was retired again.")
             text = (retired if result.is_retired else kept) % values
-            self._done(request, row, gettext("Registering failed.") + " " + text)
-            self.message_user(request, f"{result.problem} {text}", messages.ERROR)
+            done = gettext("Registering failed.")
+            self._done(request, row, f"{done} {text}", f"{result.problem} {text}", messages.ERROR)
         for level, texts in ((messages.ERROR, result.differences), (messages.WARNING, result.warnings)):
             for text in texts:
                 self.message_user(request, text, level)
         return self._back(row)
 
-    def show_address(self, request: HttpRequest, row: Account) -> HttpResponse:
+    def address(self, request: HttpRequest, row: Account) -> HttpResponse:
         context = {}
-        try:
-            addresses.ensure_usable()
-        except addresses.UnusableURLError as error:
-            context["problem"] = str(error)
-        else:
-            if request.method == "POST":
-                secret = accounts.new_secret(row.alias)
-                context = {"url": addresses.url_with(secret), "secret_id": conf.secret_id(secret)}
-                text = gettext("Showed a new address with secret %(id)s.")
-                self._done(request, row, text % {"id": context["secret_id"]})
+        if request.method == "POST":
+            secret = accounts.new_secret(row.alias)
+            context = {"url": addresses.url_with(secret), "id": conf.secret_id(secret)}
+            self._done(request, row, gettext("Showed a new address with secret %(id)s.") % context)
         title = gettext("A new address for %(account)s") % {"account": row}
         return self._page(request, row, "address", title, **context)
 
     def test(self, request: HttpRequest, row: Account) -> HttpResponse:
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
+        url = addresses.url_with("a-made-up-secret-of-the-probe")
         try:
-            addresses.ensure_usable()
-            url = addresses.url_with("a-made-up-secret-of-the-probe")
             probe(url, timeout=app_settings.api_timeout, secret_is_known=False)
-        except (addresses.UnusableURLError, ProbeError) as error:
-            self.message_user(request, str(error), messages.ERROR)
-            self._done(request, row, gettext("The test callback did not get through."))
+        except ProbeError as error:
+            self._done(request, row, gettext("The test callback did not get through."), str(error), messages.ERROR)
         else:
             text = gettext("The test callback got through: this site answers at %(url)s.")
-            self.message_user(request, text % {"url": app_settings.public_url}, messages.SUCCESS)
-            self._done(request, row, gettext("The test callback got through."))
+            done = gettext("The test callback got through.")
+            self._done(request, row, done, text % {"url": app_settings.public_url})
         return self._back(row)
 
     def retire(self, request: HttpRequest, row: Account) -> HttpResponse:
         secret_id, known = request.GET.get("secret_id"), list(row.secrets.values_list("secret_id", flat=True))
+        values = {"id": secret_id}
         if secret_id not in known:
             self.message_user(request, gettext("The account has no secret with this id."), messages.WARNING)
-            return self._back(row)
-        if request.method == "POST":
+        elif request.method == "POST":
             accounts.retire(row.alias, secret_id)
-            self._done(request, row, gettext("Retired secret %(id)s.") % {"id": secret_id})
             text = gettext("The secret %(id)s was retired. In 30 seconds no process takes it any more.")
-            self.message_user(request, text % {"id": secret_id}, messages.SUCCESS)
-            return self._back(row)
-        return self._page(
-            request,
-            row,
-            "retire",
-            gettext("Retire the secret %(id)s") % {"id": secret_id},
-            last=_time_or_nothing(_last_by_secret(row).get(secret_id)),
-            is_registered=Registration.objects.for_account(row.alias).filter(secret_id=secret_id).exists(),
-            is_only=len(known) == 1,
-        )
-
-
-def _time_or_nothing(moment: datetime | None) -> str:
-    return time_tag(moment) if moment else ""
+            self._done(request, row, gettext("Retired secret %(id)s.") % values, text % values)
+        else:
+            context = {
+                "last": _last_by_secret(row).get(secret_id),
+                "is_registered": Registration.objects.for_account(row.alias).filter(secret_id=secret_id).exists(),
+                "is_only": len(known) == 1,
+            }
+            return self._page(request, row, "retire", gettext("Retire the secret %(id)s") % values, **context)
+        return self._back(row)
 
 
 def _last_by_secret(row: Account) -> dict[str, datetime]:

@@ -22,9 +22,8 @@ from django_plugchat.provider.errors import Failure
 from django_plugchat.querysets import DeliveryEventQuerySet
 
 MAX_DAYS = 30
-#: Of the drawing, which is stretched to the width of the page.
-HEIGHT, BAR, GAP = 900, 8, 2
-_LEAST_HEIGHT = 12
+#: Of the drawing, which is stretched to the size of its place.
+HEIGHT = 900
 
 _Outcome = DeliveryEvent.Outcome
 _FROM_THE_GROUND = (_Outcome.FAILED, _Outcome.SENT, _Outcome.RECEIVED, _Outcome.READ, _Outcome.PLAYED)
@@ -43,7 +42,7 @@ class Bar:
         for outcome in _FROM_THE_GROUND:
             if count := self.counts[outcome]:
                 # One failure among thousands is still seen.
-                height = min(top, max(_LEAST_HEIGHT, HEIGHT * count // highest))
+                height = min(top, max(12, HEIGHT * count // highest))
                 top -= height
                 drawn.append((outcome, count, top, height))
         return drawn
@@ -119,7 +118,6 @@ class ChartPage(ReadOnlyAdmin):
         (situation,) = (spec for spec in changelist.filter_specs if isinstance(spec, SituationFilter))
         chart = Chart(changelist.queryset, since=received.since, until=received.until)
         outcomes = [_Outcome.SENT, _Outcome.FAILED] if chart.by_callbacks else list(_Outcome)
-        total = chart.counts.total()
         periods = list(received.choices(changelist))[1:]
         # Without a choice it is of the last days, which are the last choice.
         periods[-1]["selected"] |= not received.used_parameters
@@ -130,16 +128,10 @@ class ChartPage(ReadOnlyAdmin):
             chart=chart,
             most_read=MAX_MESSAGES_READ,
             read_since=situation.read_since,
-            total=total,
-            width=len(chart.bars) * (BAR + GAP),
             height=HEIGHT,
-            bar_width=BAR,
             series=[(outcome, chart.counts[outcome]) for outcome in outcomes],
-            bars=[
-                (number * (BAR + GAP), bar, bar.blocks(chart.highest), [bar.counts[outcome] for outcome in outcomes])
-                for number, bar in enumerate(chart.bars)
-            ],
-            failed_percent=100 * chart.counts[_Outcome.FAILED] / max(1, total),
+            bars=[(bar, bar.blocks(chart.highest), [bar.counts[it] for it in outcomes]) for bar in chart.bars],
+            failed_percent=100 * chart.counts[_Outcome.FAILED] / (chart.counts.total() or 1),
             time_zone=timezone.get_current_timezone_name(),
             periods=periods,
             is_own_range=bool(received.used_parameters) and not received.value(),

@@ -19,8 +19,8 @@ from django_plugchat.upkeep import findings
 from django_plugchat.upkeep.figures import DAY, describe, first_calls
 
 ACCOUNTS_ON_A_PAGE = 25
-#: Each rule of ``findings``, in the order of the runbook: in a few words, and where the rows are that it is about. Lists
-#: know days and no hours: of 24 they show all of both days.
+#: Each rule of ``findings``, in the order of the runbook: in a few words, and where the rows are that it is about. Of a
+#: finding of 24 hours, the list shows both days: it knows no hours.
 RULES = {
     "never_called": (_("never called"), ""),
     "silent_since_registered": (_("silent since it was registered"), ""),
