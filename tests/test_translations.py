@@ -66,6 +66,12 @@ def test_every_message_is_translated(catalogue):
         assert not [comment for comment in message.comments if "fuzzy" in comment or comment.startswith("#~")], message
 
 
+def test_deleting_is_called_as_in_djangos_admin(catalogue):
+    """ "Remover"; the law's "eliminar" is for a person's data."""
+    texts = " ".join(text for message in messages(catalogue) for text in message.translations)
+    assert re.findall(r"(?i)\b(?:exclu[aií]|apag)\w*", texts) == []
+
+
 def test_the_heading_is_filled_in(catalogue):
     heading = messages(catalogue)[0]
     assert heading.sources == [""]

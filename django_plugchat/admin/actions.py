@@ -7,6 +7,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.admin import action
+from django.contrib.admin.actions import delete_selected
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 from django.contrib.admin.utils import model_ngettext
@@ -14,7 +15,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
-from django.utils.translation import gettext, ngettext_lazy, pgettext_lazy
+from django.utils.translation import gettext, ngettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from django_plugchat import times
@@ -88,8 +89,7 @@ class BoundedDeletion(ReadOnlyAdmin):
 
     actions: Sequence[str] = ("delete_selected",)
 
-    # With a context: in a language whose admin has another word for it than this app.
-    @action(permissions=["delete"], description=pgettext_lazy("stored rows", "Delete selected %(verbose_name_plural)s"))
+    @action(permissions=["delete"], description=delete_selected.short_description)
     @asked(
         ngettext_lazy(
             "%(count)s %(name)s will be deleted for good.", "%(count)s %(name)s will be deleted for good.", "count"
