@@ -54,11 +54,12 @@ class Step:
         self.outcome, self.pill = self.first.outcome, outcome_pill(self.first.outcome)
         self.time = times.shown(self.moment, seconds=True)
         self.words = provider_text(self.first) if self.first.failure else ""
-        span = self.moment - (before or self.moment)
         #: How long after the step before it; "" for the first one, and within the same second.
-        self.later = gettext("%(seconds)d s later") % {"seconds": span.seconds} if span.seconds else ""
+        self.later, span = "", self.moment - (before or self.moment)
         if span >= timedelta(minutes=1):
-            self.later = gettext("%(span)s later") % {"span": timesince(before, self.moment)}
+            self.later = gettext("%(span)s later") % {"span": timesince(self.moment - span, self.moment)}
+        elif span.seconds:
+            self.later = gettext("%(seconds)d s later") % {"seconds": span.seconds}
 
     def notes(self) -> list[str]:
         last, texts = self.events[-1], []

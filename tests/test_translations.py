@@ -250,7 +250,7 @@ def test_english_would_be_found(pages):
     assert {"zaapId is missing.", "Replay"} <= set(found["rejected list"])
     assert {"phone is unusable.", "Why it was refused", "Replay"} <= set(found["rejected"])
     assert "How the accounts are doing" in found["overview"]
-    assert "Delete selected messages" in found["delete_selected"]
+    assert "1 message will be deleted for good." in found["delete_selected"]
 
 
 @pytest.mark.django_db

@@ -89,7 +89,7 @@ class BoundedDeletion(ReadOnlyAdmin):
 
     actions: Sequence[str] = ("delete_selected",)
 
-    @action(permissions=["delete"], description=delete_selected.short_description)
+    @action(permissions=["delete"], description=delete_selected.short_description)  # type: ignore[attr-defined]
     @asked(
         ngettext_lazy(
             "%(count)s %(name)s will be deleted for good.", "%(count)s %(name)s will be deleted for good.", "count"

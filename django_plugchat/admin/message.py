@@ -148,7 +148,8 @@ def _ids(event: Any, deliveries: list[Any]) -> Iterator[tuple[Any, str, bool]]:
 
 
 def _label(name: str) -> Any:
-    return DeliveryEvent._meta.get_field(name).verbose_name
+    field: Any = DeliveryEvent._meta.get_field(name)
+    return field.verbose_name
 
 
 def _technical(event: Any) -> list[tuple[str, Any]]:
