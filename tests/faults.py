@@ -1,7 +1,7 @@
 """Machines that break, and the client that keeps count meanwhile."""
 
+import getpass
 import os
-import pwd
 import shutil
 import signal
 import subprocess
@@ -11,18 +11,31 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
 import requests
 
 from .payloads import EXAMPLE, URL
-from .servers import free_port
+from .servers import free_port, wait_for_port
 
-# PostgreSQL refuses to run as root.
-POSTGRESQL_USER = "postgres" if os.geteuid() == 0 else str(pwd.getpwuid(os.geteuid()).pw_name)
+# Neither server runs as root.
+POSTGRESQL_USER = "postgres" if os.geteuid() == 0 else getpass.getuser()
+MARIADB_USER = "mysql" if os.geteuid() == 0 else getpass.getuser()
 AS_USER = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
+
+
+@contextmanager
+def stopped(*processes: int) -> Iterator[None]:
+    """What a storage that hangs looks like to clients: all is connected, and nothing answers."""
+    for process in processes:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in processes:
+            os.kill(process, signal.SIGCONT)
 
 
 class PostgreSQL:
@@ -64,24 +77,91 @@ class PostgreSQL:
     def stop(self) -> None:
         self.run("pg_ctl", "stop", "--mode", "immediate")
 
-    @contextmanager
-    def frozen(self) -> Iterator[None]:
-        """What a storage that hangs looks like to its clients: all is connected, and nothing answers."""
+    def frozen(self) -> AbstractContextManager[None]:
         master = int((self.directory / "postmaster.pid").read_text().split()[0])
         children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
-        processes = [master, *map(int, children)]
-        for process in processes:
-            os.kill(process, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            for process in processes:
-                os.kill(process, signal.SIGCONT)
+        return stopped(master, *map(int, children))
 
     def remove(self) -> None:
         with suppress(subprocess.CalledProcessError):
             self.stop()  # unless it is
         shutil.rmtree(self.directory)
+
+
+def as_options(arguments: dict[str, Any]) -> list[str]:
+    return [f"--{name}={value}" for name, value in arguments.items()]
+
+
+class MariaDB:
+    """A server with a database ``plugchat``, to be mistreated."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory, self.port = directory, free_port()
+        self.url = f"mysql://plugchat@127.0.0.1:{self.port}/plugchat"
+
+    def fill(self) -> None:
+        script = self.directory.with_suffix(".sql")
+        script.write_text(
+            "FLUSH PRIVILEGES;\nCREATE USER plugchat@'127.0.0.1';\nGRANT ALL ON *.* TO plugchat@'127.0.0.1';\n"
+            "CREATE DATABASE plugchat CHARACTER SET utf8mb4;\n"
+        )
+        options = {"user": MARIADB_USER, "datadir": self.directory, "extra-file": script}
+        options["auth-root-authentication-method"] = "normal"
+        subprocess.run(
+            ["mariadb-install-db", "--no-defaults", "--skip-test-db", *as_options(options)],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+
+    def start(self, *options: str) -> None:
+        arguments = {
+            "datadir": self.directory,
+            "socket": self.directory / "socket",
+            "pid-file": self.directory / "pid",
+            "bind-address": "127.0.0.1",
+            "port": self.port,
+            "user": MARIADB_USER,
+            "innodb-buffer-pool-size": "64M",
+        }
+        program = shutil.which("mariadbd", path="/usr/sbin:/usr/bin") or "mariadbd"
+        with (self.directory / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [program, "--no-defaults", *as_options(arguments), *options], stdout=log, stderr=log
+            )
+        wait_for_port(self.port, self.process)
+
+    def execute(self, statement: str) -> Any:
+        import MySQLdb
+
+        connection = MySQLdb.connect(host="127.0.0.1", port=self.port, user="plugchat", autocommit=True)
+        try:
+            cursor = connection.cursor()
+            cursor.execute(statement)
+            return cursor.fetchall()
+        finally:
+            connection.close()
+
+    def frozen(self) -> AbstractContextManager[None]:
+        return stopped(self.process.pid)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(60)
+
+
+@contextmanager
+def directory_of_mariadb() -> Iterator[Path]:
+    # Not below pytest's directories: they are for one user only.
+    directory = Path(tempfile.mkdtemp(prefix="mariadb-"))
+    shutil.chown(directory, MARIADB_USER)
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory)
 
 
 class Redis:

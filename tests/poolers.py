@@ -1,4 +1,4 @@
-"""PgBouncer, and other clients that keep it busy."""
+"""What stands between Django and its database: PgBouncer, and other clients that keep it busy; HAProxy."""
 
 import shutil
 import subprocess
@@ -72,3 +72,33 @@ def busy(url: str, clients: int = 4) -> Iterator[None]:
         ended.set()
         for thread in threads:
             thread.join()
+
+
+@contextmanager
+def haproxy(directory: Path, check: str, *ports: int, timeout: int = 10) -> Iterator[int]:
+    """HAProxy before database servers, as the pages have it; yields its port."""
+    own_port = free_port()
+    servers = "".join(
+        f"    server node{number} 127.0.0.1:{port} check inter 1s on-marked-down shutdown-sessions\n"
+        for number, port in enumerate(ports)
+    )
+    config = directory / "haproxy.cfg"
+    config.write_text(
+        f"""
+listen database
+    bind 127.0.0.1:{own_port}
+    mode tcp
+    balance roundrobin
+    timeout connect 2s
+    timeout client 1h
+    timeout server {timeout}s
+    option {check}
+{servers}"""
+    )
+    child = subprocess.Popen([shutil.which("haproxy", path="/usr/sbin:/usr/bin") or "haproxy", "-f", str(config)])
+    try:
+        wait_for_port(own_port, child)
+        yield own_port
+    finally:
+        child.terminate()
+        child.wait(60)

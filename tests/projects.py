@@ -53,8 +53,8 @@ class Project:
         )
         return run.stdout.decode()
 
-    def web(self, workers: int = 2) -> AbstractContextManager[tuple[str, subprocess.Popen[bytes]]]:
-        return gunicorn(self.directory / "web", "--workers", str(workers), **self.environ)
+    def web(self, *options: str, workers: int = 2) -> AbstractContextManager[tuple[str, subprocess.Popen[bytes]]]:
+        return gunicorn(self.directory / "web", "--workers", str(workers), *options, **self.environ)
 
     def worker(self) -> AbstractContextManager[subprocess.Popen[bytes]]:
         return process(*WORKERS[self.queue], log=self.directory / "worker", **self.environ)

@@ -2,8 +2,9 @@
 
 import pytest
 
-from .clusters import Standby, galera, haproxy, synchronous
+from .clusters import Standby, galera, synchronous
 from .faults import Client
+from .poolers import haproxy
 from .test_faults import check, start
 
 pytestmark = pytest.mark.services
@@ -29,8 +30,8 @@ def test_a_synchronous_standby_is_promoted(tmp_path):
 
 
 def test_a_node_of_galera_is_cut_off_and_one_is_killed(tmp_path):
-    with galera() as nodes, haproxy(tmp_path, nodes) as port:
-        project = start(tmp_path, f"mysql://galera@127.0.0.1:{port}/plugchat", SPOOL_DIR=str(tmp_path / "spool"))
+    with galera() as nodes, haproxy(tmp_path, "mysql-check user plugchat", *(node.port for node in nodes)) as port:
+        project = start(tmp_path, f"mysql://plugchat@127.0.0.1:{port}/plugchat", SPOOL_DIR=str(tmp_path / "spool"))
         with project.web() as (base, _), Client(base) as client:
             client.wait_for(200, 50)
             nodes[1].isolate(isolated=True)

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import requests
 
-from .faults import Client, PostgreSQL, Redis
-from .poolers import pgbouncer
+from .faults import Client, MariaDB, PostgreSQL, Redis, directory_of_mariadb
+from .poolers import haproxy, pgbouncer
 from .projects import Project, wait_until
 
 pytestmark = pytest.mark.services
@@ -139,18 +139,47 @@ def test_a_lock_makes_postgresql_hang(tmp_path, postgresql):
     check(project, client, "a lock on the table of events")
 
 
+def freeze(directory: Path, url: str, server: PostgreSQL | MariaDB, covered: str, **environ: str) -> None:
+    """The driver would wait for ever: something gives up. gunicorn's sync workers would be killed meanwhile."""
+    project = start(directory, url, SPOOL_DIR=str(directory / "spool"), **environ)
+    with project.web("--worker-class", "gthread", "--threads", "4") as (base, _), Client(base) as client:
+        client.wait_for(200, 20)
+        with server.frozen():
+            client.wait_for("kept", 100)
+        client.wait_for(200, 20)
+    assert set(client.tally()) == {200, "kept"}
+    check(project, client, covered)
+
+
 def test_a_frozen_postgresql_behind_pgbouncer(tmp_path, postgresql):
-    """The driver would wait for ever: what stands between gives up."""
     with pgbouncer("127.0.0.1", postgresql.port, "postgres", query_timeout=3, query_wait_timeout=3) as port:
         url = f"postgres://postgres@127.0.0.1:{port}/postgres"
-        project = start(tmp_path, url, SPOOL_DIR=str(tmp_path / "spool"), POOLED="1")
-        with project.web() as (base, _), Client(base) as client:
-            client.wait_for(200, 20)
-            with postgresql.frozen():
-                client.wait_for("kept", 100)
-            client.wait_for(200, 20)
-        assert set(client.tally()) == {200, "kept"}
-        check(project, client, "PostgreSQL frozen behind PgBouncer")
+        freeze(tmp_path, url, postgresql, "PostgreSQL frozen behind PgBouncer", POOLED="1")
+
+
+def test_a_frozen_postgresql_behind_haproxy(tmp_path, postgresql):
+    with haproxy(tmp_path, "pgsql-check user postgres", postgresql.port) as port:
+        url = f"postgres://postgres@127.0.0.1:{port}/postgres"
+        freeze(tmp_path, url, postgresql, "PostgreSQL frozen behind HAProxy")
+
+
+@pytest.fixture
+def mariadb() -> Iterator[MariaDB]:
+    with directory_of_mariadb() as directory:
+        server = MariaDB(directory / "data")
+        server.fill()
+        server.start()
+        yield server
+        server.kill()
+
+
+def test_a_frozen_mariadb_and_the_drivers_limit(tmp_path, mariadb):
+    freeze(tmp_path, f"{mariadb.url}?read_timeout=3", mariadb, "MariaDB frozen, read_timeout")
+
+
+def test_a_frozen_mariadb_behind_haproxy(tmp_path, mariadb):
+    with haproxy(tmp_path, "mysql-check user plugchat", mariadb.port) as port:
+        freeze(tmp_path, f"mysql://plugchat@127.0.0.1:{port}/plugchat", mariadb, "MariaDB frozen behind HAProxy")
 
 
 def test_workers_and_their_database_are_killed_with_a_spool(tmp_path, postgresql):
