@@ -209,7 +209,7 @@ def _check_api_url(name: str, url: str) -> _Found:
 
 def _problem_of(url: str, *, allow_loopback_http: bool = False) -> str:
     try:
-        addresses.split_base_url(url, allow_loopback_http=allow_loopback_http)
+        addresses.split_url(url, is_base=True, allow_loopback_http=allow_loopback_http)
     except addresses.UnusableURLError as problem:
         return str(problem)
     return str(_("Its path holds a secret or a token.")) if mask_url(url) != url else ""

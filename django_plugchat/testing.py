@@ -3,8 +3,7 @@
 import json
 import secrets
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 from unittest import mock
 
@@ -28,16 +27,15 @@ def delivery_callback(**overrides: Any) -> dict[str, Any]:
 
     ``overrides`` are the provider's JSON keys: ``customId="123"``, ``error="Phone number does not exist"``.
     """
-    _refuse_fields(overrides)
-    return {
+    callback = {
         "phone": _phone(),
         "zaapId": _message_id(),
         "messageId": _message_id(),
         "instanceId": _INSTANCE,
         "type": DELIVERY_CALLBACK,
-        "momment": _now(),
-        **overrides,
+        "momment": time.time_ns() // 1_000_000,
     }
+    return _changed(callback, overrides)
 
 
 def message_status_callback(**overrides: Any) -> dict[str, Any]:
@@ -45,18 +43,17 @@ def message_status_callback(**overrides: Any) -> dict[str, Any]:
 
     ``overrides`` are the provider's JSON keys: ``status="RECEIVED"``, ``ids=[order.message_id]``.
     """
-    _refuse_fields(overrides)
-    return {
+    callback = {
         "instanceId": _INSTANCE,
         "status": "READ",
         "ids": [_message_id()],
-        "momment": _now(),
+        "momment": time.time_ns() // 1_000_000,
         "phoneDevice": 0,
         "phone": _phone(),
         "type": MESSAGE_STATUS_CALLBACK,
         "isGroup": False,
-        **overrides,
     }
+    return _changed(callback, overrides)
 
 
 # From the system's randomness: a test run that seeds its own would repeat the ids.
@@ -68,15 +65,12 @@ def _message_id() -> str:
     return secrets.token_hex(16).upper()
 
 
-def _now() -> int:
-    return time.time_ns() // 1_000_000
-
-
-def _refuse_fields(overrides: Mapping[str, Any]) -> None:
-    """A field of the model for the provider's key: it would be taken for one that the provider has added."""
+def _changed(callback: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
     for name in overrides:
+        # A field of the model would be taken for a key that the provider has added.
         if "_" in name:
             raise TypeError(f"{name!r} is no key of the provider, whose keys are written like customId and errorCode.")
+    return {**callback, **overrides}
 
 
 def callback_path(account: str = "default") -> str:
@@ -107,27 +101,8 @@ def post_callback(
     With ``raise_receiver_exceptions`` it is raised here as well. ``path`` is for a callback in the URLconf of a host or
     tenant. Without it, ImproperlyConfigured is raised when the account or its secret is missing.
     """
-    _refuse_fields(overrides)
-    body = {**(delivery_callback() if callback is None else callback), **overrides}
+    body = _changed(delivery_callback() if callback is None else callback, overrides)
     path = callback_path(account) if path is None else path
-    with (
-        _noting_receiver_exceptions() as exceptions,
-        TestCase.captureOnCommitCallbacks(using=router.db_for_write(DeliveryEvent), execute=True),
-    ):
-        response = (client or Client()).post(
-            path,
-            json.dumps(body, cls=DjangoJSONEncoder),
-            content_type="application/json",
-            # The provider speaks HTTPS only: SECURE_SSL_REDIRECT must not answer first.
-            secure=True,
-        )
-    if exceptions and raise_receiver_exceptions:
-        raise exceptions[0]
-    return response
-
-
-@contextmanager
-def _noting_receiver_exceptions() -> Iterator[list[Exception]]:
     exceptions: list[Exception] = []
     send_robust = delivery_recorded.send_robust
 
@@ -136,5 +111,14 @@ def _noting_receiver_exceptions() -> Iterator[list[Exception]]:
         exceptions.extend(result for _receiver, result in results if isinstance(result, Exception))
         return results
 
-    with mock.patch.object(delivery_recorded, "send_robust", noting):
-        yield exceptions
+    with (
+        mock.patch.object(delivery_recorded, "send_robust", noting),
+        TestCase.captureOnCommitCallbacks(using=router.db_for_write(DeliveryEvent), execute=True),
+    ):
+        # The provider speaks HTTPS only: SECURE_SSL_REDIRECT must not answer first.
+        response = (client or Client()).post(
+            path, json.dumps(body, cls=DjangoJSONEncoder), content_type="application/json", secure=True
+        )
+    if exceptions and raise_receiver_exceptions:
+        raise exceptions[0]
+    return response

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -138,7 +139,7 @@ def others(orders: Sequence[Order]) -> list[dict[str, Any]]:
     ]
     tell_customer(again)
     repeated = delivery(again)
-    lost_and_found = simulation.connection_lost_and_found()
+    lost_and_found = islice(simulation.connection(), 2)
     random = simulation.callbacks(20, statuses=50)
     return [*callbacks, repeated, *to_a_group(), *lost_and_found, INCOMING, *random, repeated]
 

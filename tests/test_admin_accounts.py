@@ -259,8 +259,10 @@ def test_the_token_may_come_from_its_source(row, provider, plugchat):
 def test_what_the_provider_says_of_itself_is_shown(row, monkeypatch):
     from django_plugchat.registering import registration
 
-    result = registration.Result("filial", "0" * 8, ["w"], warnings=["Not noted."], differences=["A filter."])
-    monkeypatch.setattr(registration, "register_with_new_secret", lambda *args, **options: result)
+    def say(job: registration.Job) -> None:
+        job.taken, job.warnings, job.differences = ["update-webhook-delivery"], ["Not noted."], ["A filter."]
+
+    monkeypatch.setattr(registration.Job, "run", say)
     page = person(*ALL).post(address_of(row, "register"), {"token": TOKEN}, follow=True)
     assert [(message.level_tag, str(message)) for message in page.context["messages"]][1:] == [
         ("error", "A filter."),

@@ -259,7 +259,6 @@ def test_another_page_of_the_site(tls, settings):
         ((404, {}, b'{"error": "no such page"}'), Obstacle.NOT_OURS, "another application"),
         ((405, {}, b""), Obstacle.NOT_OURS, "static site"),
         ((429, {"Retry-After": "86400"}, b""), Obstacle.TURNED_AWAY, "HTTP 429"),
-        ((300, {"Location": "https://[::1"}, b""), Obstacle.NOT_OURS, "HTTP 300"),
         ((304, {}, b""), Obstacle.NOT_OURS, "HTTP 304"),
         ((500, {}, b""), Obstacle.BROKEN, "log"),
         ((502, {"Server": "nginx/1.27"}, b""), Obstacle.BROKEN, "(server: nginx/1.27)"),

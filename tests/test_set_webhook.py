@@ -16,7 +16,7 @@ from django.test import override_settings
 from django.utils import timezone
 
 from django_plugchat import accounts
-from django_plugchat.client import PlugChatAuthError, PlugChatClient
+from django_plugchat.client import PlugChatClient
 from django_plugchat.conf import app_settings, digest_of, secret_id
 from django_plugchat.management.commands import plugchat_set_webhook
 from django_plugchat.models import Account, DeliveryEvent, Registration
@@ -451,7 +451,7 @@ def test_todays_call_with_the_urls_of_others(provider):
             "messageStatus": CALLBACK,
         }
     ]
-    assert "what was given for receiveMessage" in output
+    assert "receiveMessage as given" in output
     assert noted()["default", "receiveMessage"] == ""
     assert noted()["default", "messageStatus"] == secret_id(SECRET)
 
@@ -479,7 +479,7 @@ def test_goes_on_after_a_yes(provider, monkeypatch, typed):
 @pytest.mark.parametrize("typed", ["no\n", "\n", ""])
 def test_does_not_go_on_without_a_yes(provider, monkeypatch, typed):
     monkeypatch.setattr("sys.stdin", io.StringIO(typed))
-    failure(*TODAY)
+    assert "--no-input" in failure(*TODAY)
     assert provider.requests == []
     assert noted() == {}
 
@@ -563,22 +563,12 @@ def test_each_account_is_probed(provider, public_site):
 
 def on_registering(monkeypatch: pytest.MonkeyPatch, then: Callable[[], Any]) -> None:
     """Have callbacks come as soon as the provider has the URL."""
-    run = registration.Job.run
-
-    def run_and_call(job: registration.Job) -> registration.Result:
-        result = run(job)
-        calls.append(then)
-        return result
-
     finish = registration.Job.finish
 
-    def finish_and_call(job: registration.Job, result: registration.Result) -> registration.Result:
-        finish(job, result)
-        calls.pop()()
-        return result
+    def finish_and_call(job: registration.Job) -> None:
+        finish(job)
+        then()
 
-    calls: list[Callable[[], Any]] = []
-    monkeypatch.setattr(registration.Job, "run", run_and_call)
     monkeypatch.setattr(registration.Job, "finish", finish_and_call)
 
 
@@ -630,9 +620,9 @@ def test_each_registered_webhook_is_waited_for(provider, monkeypatch):
 )
 def test_a_refused_callback_proves_that_it_calls(provider, monkeypatch, body, of_status):
     on_registering(monkeypatch, lambda: rows.rejected(body=body))
-    stderr = io.StringIO()
-    text = failure("--with-status", "--wait", "0.05", stderr=stderr)
-    assert "was refused" in stderr.getvalue()
+    stdout = io.StringIO()
+    text = failure("--with-status", "--wait", "0.05", stdout=stdout)
+    assert "was refused" in stdout.getvalue()
     assert ("no DeliveryCallback" in text) is of_status
 
 
@@ -675,9 +665,9 @@ def test_callbacks_may_come_later(provider, monkeypatch):
     assert "is stored" in run("--wait", "60")
 
 
-@pytest.mark.parametrize("seconds", ["-1", "soon", "inf", "1e3"])
+@pytest.mark.parametrize("seconds", ["-1", "soon", "inf", "nan"])
 def test_seconds_that_are_none(provider, seconds):
-    with pytest.raises(CommandError, match="number of seconds"):
+    with pytest.raises(CommandError, match="--wait"):
         run(f"--wait={seconds}")
     assert provider.requests == []
 
@@ -773,7 +763,7 @@ def test_an_interrupted_run_notes_what_is_under_way(provider, many, monkeypatch)
 
 @pytest.mark.parametrize("number", ["0", "-1", "1000", "many"])
 def test_numbers_of_accounts_at_once_that_are_none(provider, number):
-    with pytest.raises(CommandError, match="integer from 1 to 999"):
+    with pytest.raises(CommandError, match="--concurrency"):
         run("--all", f"--concurrency={number}")
 
 
@@ -886,23 +876,8 @@ def test_nobody_to_ask_for_a_token(provider, plugchat, monkeypatch):
         raise EOFError
 
     monkeypatch.setattr(plugchat_set_webhook, "getpass", ask)
-    assert "--no-input" in failure()
+    assert "TOKEN" in failure()
     assert provider.requests == []
-
-
-def test_registering_from_code(provider, filial):
-    result = registration.register_with_new_secret("filial", token="token-of-filial")
-    assert result.is_good
-    assert result.taken == [DELIVERY, STATUS, "update-webhook-connected", "update-webhook-disconnected"]
-    assert result.secret_id == filial.secrets.get().secret_id
-    provider.answers = [REFUSED]
-    result = registration.register_with_new_secret("filial", token="token-of-filial", with_status=False)
-    assert "refused the URL" in result.problem
-    assert result.is_retired
-    with pytest.raises(PlugChatAuthError, match="printable"):
-        registration.register_with_new_secret("filial", token="to ken")
-    with pytest.raises(ValueError, match="no active account"):
-        registration.register_with_new_secret("default", token="token")
 
 
 # Z-API

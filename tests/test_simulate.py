@@ -276,12 +276,12 @@ def test_posting_stops_with_whoever_reads_the_answers(server):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--count=0"], "--count must be at least 1"),
-        (["--concurrency=0"], "--concurrency must be at least 1"),
-        (["--failures=-1"], "--failures is a percentage"),
-        (["--failures=nan"], "--failures is a percentage"),
-        (["--duplicates=101"], "--duplicates is a percentage"),
-        (["--statuses=101"], "--statuses is a percentage"),
+        (["--count=0"], "--count and --concurrency must be at least 1"),
+        (["--concurrency=0"], "--count and --concurrency must be at least 1"),
+        (["--failures=-1"], "are percentages"),
+        (["--failures=nan"], "are percentages"),
+        (["--duplicates=101"], "are percentages"),
+        (["--statuses=101"], "are percentages"),
         (["--account=sul"], "no account 'sul'"),
         (["example.com"], "must begin with http"),
         (["ftp://example.com"], "must begin with http"),

@@ -4,6 +4,7 @@ Secrets and tokens are in no message, no history, no log and no session: a new U
 """
 
 import logging
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -26,7 +27,6 @@ from django.views.decorators.debug import sensitive_post_parameters, sensitive_v
 from django_plugchat import accounts, conf
 from django_plugchat.admin.base import NewestFirst, ReadOnlyAdmin, pill, seen_accounts, time_tag
 from django_plugchat.admin.overview import RULES
-from django_plugchat.client import PlugChatError
 from django_plugchat.conf import app_settings
 from django_plugchat.models import Account, Connection, DeliveryEvent, Registration, RejectedCallback
 from django_plugchat.registering import addresses, registration
@@ -62,18 +62,21 @@ class RegisterForm(forms.Form):
         if row.provider != conf.Z_API:
             del self.fields["client_token"]
 
-    def register(self) -> registration.Result | None:
+    def register(self) -> registration.Job | None:
         """None where nothing was done, and the form says why."""
         given = self.cleaned_data
         try:
-            if not given["token"]:
-                account = accounts.with_token(accounts.described(self.row))
-                client_token = given.get("client_token") or account.client_token
-                given = {**given, "token": account.token, "client_token": client_token}
-            return registration.register_with_new_secret(self.row.alias, **given)
-        except (PlugChatError, ValueError) as error:
+            account = accounts.with_token(replace(accounts.described(self.row), token=given["token"]))
+            account = replace(account, client_token=given.get("client_token") or account.client_token)
+            webhooks = registration.webhooks(with_status=given["with_status"], with_connection=given["with_connection"])
+            job = registration.Job(account, webhooks)
+            job.begin()
+        except ValueError as error:
             self.add_error(None, str(error))
             return None
+        job.run()
+        job.finish()
+        return job
 
 
 class AccountList(NewestFirst):
@@ -203,7 +206,7 @@ class AccountAdmin(ReadOnlyAdmin):
             if not self._may_connect(row):
                 raise PermissionDenied
             try:
-                addresses.ensure_usable()
+                addresses.url_with("a-new-secret")
             except addresses.UnusableURLError as error:
                 self.message_user(request, str(error), messages.ERROR)
                 return self._back(row)

@@ -1,5 +1,7 @@
 """The calls that register a URL, of PlugChat and of Z-API, its engine."""
 
+from django_plugchat.provider.callbacks import DELIVERY_CALLBACK, MESSAGE_STATUS_CALLBACK
+
 #: The calls that register a URL for one webhook, relative to the base of the API: of PlugChat's pages of 2022, and the
 #: engine's own to this day.
 DELIVERY_WEBHOOK = "update-webhook-delivery"
@@ -19,6 +21,12 @@ UPDATE_WEBHOOKS_KEYS = (
     "startAttendance",
     "finishAttendance",
 )
+
+#: The type of the callbacks that a webhook asks for, where they become events.
+TYPE_OF_WEBHOOK = {
+    **dict.fromkeys((DELIVERY_WEBHOOK, *DELIVERY_KEYS), DELIVERY_CALLBACK),
+    **dict.fromkeys((MESSAGE_STATUS_WEBHOOK, MESSAGE_STATUS_KEY), MESSAGE_STATUS_CALLBACK),
+}
 
 Z_API_URL = "https://api.z-api.io"
 #: The engine's own account of an instance. It holds the token as well.

@@ -1,13 +1,12 @@
 """The addresses in play: where the provider calls this site, and where its API is."""
 
 import re
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import SplitResult, urlsplit
 
-from django.conf import settings
-from django.core.exceptions import ValidationError
+from django.core.exceptions import DisallowedHost, ValidationError
 from django.core.validators import URLValidator
-from django.http.request import split_domain_port, validate_host
+from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
 
@@ -25,16 +24,14 @@ PRINTABLE = re.compile(r"[!-~]+")
 _PRIVATE_DOMAINS = (".localhost", ".local", ".internal")
 #: Names for documentation and tests (RFC 2606 and 6761). Whoever has them gets the secret.
 _NOBODYS_DOMAINS = (".example.com", ".example.net", ".example.org", ".example", ".test", ".invalid")
-#: The only block of IPv6 that is handed out; ``is_global`` is true of others as well.
-_PUBLIC_IPV6 = IPv6Network("2000::/3")
 
 
 class UnusableURLError(ValueError):
     """Its text says what to do, and quotes neither secret nor URL."""
 
 
-def split_url(url: str, *, allow_loopback_http: bool = False) -> SplitResult:
-    """Take apart an absolute HTTPS URL. Raises UnusableURLError."""
+def split_url(url: str, *, is_base: bool = False, allow_loopback_http: bool = False) -> SplitResult:
+    """Take apart an absolute HTTPS URL; a base is one that a path is appended to. Raises UnusableURLError."""
     try:
         URLValidator(["https", "http"])(url)
         parts = urlsplit(url)
@@ -53,17 +50,10 @@ def split_url(url: str, *, allow_loopback_http: bool = False) -> SplitResult:
         ),
         ("@" in parts.netloc, _("The URL must not contain a user name or a password.")),
         ("#" in url, _("The URL must not contain a fragment (#).")),
+        (is_base and "?" in url, _("The URL must not contain a query (?).")),
     ):
         if is_wrong:
             raise UnusableURLError(text)
-    return parts
-
-
-def split_base_url(url: str, *, allow_loopback_http: bool = False) -> SplitResult:
-    """The same for a URL that a path is appended to."""
-    parts = split_url(url, allow_loopback_http=allow_loopback_http)
-    if "?" in url:
-        raise UnusableURLError(_("The URL must not contain a query (?)."))
     return parts
 
 
@@ -77,23 +67,12 @@ def _ip(host: str) -> IPv4Address | IPv6Address | None:
         address = ip_address(host)
     except ValueError:
         return None
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return mapped or address
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def _is_loopback(host: str) -> bool:
     ip = _ip(host)
     return ip.is_loopback if ip else f".{host}".endswith(".localhost")
-
-
-def _is_public(host: str) -> bool:
-    ip = _ip(host)
-    if ip is None:
-        return "." in host and not host.endswith(_PRIVATE_DOMAINS)
-    if isinstance(ip, IPv6Address) and (ip not in _PUBLIC_IPV6 or ip.sixtofour or ip.teredo):
-        # The last two may stand for a private IPv4 address.
-        return False
-    return ip.is_global and not ip.is_multicast
 
 
 def is_nobodys(url: str) -> bool:
@@ -107,16 +86,14 @@ def ensure_reachable(url: str) -> None:
     Hosts are judged as they are written, without DNS.
     """
     host = _host_of(split_url(url))
+    ip = _ip(host)
+    is_public = ip.is_global and not ip.is_multicast if ip else "." in host and not host.endswith(_PRIVATE_DOMAINS)
     if is_nobodys(url):
         text = _("%(host)s is a name for examples. Put the address of this site in PUBLIC_URL, or give it here.")
-    elif not _is_public(host):
-        text = _(
-            "The provider can't reach %(host)s, which is not a public address. Open a tunnel to this site (with "
-            "cloudflared or ngrok, say) and give its https:// URL as the argument."
-        )
-    else:
-        return
-    raise UnusableURLError(text % {"host": mask_url(host)})
+        raise UnusableURLError(text % {"host": mask_url(host)})
+    if not is_public:
+        text = _("The provider can't reach %(host)s: it is not public. Give the https:// URL of a tunnel to this site.")
+        raise UnusableURLError(text % {"host": mask_url(host)})
 
 
 def is_whole(url: str) -> bool:
@@ -125,40 +102,35 @@ def is_whole(url: str) -> bool:
 
 
 def is_allowed_host(url: str) -> bool:
-    """Whether Django answers requests to the host of this URL, as ``HttpRequest.get_host`` decides it."""
-    allowed = settings.ALLOWED_HOSTS
-    if settings.DEBUG and not allowed:
-        allowed = [".localhost", "127.0.0.1", "[::1]"]
-    domain, _port = split_domain_port(urlsplit(url).netloc)
-    return validate_host(domain, allowed)
-
-
-def ensure_usable(url: str | None = None) -> None:
-    """Raise UnusableURLError unless ``url_with`` gives one that the provider may be able to call."""
-    ensure_reachable(url_with("secret", url))
+    """Whether Django answers requests to the host of this URL."""
+    request = HttpRequest()
+    request.META["HTTP_HOST"] = urlsplit(url).netloc
+    try:
+        request.get_host()
+    except DisallowedHost:
+        return False
+    return True
 
 
 def url_with(secret: str, url: str | None = None) -> str:
     """Where the provider is to call with this secret: below ``PUBLIC_URL``, or below ``url`` if that has no path; one
-    with a path is taken as it is. Raises UnusableURLError.
+    with a path is taken as it is. Raises UnusableURLError, also where the provider can't reach it.
 
     It holds the secret: show it as ``mask_url`` gives it.
     """
-    if url is not None and is_whole(url):
-        return url
     base = app_settings.public_url if url is None else url
-    if not base:
+    if not base and url is None:
         text = _("Set PUBLIC_URL in PLUGCHAT to the https:// address of this site, or give a URL as the argument.")
         raise UnusableURLError(text)
-    split_base_url(base)
+    ensure_reachable(base)
+    if url is not None and is_whole(url):
+        return url
+    split_url(base, is_base=True)
     if not SECRET.fullmatch(secret):
         raise UnusableURLError(_("The first secret must be at most 200 of the characters A-Z, a-z, 0-9, _ and -."))
     path = callback_path(secret)
     if path is None:
-        text = _(
-            "The callback has no URL. Add %(line)s to your URLconf; if it is in the URLconf of one host only, give the "
-            "whole URL."
-        )
+        text = _("The callback has no URL. Add %(line)s to your URLconf, or give the whole URL if one host has it.")
         raise UnusableURLError(text % {"line": URLCONF_LINE})
     return base.rstrip("/") + path
 

@@ -1,7 +1,5 @@
 """One HTTP request and its answer, within a deadline."""
 
-import io
-import json
 import logging
 import re
 import socket
@@ -9,13 +7,13 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from http.client import HTTPResponse
+from json import loads
 from typing import Any, NamedTuple
 
 import requests
 import urllib3
 from django.views.decorators.debug import sensitive_variables
 from requests.adapters import HTTPAdapter
-from requests.auth import AuthBase
 
 from django_plugchat import __version__
 
@@ -25,14 +23,14 @@ LONGEST_ANSWER = 65536
 LONGEST_WAIT = 30
 #: Answers of a server that may take the same request later.
 _PASSING = frozenset({429, 502, 503, 504})
-#: Failed connections that another attempt would not mend.
-_LASTING = (requests.exceptions.SSLError, requests.exceptions.ProxyError, requests.Timeout)
 
+# What urllib3 says of our requests is dropped: their paths hold secrets and tokens.
 _is_ours: ContextVar[bool] = ContextVar("django_plugchat_request", default=False)
+logging.getLogger("urllib3.connectionpool").addFilter(lambda record: not _is_ours.get())
 
 
 class NoWholeAnswer(Exception):  # noqa: N818
-    """The request was sent, and the answer did not come in time or broke off: it may have been taken."""
+    """There was no connection or no whole answer in time, or it broke off: the request may have been taken."""
 
 
 class Answer(NamedTuple):
@@ -43,7 +41,7 @@ class Answer(NamedTuple):
     def json(self) -> Any:
         """None for what is not JSON."""
         try:
-            return json.loads(self.body)
+            return loads(self.body)
         except (ValueError, RecursionError):
             return None
 
@@ -52,31 +50,14 @@ class Answer(NamedTuple):
         if not self.body or self.json() is not None:
             return False
         text = self.body.decode("utf-8-sig", errors="replace").lstrip()
+        is_text = len(self.body) <= LONGEST_ANSWER and "\N{REPLACEMENT CHARACTER}" not in text
         kind = self.headers.get("Content-Type", "").lower()
-        is_plain = len(self.body) <= LONGEST_ANSWER and "\N{REPLACEMENT CHARACTER}" not in text
-        return not is_plain or text.startswith("<") or "html" in kind or "xml" in kind
-
-    def wait(self) -> float | None:
-        """Seconds after which the same request may be taken: 0 if it doesn't say. None if another won't help."""
-        asked = self.headers.get("Retry-After", "")
-        seconds = int(asked) if re.fullmatch("[0-9]{1,9}", asked) else 0
-        return seconds if self.status in _PASSING and seconds <= LONGEST_WAIT else None
-
-
-class Headers(AuthBase):
-    """Headers with credentials, as an auth object: requests would put what a .netrc says beside or above them."""
-
-    def __init__(self, headers: Mapping[str, str]) -> None:
-        self.headers = headers
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers.update(self.headers)
-        return request
+        return not is_text or text.startswith("<") or "html" in kind or "xml" in kind
 
 
 @sensitive_variables()
 def exchange(
-    method: str, url: str, *, timeout: float, pauses: Iterable[float] = (), trust_env: bool = True, **options: Any
+    method: str, url: str, *, json: Any, timeout: float, pauses: Iterable[float] = (), headers: Mapping[str, str] = {}
 ) -> Answer:
     """Send a request, each attempt within ``timeout`` seconds for connecting and reading. No redirects.
 
@@ -85,39 +66,44 @@ def exchange(
 
     Raises NoWholeAnswer, or what requests raises, whose frames hold everything that was sent.
     """
+    headers = {"User-Agent": f"django-plugchat/{__version__}", **headers}
     for pause in pauses:
-        wait: float | None = 0
+        asked = 0
         try:
-            answer = _attempt(method, url, timeout, trust_env, options)
-            wait = answer.wait()
-        except _LASTING:
+            answer = _attempt(method, url, timeout, headers, json)
+            if re.fullmatch("[0-9]{1,9}", said := answer.headers.get("Retry-After", "")):
+                asked = int(said)
+            if answer.status not in _PASSING or asked > LONGEST_WAIT:
+                return answer
+        except (requests.exceptions.SSLError, requests.exceptions.ProxyError):
             raise
         except requests.ConnectionError:
             pass
-        if wait is None:
-            return answer
-        if seconds := wait or pause:
+        if seconds := asked or pause:
             time.sleep(seconds)
-    return _attempt(method, url, timeout, trust_env, options)
+    return _attempt(method, url, timeout, headers, json)
 
 
-@sensitive_variables()
-def _attempt(method: str, url: str, timeout: float, trust_env: bool, options: dict[str, Any]) -> Answer:
+def _attempt(method: str, url: str, timeout: float, headers: Mapping[str, str], json: Any) -> Answer:
+    def with_headers(request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers.update(headers)
+        return request
+
     before = _is_ours.set(True)
-    options |= {"timeout": urllib3.Timeout(total=timeout), "allow_redirects": False, "stream": True}
     try:
         with requests.Session() as session:
-            session.trust_env = trust_env
-            session.headers["User-Agent"] = f"django-plugchat/{__version__}"
+            # Plain HTTP never leaves this machine, so no proxy gets to see it.
+            session.trust_env = url.lower().startswith("https:")
             session.mount("https://", _Adapter())
             session.mount("http://", _Adapter())
-            with session.request(method, url, **options) as response:
-                try:
-                    body = response.raw.read(LONGEST_ANSWER + 1, decode_content=True)
-                except (urllib3.exceptions.HTTPError, OSError):
-                    raise NoWholeAnswer from None
+            # As an auth function: requests would put what a .netrc says above an Authorization header.
+            session.auth = with_headers
+            options: Any = {"timeout": urllib3.Timeout(total=timeout), "allow_redirects": False, "stream": True}
+            with session.request(method, url, json=json, **options) as response:
+                body = response.raw.read(LONGEST_ANSWER + 1, decode_content=True)
                 return Answer(response.status_code, response.headers, body)
-    except requests.ReadTimeout:
+    except (requests.Timeout, urllib3.exceptions.HTTPError):
+        # The latter from reading: requests makes its own of all that came before.
         raise NoWholeAnswer from None
     finally:
         _is_ours.reset(before)
@@ -138,29 +124,14 @@ class _Response(HTTPResponse):
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
-        self.fp = io.BufferedReader(_Reads(sock, self.fp.detach()))
+        raw: Any = self.fp.raw
+        read, ends_at = raw.readinto, time.monotonic() + (sock.gettimeout() or 0)
 
+        def read_in_time(buffer: Any) -> Any:
+            sock.settimeout(max(ends_at - time.monotonic(), 0.001))
+            return read(buffer)
 
-class _Reads(io.RawIOBase):
-    def __init__(self, sock: socket.socket, raw: io.RawIOBase) -> None:
-        self._socket, self._raw = sock, raw
-        self._ends_at = time.monotonic() + (sock.gettimeout() or 0)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> Any:
-        self._socket.settimeout(max(self._ends_at - time.monotonic(), 0.001))
-        return self._raw.readinto(buffer)
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-# What urllib3 says of our requests is dropped: their paths hold secrets and tokens.
-for _name in ("urllib3.connectionpool", "urllib3.util.retry"):
-    logging.getLogger(_name).addFilter(lambda record: not _is_ours.get())
+        raw.readinto = read_in_time
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:

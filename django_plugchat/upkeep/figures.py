@@ -19,8 +19,8 @@ from django_plugchat import times
 from django_plugchat.conf import app_settings
 from django_plugchat.models import Connection, DeliveryEvent, Registration, RejectedCallback
 from django_plugchat.phones.numbers import mask_id
-from django_plugchat.provider import calls
 from django_plugchat.provider.callbacks import DELIVERY_CALLBACK, MESSAGE_STATUS_CALLBACK
+from django_plugchat.provider.calls import TYPE_OF_WEBHOOK
 from django_plugchat.provider.errors import Failure
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -30,11 +30,6 @@ USUAL = 14 * DAY
 ENOUGH_MESSAGES = 20
 #: How long ago an account's newest event may be for its secret to count as one in use.
 RECENT_SECRET = timedelta(days=3)
-#: The type of the callbacks that a webhook asks for, where they become events.
-TYPE_OF_WEBHOOK = {
-    **dict.fromkeys((calls.DELIVERY_WEBHOOK, *calls.DELIVERY_KEYS), DELIVERY_CALLBACK),
-    **dict.fromkeys((calls.MESSAGE_STATUS_WEBHOOK, calls.MESSAGE_STATUS_KEY), MESSAGE_STATUS_CALLBACK),
-}
 
 _Status = DeliveryEvent.DispatchStatus
 

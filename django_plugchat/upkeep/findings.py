@@ -21,8 +21,8 @@ from django_plugchat.conf import app_settings
 from django_plugchat.models import Account, Connection, DeliveryEvent
 from django_plugchat.phones.numbers import mask_id
 from django_plugchat.provider.callbacks import MESSAGE_STATUS_CALLBACK
-from django_plugchat.provider.calls import CONNECTION_WEBHOOKS, DISCONNECTION_KEY, UPDATE_WEBHOOKS_KEYS
-from django_plugchat.upkeep.figures import DAY, ENOUGH_MESSAGES, HOUR, TYPE_OF_WEBHOOK, Figures, collect
+from django_plugchat.provider.calls import CONNECTION_WEBHOOKS, DISCONNECTION_KEY, TYPE_OF_WEBHOOK, UPDATE_WEBHOOKS_KEYS
+from django_plugchat.upkeep.figures import DAY, ENOUGH_MESSAGES, HOUR, Figures, collect
 
 _REDISPATCH = "python manage.py plugchat_redispatch"
 _RUNBOOK = "https://github.com/django-plugchat/django-plugchat/blob/main/docs/{}howto/monitoring.md#{}"

@@ -1,6 +1,7 @@
 from argparse import ArgumentParser
 from collections import Counter
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
@@ -17,71 +18,46 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.description = _(self.help)
-        parser.add_argument(
-            "url",
-            nargs="?",
-            default="http://127.0.0.1:8000",
-            help=_("Where the server is; with a path it is posted to as it is. Default: %(default)s"),
-        )
+        text = _("Where the server is; with a path it is posted to as it is. Default: %(default)s")
+        parser.add_argument("url", nargs="?", default="http://127.0.0.1:8000", help=text)
+        statuses = _("How many of the callbacks say that a message was sent, received or read. Default: 0")
         for option, kind, default, metavar, text in (
             ("--count", int, 100, "N", _("Callbacks to post. Default: 100")),
             ("--failures", float, 10, "PERCENT", _("How many of the messages were not sent. Default: 10")),
             ("--duplicates", float, 10, "PERCENT", _("How many of the callbacks repeat an earlier one. Default: 10")),
-            (
-                "--statuses",
-                float,
-                0,
-                "PERCENT",
-                _("How many of the callbacks say that a message was sent, received or read. Default: 0"),
-            ),
+            ("--statuses", float, 0, "PERCENT", statuses),
             ("--concurrency", int, 4, "N", _("Connections to post on at once. Default: 4")),
             ("--account", str, "default", "NAME", _("Whose callbacks they are. Default: default")),
         ):
             parser.add_argument(option, type=kind, default=default, metavar=metavar, help=text)
 
-    def handle(
-        self,
-        *,
-        url: str,
-        count: int,
-        failures: float,
-        duplicates: float,
-        statuses: float,
-        concurrency: int,
-        account: str,
-        **options: Any,
-    ) -> None:
-        for option, value in (("--count", count), ("--concurrency", concurrency)):
-            if value < 1:
-                raise CommandError(_("%(option)s must be at least 1.") % {"option": option})
-        for option, percent in (("--failures", failures), ("--duplicates", duplicates), ("--statuses", statuses)):
-            if not 0 <= percent <= 100:
-                raise CommandError(_("%(option)s is a percentage: 0 to 100.") % {"option": option})
+    def handle(self, *, url: str, account: str, count: int, concurrency: int, **options: Any) -> None:
+        percents = {name: options[name] for name in ("failures", "duplicates", "statuses")}
+        if count < 1 or concurrency < 1:
+            raise CommandError(_("--count and --concurrency must be at least 1."))
+        if not all(0 <= percent <= 100 for percent in percents.values()):
+            raise CommandError(_("--failures, --duplicates and --statuses are percentages: 0 to 100."))
         try:
             target = simulation.target(url, account)
         except (ValueError, ImproperlyConfigured) as error:
             raise CommandError(str(error)) from error
-        callbacks = simulation.callbacks(count, failures=failures, duplicates=duplicates, statuses=statuses)
         tally: Counter[str] = Counter()
         with progress(count) as step:
+            callbacks = simulation.callbacks(count, **percents)
             for answer in simulation.post_all(target, callbacks, concurrency=min(concurrency, count)):
                 tally[answer] += 1
                 step(1)
-        self._print(tally, origin=simulation.origin(target))
+        text = ngettext(
+            "Posted %(count)d callback to %(origin)s. Answers:",
+            "Posted %(count)d callbacks to %(origin)s. Answers:",
+            tally.total(),
+        )
+        parts = urlsplit(target)
+        # Without the path, which holds the secret, and without a password.
+        origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        self.stdout.write(text % {"count": tally.total(), "origin": origin})
+        for answer, times in tally.most_common():
+            self.stdout.write(f"  {answer:<15}  {times:>6}")
         unexpected = [answer for answer, _times in tally.most_common() if answer not in simulation.TAKEN]
         if unexpected:
             raise CommandError(f"{unexpected[0]}: {simulation.advice(unexpected[0])}")
-
-    def _print(self, tally: Counter[str], *, origin: str) -> None:
-        total = tally.total()
-        self.stdout.write(
-            ngettext(
-                "Posted %(count)d callback to %(origin)s. Answers:",
-                "Posted %(count)d callbacks to %(origin)s. Answers:",
-                total,
-            )
-            % {"count": total, "origin": origin}
-        )
-        width = max(map(len, tally))
-        for answer, times in tally.most_common():
-            self.stdout.write(f"  {answer:{width}}  {times:>{len(str(total))}}")
