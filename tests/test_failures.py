@@ -3,6 +3,7 @@
 import pytest
 
 from django_plugchat.models import DeliveryEvent
+from django_plugchat.provider.errors import known
 from django_plugchat.upkeep import failures
 
 from .rows import event
@@ -28,3 +29,18 @@ def test_rows_of_an_earlier_version_are_classified_again(django_assert_num_queri
     kinds = dict(DeliveryEvent.objects.values_list("pk", "failure"))
     assert [kinds[row.pk] for row in rows] == ["number", "number", "other", "restricted", ""]
     assert failures.classify_again() == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "error_code", "what_is_known"),
+    [
+        ("phone number does not exist.", "", ("number", "Phone number does not exist", "")),
+        ("Timeout on send message", "shadow_ban.", ("restricted", "Timeout on send message", "SHADOW_BAN")),
+        ("Unsupported sticker format: 5544988771234", "", ("media", "Unsupported sticker format: …", "")),
+        ("5544988771234 not available to channels.", "", ("request", "… not available to channels", "")),
+        ("ask 5544988771234", "5544988771234", ("other", "", "")),
+        ("…", "SHADOW_BAN", ("restricted", "", "SHADOW_BAN")),
+    ],
+)
+def test_what_is_known_of_an_error_holds_nothing_else(error, error_code, what_is_known):
+    assert known(error, error_code) == what_is_known

@@ -563,10 +563,10 @@ def test_redacting_filter_keeps_the_shape_of_arguments():
 
 
 def test_redacting_filter_leaves_wrong_calls_to_logging():
-    record = filtered("one %s, two %s", 1)
-    with pytest.raises(TypeError):
-        record.getMessage()
-    assert filtered(f"{URL} %s %s", URL).getMessage().startswith(f"/plugchat/callback/{MASK}/ ")
+    for record in (filtered("one %s, two %s", 1), filtered(f"{URL} %s %s", URL)):
+        with pytest.raises(TypeError):
+            record.getMessage()
+        assert_silent(record.msg, record.args)
 
 
 class Unreadable(Broken):

@@ -13,7 +13,7 @@ LONGEST_NUMBER = 15  # by E.164
 LONGEST_WRITTEN = 20
 
 # The calling codes: 1 and 7, these of two digits, and all others of three.
-_CODES_OF_TWO_DIGITS = re.compile(r"2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]")
+_COUNTRY = re.compile(r"[17]|2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]|[0-9]{0,3}")
 # Where a 0 after the country is part of the number, not the prefix of calls within the country.
 _KEEPING_THE_ZERO = {"39", "225", "226", "229", "241", "242", "378"}
 
@@ -46,7 +46,7 @@ class Identity(NamedTuple):
 
 
 def country_of(digits: str) -> str:
-    return digits[: 1 if digits[:1] in "17" else 2 if _CODES_OF_TWO_DIGITS.match(digits) else 3]
+    return _COUNTRY.match(digits)[0]  # type: ignore[index]
 
 
 def national(international: str) -> str:

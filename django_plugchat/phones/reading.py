@@ -29,7 +29,6 @@ _NO_NUMBER = re.compile(
 _RUN = re.compile(
     r"(\+[ (]?)?((?<![^\W_])[0-9]++(?:(?:(?! / )[ ()./_-]{1,3}|\+)[0-9]++)*(?![^\W_])|[0-9]{8,})(@lid)?", re.IGNORECASE
 )
-_DIGITS = re.compile(r"[0-9]+")
 
 
 class Run(NamedTuple):
@@ -69,4 +68,4 @@ def _written_out(number: re.Match[str]) -> str:
 def runs(text: str) -> Iterator[Run]:
     """All digits of a text that is ``plain`` and may be of a number."""
     for plus, digits, lid in _RUN.findall(_NO_NUMBER.sub("z", text)):
-        yield Run(_DIGITS.findall(digits), bool(plus), bool(lid))
+        yield Run(re.findall(r"[0-9]+", digits), bool(plus), bool(lid))

@@ -28,10 +28,10 @@ class RedactingFilter(logging.Filter):
     """
 
     def filter(self, record: Any) -> bool:
-        if table := _OWN_TABLE.search(_shown(getattr(record, "sql", ""))):
-            record.sql, record.params = f"{MASK} statement on {table[0]}", None
-            record.msg, record.args = record.sql, ()
         _rewrite(record, redact)
+        if table := _OWN_TABLE.search(str(getattr(record, "sql", ""))):
+            record.msg = record.sql = f"{MASK} statement on {table[0]}"
+            record.args, record.params = (), None
         return True
 
 
@@ -41,26 +41,15 @@ def _rewrite(record: logging.LogRecord, rewrite: Callable[[str], str]) -> None:
         attributes[key] = _rewritten(attributes[key], rewrite)
     if error := _rewritten_error(record.exc_info, rewrite):
         record.exc_info, record.exc_text = None, error
-    if isinstance(record.msg, dict | list | tuple):
-        record.msg = _rewritten(record.msg, rewrite)
-        return
     try:
         message = record.getMessage()
     except Exception:
-        # A wrong call, which logging shows without raising: so does this.
-        message = f"{_shown(record.msg)} {_shown(record.args)}"
-    # Once more as a whole, where the message puts together what its arguments hold.
-    rewritten = rewrite(message)
-    if rewritten != message:
+        message = None  # a wrong call, of which logging shows both parts
+    if message is None or isinstance(record.msg, dict | list | tuple):
+        record.msg = _rewritten(record.msg, rewrite)
+    elif (rewritten := rewrite(message)) != message:
+        # As a whole, where the message puts together what its arguments hold.
         record.msg, record.args = rewritten, ()
-
-
-def _shown(value: Any) -> str:
-    """The value as a text; the name of its class where it has none to give."""
-    try:
-        return str(value)
-    except Exception:
-        return type(value).__name__
 
 
 def _rewritten(value: Any, rewrite: Callable[[str], str], depth: int = 20) -> Any:
