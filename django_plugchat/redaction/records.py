@@ -105,10 +105,10 @@ class _Protection(logging.Handler):
                 del record.request
             if is_ours:
                 _path, secrets = parted(request.path_info)
-            if is_ours and hasattr(record, "status_code"):
-                # It is answered, so that nobody needs the path any more. What middleware raised before the view could
-                # hide it shows the request again: a report of the error has the variables of each frame.
-                hide_secret(request)
+                if hasattr(record, "status_code"):
+                    # It is answered, so that nobody needs the path any more. What middleware raised before the view
+                    # could hide it shows the request again: a report of the error has the variables of each frame.
+                    hide_secret(request)
         _rewrite(record, lambda text: redact(without(secrets, text)))
 
 
