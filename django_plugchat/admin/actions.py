@@ -30,14 +30,14 @@ logger = logging.getLogger(__name__)
 MOST_ROWS = 1_000
 _AT_A_TIME = 500
 
-#: To how many rows something was done, and what is said of it: a level, a sentence, and the number in it.
+#: To how many rows something was done, and what is said of it: a level, a sentence, and the number in it, if not 0.
 Done = tuple[int, list[tuple[int, Any, int]]]
 
 
 def asked(
-    question: Any, *, instead: Any = "", most: int | None = None, is_deletion: bool = False
+    *, instead: Any = "", most: int | None = None, flag: int = CHANGE
 ) -> Callable[[Callable[..., Done]], Callable[..., HttpResponse | None]]:
-    """Make an action of what is done to the rows of some keys. Sentences about no row are not said.
+    """Make an action of what is done to the rows of some keys. Its question is in a template of its name.
 
     The log and the admin's history say who did it to how many, the latter as one entry; of no row they say anything.
     """
@@ -55,10 +55,10 @@ def asked(
             if "post" not in request.POST:
                 return model_admin.own_page(
                     request,
-                    "confirm",
+                    f"asked/{deed.__name__}",
                     title,
-                    question=question % {"count": len(keys), "name": model_ngettext(opts, len(keys))},
-                    is_deletion=is_deletion,
+                    count=len(keys),
+                    name=model_ngettext(opts, len(keys)),
                     chosen=request.POST.getlist(ACTION_CHECKBOX_NAME),
                     across=request.POST.get("select_across", "0"),
                     action=deed.__name__,
@@ -71,7 +71,7 @@ def asked(
                     user_id=request.user.pk,
                     content_type=ContentType.objects.get_for_model(model_admin.model),
                     object_repr=f"{done} {model_ngettext(opts, done)}"[:200],
-                    action_flag=DELETION if is_deletion else CHANGE,
+                    action_flag=flag,
                     change_message=title,
                 )
             for level, sentence, count in sentences:
@@ -90,13 +90,7 @@ class BoundedDeletion(ReadOnlyAdmin):
     actions: Sequence[str] = ("delete_selected",)
 
     @action(permissions=["delete"], description=delete_selected.short_description)  # type: ignore[attr-defined]
-    @asked(
-        ngettext_lazy(
-            "%(count)s %(name)s will be deleted for good.", "%(count)s %(name)s will be deleted for good.", "count"
-        ),
-        instead=_("To delete what is old, run: python manage.py plugchat_prune"),
-        is_deletion=True,
-    )
+    @asked(instead=_("To delete what is old, run: python manage.py plugchat_prune"), flag=DELETION)
     def delete_selected(self, request: HttpRequest, keys: list[Any]) -> Done:
         rows, deleted, needed = self.model._default_manager.for_writing(), 0, 0
         keys = self.whole(keys)

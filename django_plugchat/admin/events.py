@@ -121,13 +121,7 @@ class DeliveryEventAdmin(MessagePage, ChartPage, ExportCsv, BoundedDeletion):
         return request.user.has_perm("django_plugchat.redispatch_deliveryevent")
 
     @admin.action(permissions=["redispatch"], description=_("Dispatch again"))
-    @asked(
-        ngettext_lazy(
-            "%(count)s event will be handed to your code again, also if your code has taken it before.",
-            "%(count)s events will be handed to your code again, also those that your code has taken before.",
-            "count",
-        ),
-    )
+    @asked()
     def redispatch(self, request: HttpRequest, keys: list[Any]) -> Done:
         if dispatch.uses_default_dispatcher() and not dispatch.has_receivers():
             text = _("No receiver of delivery_recorded is connected, so nothing was dispatched.")

@@ -75,16 +75,7 @@ class RejectedCallbackAdmin(BoundedDeletion):
         return request.user.has_perm("django_plugchat.replay_rejectedcallback")
 
     @admin.action(permissions=["replay"], description=_("Replay"))
-    @asked(
-        ngettext_lazy(
-            "%(count)s callback will be tried again with the code of today. If it is accepted now, it becomes an "
-            "event that your code hears of.",
-            "%(count)s callbacks will be tried again with the code of today. Those that are accepted now become "
-            "events that your code hears of.",
-            "count",
-        ),
-        most=100,  # a project's own code may hear of each
-    )
+    @asked(most=100)  # a project's own code may hear of each
     def replay(self, request: HttpRequest, keys: list[Any]) -> Done:
         rows = RejectedCallback.objects.for_writing().filter(pk__in=keys).order_by("received_at", "pk")
         replayed = [recording.replay(rejected) is not None for rejected in rows]
