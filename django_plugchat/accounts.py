@@ -7,13 +7,12 @@ import math
 import secrets
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import Error, IntegrityError, connections, router, transaction
+from django.db import Error, IntegrityError, router, transaction
 from django.db.models import Subquery
 from django.db.models.signals import post_delete, post_save
 from django.utils.translation import gettext as _
@@ -25,18 +24,12 @@ from django_plugchat.models import WebhookSecret
 
 #: Seconds for which a process believes what it has read: how long a retired secret may go on working.
 BELIEVED_FOR = 30
-#: Seconds after a failure in which a process does not ask the database again about secrets that it has seen.
-_AWAY_FOR = 5
-
-#: What was read of a secret: whether the database has none at all, and the alias of its active account.
-_Owner = tuple[bool, str | None]
-_Run = Callable[[str, Callable[[], _Owner]], _Owner]
 
 
 # What is asked
 
 
-def caller(digest: str, run: _Run = lambda _database, operation: operation()) -> Caller | None:
+def caller(digest: str, run: Callable[..., Any] = lambda _database, read: read()) -> Caller | None:
     """Who calls with the secret of this digest. Raises ``django.db.Error`` where that can't be looked up.
 
     A secret of the setting costs no statement, one of the database one read now and then, made by ``run`` with the
@@ -110,16 +103,12 @@ def with_token(account: conf.Account) -> conf.Account:
         return account
     try:
         given = source(account.alias) or {}
+        tokens = {"TOKEN": given} if isinstance(given, str) else {**given}
     except Exception as error:  # it may raise anything, with the token in its text
-        problem = type(error).__name__
-    else:
-        tokens = {"TOKEN": given} if isinstance(given, str) else given
-        if isinstance(tokens, dict) and all(isinstance(text, str) for text in tokens.values()):
-            client_token = tokens.get("CLIENT_TOKEN", account.client_token)
-            return replace(account, token=tokens.get("TOKEN", ""), client_token=client_token)
-        problem = _("it gave neither a string nor a dict of strings")
-    text = _("TOKEN_SOURCE failed for account %(alias)s: %(problem)s.")
-    raise ValueError(text % {"alias": account.alias, "problem": problem})
+        values = {"alias": account.alias, "problem": type(error).__name__}
+        raise ValueError(_("TOKEN_SOURCE failed for account %(alias)s: %(problem)s.") % values) from None
+    client_token = str(tokens.get("CLIENT_TOKEN") or account.client_token)
+    return replace(account, token=str(tokens.get("TOKEN") or ""), client_token=client_token)
 
 
 def described(row: models.Account) -> conf.Account:
@@ -211,7 +200,7 @@ class _Memory:
     def forget(self) -> None:
         self._callers: dict[str, tuple[Caller, float]] = {}
         self._labels: dict[str, str] = {}
-        self._labels_read_at = self._empty_at = self._changed_at = self._failed_at = -math.inf
+        self._labels_read_at = self._empty_at = self._changed_at = -math.inf
 
     def changed(self, **kwargs: Any) -> None:
         """Read everything again: this process has written something."""
@@ -220,25 +209,19 @@ class _Memory:
     def _is_fresh(self, read_at: float) -> bool:
         return read_at > max(time.monotonic() - BELIEVED_FOR, self._changed_at)
 
-    def caller(self, digest: str, run: _Run) -> Caller | None:
+    def caller(self, digest: str, run: Callable[..., Any]) -> Caller | None:
         known, read_at = self._callers.get(digest, (None, -math.inf))
-        now = time.monotonic()
-        if known and (self._is_fresh(read_at) or now < self._failed_at + _AWAY_FOR):
+        if known and self._is_fresh(read_at):
             return known
         if self._is_fresh(self._empty_at):
             return None
-        if known and self._failed_at > -math.inf:
-            # One asks whether the database is back; the others need not wait for it.
-            self._failed_at = now
+        now, database = time.monotonic(), router.db_for_write(WebhookSecret)
         try:
-            database = router.db_for_write(WebhookSecret)
             is_empty, alias = run(database, partial(_owner, digest, database))
         except Error:
             if known is None:
                 raise
-            self._failed_at = time.monotonic()
-            return known
-        self._failed_at = -math.inf
+            is_empty, alias = False, known.account
         if is_empty:
             self._empty_at = now
         if alias is None:
@@ -257,13 +240,11 @@ class _Memory:
         return self._labels
 
 
-def _owner(digest: str, database: str) -> _Owner:
+def _owner(digest: str, database: str) -> tuple[bool, str | None]:
+    """Whether the database has no secret at all, and the alias of the active account that this one belongs to."""
     owner = WebhookSecret.objects.filter(digest=digest, account__is_active=True).values("account__alias")
     # Hung on whichever row there is: so one statement answers both.
-    rows = WebhookSecret.objects.using(database).order_by("pk").values_list(Subquery(owner[:1]))
-    # Somebody else's transaction has to go on if this fails.
-    with transaction.atomic(using=database) if connections[database].in_atomic_block else nullcontext():
-        row = rows.first()
+    row = WebhookSecret.objects.using(database).order_by("pk").values_list(Subquery(owner[:1])).first()
     return row is None, row[0] if row else None
 
 

@@ -6,6 +6,7 @@ A file is written, synced and renamed before its callback is acknowledged: whate
 import errno
 import json
 import logging
+import math
 import os
 import shutil
 import threading
@@ -39,26 +40,16 @@ _UNFINISHED_FOR = 3600
 _ASIDE = "aside"
 
 
-class DatabaseAway(OperationalError):  # noqa: N818
-    """This process could not reach the database a moment ago, and does not ask it again yet."""
-
-
-class NotOwner(PermissionError):  # noqa: N818
-    """The folder belongs to another user: what this one writes there, its owner could not take over."""
-
-
-class _State:
+class _Process:
     """What this process knows, all its threads together."""
 
-    def __init__(self) -> None:
-        self.pause_ends_at: float | None = None
-        #: Held by whoever asks whether the database is back.
-        self.turn = threading.Lock()
-        self.counted: tuple[Path | None, float] = (None, 0.0)
-        self.files = 0
+    pause_ends_at: float | None = None
+    #: Held by whoever asks whether the database is back.
+    turn = threading.Lock()
+    files, counted_at = 0, -math.inf
 
 
-_state = _State()
+_process = _Process()
 
 
 def _folder() -> Path | None:
@@ -77,32 +68,30 @@ def _is_usable() -> bool:
 
 @contextmanager
 def asking() -> Iterator[None]:
-    """Around what asks the database about a callback. Raises DatabaseAway at once where it is known to be away.
+    """Around what asks the database about a callback. Raises OperationalError at once where it is known to be away.
 
     After a failure to reach it, requests of this process don't try for 5 seconds, then one at a time.
     """
-    has_turn = False
-    if _state.pause_ends_at is not None and _is_usable():
-        has_turn = time.monotonic() >= _state.pause_ends_at and _state.turn.acquire(blocking=False)
-        if not has_turn:
-            raise DatabaseAway("The database could not be reached a moment ago.")
+    ends_at = _process.pause_ends_at
+    is_pausing = ends_at is not None and _is_usable()
+    if is_pausing and not (time.monotonic() >= (ends_at or 0) and _process.turn.acquire(blocking=False)):
+        raise OperationalError("The database could not be reached a moment ago.")
     began = time.monotonic()
     try:
         yield
+        end_pause()
     except Error:
         is_connected = connections[router.db_for_write(DeliveryEvent)].connection is not None
         if _is_usable() and (not is_connected or time.monotonic() - began > _SLOW):
-            _state.pause_ends_at = time.monotonic() + PAUSE
+            _process.pause_ends_at = time.monotonic() + PAUSE
         raise
-    else:
-        end_pause()
     finally:
-        if has_turn:
-            _state.turn.release()
+        if is_pausing:
+            _process.turn.release()
 
 
 def end_pause() -> None:
-    _state.pause_ends_at = None
+    _process.pause_ends_at = None
 
 
 # Keeping
@@ -120,7 +109,7 @@ def keep(body: bytes, *, account: str, secret_id: str, received_at: datetime) ->
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             _sync(folder.parent)
         ensure_own()
-        _ensure_room(folder)
+        _ensure_room()
         _write(folder, name, header + b"\n" + body)
     except OSError as error:
         logger.error("The spool could not keep a callback for account %r: %s", account, error.strerror)
@@ -130,24 +119,21 @@ def keep(body: bytes, *, account: str, secret_id: str, received_at: datetime) ->
     return True
 
 
-def _ensure_room(folder: Path) -> None:
-    counted, counted_at = _state.counted
-    if counted != folder or time.monotonic() > counted_at + _COUNTED_FOR:
-        _state.counted = (folder, time.monotonic())
-        _state.files = len(paths())
-    if _state.files >= MOST_FILES:
+def _ensure_room() -> None:
+    if time.monotonic() > _process.counted_at + _COUNTED_FOR:
+        _process.files, _process.counted_at = len(paths()), time.monotonic()
+    if _process.files >= MOST_FILES:
         raise OSError(errno.ENOSPC, f"{MOST_FILES} callbacks wait there already")
-    _state.files += 1
+    _process.files += 1
 
 
 def _write(folder: Path, name: str, content: bytes) -> None:
     unfinished = folder / f".{name}"
     try:
-        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
+        with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(descriptor)
+            os.fsync(file.fileno())
         unfinished.rename(folder / name)
     except OSError:
         with suppress(OSError):
@@ -198,7 +184,7 @@ def paths(*, aside: bool = False) -> list[Path]:
 
 
 def read(path: Path) -> Kept:
-    """Raises FileNotFoundError where somebody else has taken it, OSError where it can't be read."""
+    """Raises OSError where it can't be read."""
     content = path.read_bytes()
     header, _newline, body = content.partition(b"\n")
     try:
@@ -215,46 +201,43 @@ def received_at(path: Path) -> datetime:
     return times.from_timestamp(int(digits) / 1_000_000 if is_ours else path.stat().st_mtime)
 
 
-def waiting() -> tuple[int, datetime | None]:
-    """How many callbacks wait on this host, and when the oldest came."""
-    with suppress(OSError):  # which ``problem`` tells
-        if found := paths():
-            return len(found), received_at(found[0])
-    return 0, None
+class State(NamedTuple):
+    """How this host's spool is doing, as far as this user can tell."""
+
+    waiting: int = 0
+    since: datetime | None = None
+    set_aside: int = 0
+    #: Why a callback could not be kept or taken over, for people.
+    problem: str = ""
 
 
-def set_aside() -> int:
-    """How many files could not be taken over, though the database was there."""
-    with suppress(OSError):
-        return len(paths(aside=True))
-    return 0
-
-
-def problem() -> str:
-    """Why a callback could not be kept or taken over, as far as this user can tell; for people. "" if all is well."""
+def state() -> State:
     folder = _folder()
     if folder is None:
-        return ""
-    there = next((place for place in (folder, *folder.parents) if os.access(place, os.F_OK)), folder)
+        return State()
+    there = next(place for place in (folder, *folder.parents) if os.access(place, os.F_OK))
     try:
-        is_full = len(paths()) >= MOST_FILES or shutil.disk_usage(there).free < _LEAST_FREE
+        found, set_aside, free = paths(), len(paths(aside=True)), shutil.disk_usage(there).free
     except OSError:
-        return _("This user can't look into the spool %(folder)s.") % {"folder": folder}
+        return State(problem=_("This user can't look into the spool %(folder)s.") % {"folder": folder})
+    problem = ""
     if not os.access(there, os.W_OK | os.X_OK):
-        return _("The spool %(folder)s can't be written.") % {"folder": folder}
-    return _("The spool %(folder)s is full.") % {"folder": folder} if is_full else ""
+        problem = _("The spool %(folder)s can't be written.") % {"folder": folder}
+    elif len(found) >= MOST_FILES or free < _LEAST_FREE:
+        problem = _("The spool %(folder)s is full.") % {"folder": folder}
+    return State(len(found), received_at(found[0]) if found else None, set_aside, problem)
 
 
 # Taking over
 
 
 def ensure_own() -> None:
-    """Raises NotOwner where another user's web server keeps callbacks."""
+    """Raises PermissionError where another user's web server keeps callbacks: it could not take ours over."""
     folder = _folder()
     with suppress(FileNotFoundError):
         # Windows has no users by number, and no folder that can be synced.
         if folder and folder.stat().st_uid != getattr(os, "geteuid", int)():
-            raise NotOwner(errno.EPERM, "it belongs to another user, that of the web server")
+            raise PermissionError(errno.EPERM, "it belongs to another user, that of the web server")
 
 
 @contextmanager
@@ -270,10 +253,6 @@ def alone(*, wait: bool = False) -> Iterator[bool]:
     # The folder itself is locked: a file made for that by root could not be locked by others.
     with _opened(folder) as descriptor:
         yield locks.lock(descriptor, locks.LOCK_EX if wait else locks.LOCK_EX | locks.LOCK_NB)
-
-
-def delete(path: Path) -> None:
-    path.unlink(missing_ok=True)
 
 
 def delete_unfinished() -> None:

@@ -47,7 +47,7 @@ class CallbackView(APIView):
         hide_secret(request._request)
         request.accepted_renderer = JSONRenderer()
         request.accepted_media_type = JSONRenderer.media_type
-        caller = accounts.caller(digest, statements.trying_again) if digest else None
+        caller = accounts.caller(digest, _asked) if digest else None
         if caller is None:
             raise NotFound
         self.receipt = recording.Receipt.of(caller)
@@ -88,6 +88,11 @@ class CallbackView(APIView):
     def get_exception_handler(self) -> Callable[..., Response | None]:
         # Not the project's EXCEPTION_HANDLER.
         return _without_rollback
+
+
+def _asked(alias: str, read: Callable[[], Any]) -> Any:
+    with spool.asking():
+        return statements.trying_again(alias, read)
 
 
 def _without_rollback(exc: Exception, context: Any) -> Response | None:

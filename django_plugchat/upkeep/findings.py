@@ -223,7 +223,7 @@ def of_this_host() -> list[Finding]:
         difference = abs(there - min(max(there, before), time.time()))
         if difference > app_settings.dispatch_lease / 10:
             found.append(_finding("clocks", seconds=difference))
-    (waiting, since), aside, texts = spool.waiting(), spool.set_aside(), [spool.problem()]
+    waiting, since, aside, *texts = spool.state()
     if since and since < timezone.now() - _SOON_TAKEN:
         text = gettext("Callbacks that wait in this host's spool: %(count)d, since %(when)s.")
         texts.append(text % {"count": waiting, "when": times.shown(since)})

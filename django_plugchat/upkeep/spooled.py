@@ -3,12 +3,12 @@
 import logging
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 from uuid import UUID
 
-from django.db import DataError, Error, IntegrityError
+from django.db import Error, transaction
 from django.utils.translation import gettext as _
 from rest_framework.exceptions import APIException
 
@@ -19,9 +19,8 @@ from django_plugchat.models import DeliveryEvent
 logger = logging.getLogger(__name__)
 
 
-@dataclass
-class Drained:
-    """What became of the callbacks that waited on this host."""
+class Drained(NamedTuple):
+    """How many of the callbacks that waited on this host were taken over, and how many could not be."""
 
     taken: int = 0
     set_aside: int = 0
@@ -31,65 +30,50 @@ def drain() -> Drained:
     """Store what waits, oldest first. No receiver runs: the events are due at once.
 
     Each file is recorded first and then deleted: whatever dies in between, it is recorded again, and counted on its
-    event. Where another process is at it, there is nothing to do. Raises ``spool.NotOwner``, and ``django.db.Error``
-    where the database is away: all that is left waits for another time.
+    event. Where another process is at it, there is nothing to do. Raises PermissionError where the folder is another
+    user's, and ``django.db.Error`` where the database is away: all that is left waits for another time.
     """
     spool.ensure_own()
-    drained = Drained()
     with spool.alone() as is_alone:
-        if is_alone:
-            spool.delete_unfinished()
-            _drain(spool.paths(), drained)
-    return drained
+        if not is_alone:
+            return Drained()
+        spool.delete_unfinished()
+        were_taken = [_take_over(path) for path in spool.paths()]
+    return Drained(were_taken.count(True), were_taken.count(False))
 
 
-def _drain(paths: list[Path], drained: Drained) -> None:
-    failed: list[tuple[Path, Error]] = []
-    for path in paths:
+def _take_over(path: Path) -> bool:
+    """Store a callback; set it aside where it fails twice. Raises ``django.db.Error`` where the database is away."""
+    failure = ""
+    for _attempt in range(2):
         try:
-            _take(path, drained)
-        except Error as error:
-            _ensure_writable()
-            failed.append((path, error))
-    if failed and not drained.taken:
-        # It may be the database all the same: one whose disk is full.
-        raise failed[-1][1]
-    for path, _error in failed:
-        try:
-            _take(path, drained)
-        except Error as error:
-            _ensure_writable()
-            _put_aside(path, type(error).__name__, drained)
-
-
-def _take(path: Path, drained: Drained) -> None:
-    try:
-        kept = spool.read(path)
-        if not kept.account:
-            _put_aside(path, "it is not one of ours", drained)
-            return
-        receipt = recording.Receipt(kept.account, kept.secret_id, received_at=kept.received_at, is_late=True)
-        with suppress(APIException):  # a refusal, which is kept
-            recording.take(kept.body, receipt)
-    except Exception as error:
-        if isinstance(error, Error) and not isinstance(error, DataError | IntegrityError):
-            raise
-        # The class alone: its text may quote the callback.
-        _put_aside(path, type(error).__name__, drained)
-    else:
-        spool.delete(path)
-        drained.taken += 1
-
-
-def _put_aside(path: Path, why: str, drained: Drained) -> None:
-    logger.error("The file %s of the spool could not be taken over: %s", path.name, why)
+            _store(spool.read(path))
+        except Exception as error:
+            if isinstance(error, Error):
+                _ensure_writable()
+            failure = type(error).__name__  # its text may quote the callback
+        else:
+            path.unlink()
+            return True
+    logger.error("The file %s of the spool could not be taken over: %s", path.name, failure)
     spool.put_aside(path)
-    drained.set_aside += 1
+    return False
+
+
+def _store(kept: spool.Kept) -> None:
+    if not kept.account:
+        raise ValueError("The file is not one of ours.")
+    receipt = recording.Receipt(kept.account, kept.secret_id, received_at=kept.received_at, is_late=True)
+    with suppress(APIException):  # a refusal, which is kept
+        recording.take(kept.body, receipt)
 
 
 def _ensure_writable() -> None:
-    """Raise what a database raises that can't be reached or may only be read."""
-    DeliveryEvent.objects.for_writing().filter(fingerprint=UUID(int=0)).update(times_received=1)
+    """Raise what a database raises that stores nothing: one that is away, may only be read, or is full."""
+    events = DeliveryEvent.objects.for_writing()
+    with transaction.atomic(using=events.db):
+        events.bulk_create([DeliveryEvent(fingerprint=UUID(int=0))])
+        transaction.set_rollback(True, using=events.db)
     spool.end_pause()
 
 
@@ -98,9 +82,7 @@ def _ensure_writable() -> None:
 
 def walk() -> Iterator[spool.Kept]:
     """All that is kept on this host. Raises OSError where this user may not look."""
-    for path in [*spool.paths(), *spool.paths(aside=True)]:
-        with suppress(FileNotFoundError):
-            yield spool.read(path)
+    return map(spool.read, [*spool.paths(), *spool.paths(aside=True)])
 
 
 def old(before: datetime, *, include_waiting: bool) -> list[Path]:

@@ -47,7 +47,7 @@ class Command(BaseCommand):
         except Error as error:
             raise CommandError(
                 _("The database failed (%(error)s). Callbacks that wait in the spool: %(count)d.")
-                % {"error": type(error).__name__, "count": spool.waiting()[0]}
+                % {"error": type(error).__name__, "count": spool.state().waiting}
             ) from None
         if not swept.taken:
             self.stdout.write(_("No event was taken."))

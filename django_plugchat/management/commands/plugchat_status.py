@@ -65,11 +65,11 @@ class Command(BaseCommand):
 
 
 def _report(accounts: list[AccountStatus], host: list[Finding]) -> str:
-    waiting, since = spool.waiting()
+    kept = spool.state()
     report = {
         "checked_at": timezone.now(),
         "ok": not host and not any(account.findings for account in accounts),
-        "spool": {"waiting": waiting, "since": since, "set_aside": spool.set_aside()},
+        "spool": {"waiting": kept.waiting, "since": kept.since, "set_aside": kept.set_aside},
         "findings": _findings(host),
         "accounts": [_account(account) for account in accounts],
     }
