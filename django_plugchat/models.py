@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 from django_plugchat.conf import PLUGCHAT, Z_API, app_settings
 from django_plugchat.phones.numbers import mask_id, mask_phone
 from django_plugchat.provider.errors import Failure
-from django_plugchat.querysets import DeliveryEventQuerySet, PlugChatQuerySet, RejectedCallbackQuerySet
+from django_plugchat.querysets import DeliveryEventQuerySet, PlugChatQuerySet
 
 
 class IdField(models.CharField):  # type: ignore[type-arg]
@@ -47,11 +47,9 @@ class DeliveryEvent(models.Model):
     zaap_id = IdField("zaapId", max_length=255, blank=True)
     custom_id = IdField("customId", max_length=255, blank=True)
     message_id = IdField("messageId", max_length=255, blank=True)
-    phone = models.CharField(_("phone"), max_length=64, blank=True, help_text=_("As it came."))
-    participant = models.CharField(
-        _("participant"), max_length=64, blank=True, help_text=_("Of a group: whose status it is.")
-    )
-    # What phones are found by, however they are written.
+    phone = models.CharField(_("phone"), max_length=64, blank=True)
+    participant = models.CharField(_("participant"), max_length=64, blank=True)
+    # What these are found by, however they are written.
     phone_digits = models.CharField(_("digits of the phone"), max_length=64, blank=True)
     participant_digits = models.CharField(_("digits of the participant"), max_length=64, blank=True)
     type = models.CharField(_("type"), max_length=64)
@@ -59,34 +57,28 @@ class DeliveryEvent(models.Model):
     error = models.TextField(_("error"), blank=True)
     error_code = models.TextField(_("error code"), blank=True)
     outcome = models.CharField(_("outcome"), max_length=8, choices=Outcome.choices)
-    failure = models.CharField(
-        _("failure"), max_length=10, choices=Failure.choices, blank=True, help_text=_("Why a message was not sent.")
-    )
+    failure = models.CharField(_("failure"), max_length=10, choices=Failure.choices, blank=True)
 
-    occurred_at = models.DateTimeField(
-        _("occurred at"), null=True, blank=True, help_text=_("The time that the provider gave, if it gave one.")
-    )
+    # The time that the provider gave.
+    occurred_at = models.DateTimeField(_("occurred at"), null=True, blank=True)
     received_at = models.DateTimeField(_("received at"), default=timezone.now)
     last_received_at = models.DateTimeField(_("last received at"), default=timezone.now)
     times_received = models.PositiveIntegerField(_("times received"), default=1)
     payload = models.JSONField(_("payload"), default=dict)
-    secret_id = IdField(
-        _("secret id"), max_length=8, help_text=_("The first 8 hex digits of the SHA-256 of the webhook secret used.")
-    )
+    # The first 8 hex digits of the SHA-256 of the secret that it last came by.
+    secret_id = IdField(_("secret id"), max_length=8)
     fingerprint = models.UUIDField(_("fingerprint"))
 
     dispatch_status = models.CharField(
         _("dispatch status"), max_length=9, choices=DispatchStatus.choices, default=DispatchStatus.NONE
     )
     dispatch_attempts = models.PositiveSmallIntegerField(_("dispatch attempts"), default=0)
-    dispatch_due_at = models.DateTimeField(
-        _("dispatch due at"), null=True, blank=True, help_text=_("When it may next be taken; empty when never.")
-    )
+    # When it may next be taken; null when never.
+    dispatch_due_at = models.DateTimeField(_("dispatch due at"), null=True, blank=True)
     dispatched_at = models.DateTimeField(_("dispatched at"), null=True, blank=True)
     dispatch_error = models.TextField(_("dispatch error"), blank=True)
-    dispatch_failed = models.BooleanField(
-        _("dispatch failed"), default=False, help_text=_("False where receivers only asked to be told again.")
-    )
+    # Not where receivers only asked to be told again.
+    dispatch_failed = models.BooleanField(_("dispatch failed"), default=False)
 
     objects = DeliveryEventQuerySet.as_manager()
 
@@ -152,16 +144,14 @@ class RejectedCallback(models.Model):
     last_received_at = models.DateTimeField(_("last received at"), default=timezone.now)
     times_received = models.PositiveIntegerField(_("times received"), default=1)
     reason = models.CharField(_("reason"), max_length=20, choices=Reason.choices)
-    errors = models.JSONField(
-        _("errors"), default=dict, blank=True, help_text=_("The codes of what is wrong, by field; none of its values.")
-    )
+    # The codes of what is wrong, by field; none of its values.
+    errors = models.JSONField(_("errors"), default=dict, blank=True)
     body = models.BinaryField(_("body"))
-    search_terms = models.TextField(
-        _("search terms"), blank=True, help_text=_("The digits of the numbers and the ids in the body, one a line.")
-    )
+    # The digits of the numbers and the ids in the body, one a line.
+    search_terms = models.TextField(_("search terms"), blank=True)
     fingerprint = models.UUIDField(_("fingerprint"))
 
-    objects = RejectedCallbackQuerySet.as_manager()
+    objects = PlugChatQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("rejected callback")
@@ -186,7 +176,7 @@ class Registration(models.Model):
     """What this site registered last with PlugChat, for each webhook of an account. Holds no URL and no token."""
 
     account = IdField(_("account"), max_length=100)
-    webhook = IdField(_("webhook"), max_length=64, help_text=_("PlugChat's name of it."))
+    webhook = IdField(_("webhook"), max_length=64)
     secret_id = IdField(_("secret id"), max_length=8, blank=True)
     registered_at = models.DateTimeField(_("registered at"), default=timezone.now)
 
@@ -207,7 +197,7 @@ class Connection(models.Model):
     account = IdField(_("account"), max_length=100)
     instance_id = IdField("instanceId", max_length=255, blank=True)
     is_connected = models.BooleanField(_("connected"))
-    since = models.DateTimeField(_("since"), help_text=_("The time that the provider gave, else when it came."))
+    since = models.DateTimeField(_("since"))
     reported_at = models.DateTimeField(_("reported at"), default=timezone.now)
 
     objects = PlugChatQuerySet.as_manager()
@@ -262,7 +252,7 @@ class WebhookSecret(models.Model):
     """A secret of an account of the database, accepted for as long as this row is there. Kept is its digest alone."""
 
     account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="secrets", verbose_name=_("account"))
-    digest = IdField(_("digest"), max_length=64, help_text=_("The SHA-256 of the secret."))
+    digest = IdField(_("digest"), max_length=64)
     secret_id = IdField(_("secret id"), max_length=8)
     created_at = models.DateTimeField(_("created at"), default=timezone.now)
 
@@ -280,7 +270,8 @@ class WebhookSecret(models.Model):
 class Notice(models.Model):
     """A finding that a target of ``plugchat_status --notify`` was told and that has not gone since."""
 
-    target = IdField(_("target"), max_length=64, help_text=_("Its SHA-256: an address may be confidential."))
+    # Its SHA-256: an address may be confidential.
+    target = IdField(_("target"), max_length=64)
     account = IdField(_("account"), max_length=100, blank=True)
     finding = IdField(_("finding"), max_length=40)
     told_at = models.DateTimeField(_("told at"), default=timezone.now)

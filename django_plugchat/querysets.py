@@ -72,10 +72,7 @@ class DeliveryEventQuerySet(PlugChatQuerySet):
         Statuses name a message by its messageId alone. Which one belongs to a zaapId its delivery callback says: for
         that this asks the database at once. Blank or None finds nothing.
         """
-        usable = _usable(ids)
-        if not usable:
-            return self.none()
-        rows = self._for_deciding()
+        usable, rows = _usable(ids), self._for_deciding()
         # Not a subquery: beside an OR, PostgreSQL would read the whole table.
         delivered = rows.order_by("-received_at", "-pk").filter(zaap_id__in=usable).exclude(message_id="")
         wanted = Q(zaap_id__in=usable) | Q(message_id__in=usable)
@@ -92,20 +89,18 @@ class DeliveryEventQuerySet(PlugChatQuerySet):
         ``ids`` are zaapIds or messageIds, and the keys are the ids as they were given, an integer as an integer. Of
         several outcomes the furthest counts: played, read, received, failed, sent. One statement.
         """
-        text_of = {given: text for given in ids if given is not None for text in _usable([given])}
-        if not text_of:
-            return {}
-        usable = list(text_of.values())
-        rows = self._for_deciding().order_by()
+        text_of: dict[Any, str] = {given: text for given in ids for text in _usable([given])}
+        usable, rows = list(text_of.values()), self._for_deciding().order_by()
         own, other = self._of_statuses(_RANK, "outcome")
-        of_zaap = rows.filter(zaap_id__in=usable).annotate(rank=_greatest(_RANK, own))
-        of_message = rows.filter(message_id__in=usable).values("message_id").annotate(rank=Max(_RANK))
-        of_its_zaap = rows.filter(message_id__in=usable).annotate(rank=_greatest(self._of_tries(), other)).deliveries()
-        said = [of_zaap.values_list("zaap_id", "rank")]
-        said += [rows.values_list("message_id", "rank") for rows in (of_message, of_its_zaap)]
+        of_zaap, of_message = rows.filter(zaap_id__in=usable), rows.filter(message_id__in=usable)
+        said = of_zaap.values_list("zaap_id", _greatest(_RANK, own)).union(
+            of_message.values_list("message_id").annotate(rank=Max(_RANK)),
+            of_message.deliveries().values_list("message_id", _greatest(self._of_tries(), other)),
+            all=True,
+        )
         furthest: dict[str, str] = {}
         # Without the limit PostgreSQL expects thousands of rows for a zaapId, of which there is hardly more than one.
-        for known, rank in said[0].union(*said[1:], all=True)[: 50 + 8 * len(usable)]:
+        for known, rank in said[: 50 + 8 * len(usable)]:
             furthest[known] = max(furthest.get(known, ""), rank or "")
         return {given: furthest[text][1:] for given, text in text_of.items() if furthest.get(text)}
 
@@ -143,9 +138,16 @@ class DeliveryEventQuerySet(PlugChatQuerySet):
         """
         now, rows = timezone.now(), self._for_deciding()
         told = self._everything().statuses().filter(account=OuterRef("account"), outcome__in=_REACHED)
-        heard = Subquery(told.filter(received_at__gte=now - since).order_by("-received_at", "-id").values("pk")[:1])
+        told = told.filter(received_at__gte=now - since).order_by("-received_at", "-id")
+        connections = apps.get_model("django_plugchat", "Connection")._default_manager
+        away = connections.filter(account=OuterRef("account"), is_connected=False)
+        # Where one of the two has no id, there is but one instance.
+        away = away.filter(
+            Q(instance_id__in=["", OuterRef("instance_id")]) | Q(Exact(OuterRef("instance_id"), Value("")))
+        )
         rows = rows.came_to("sent").exclude(message_id="").filter(received_at__lte=now - older_than)
-        return rows.alias(heard=heard, disconnected=_disconnected()).filter(heard__isnull=False, disconnected=None)
+        rows = rows.alias(heard=Subquery(told.values("pk")[:1]), away=Subquery(away.values("pk")[:1]))
+        return rows.filter(heard__isnull=False, away=None)
 
     def _everything(self) -> Self:
         return self.model._default_manager.all()  # type: ignore[no-any-return]
@@ -172,16 +174,15 @@ class DeliveryEventQuerySet(PlugChatQuerySet):
         """Of a row's messageId; then of another of its zaapId: the first try may have failed without a messageId."""
         others = self._of_zaap(OuterRef(OuterRef("account")), OuterRef(OuterRef("zaap_id"))).exclude(message_id="")
         other = others.exclude(message_id=OuterRef(OuterRef("message_id"))).values("message_id")[:1]
-        rows = (
-            self._everything().filter(_same_account(OuterRef("account")), **conditions).exclude(type=DELIVERY_CALLBACK)
-        )
+        rows = self._everything().filter(_same(OuterRef("account")), **conditions).exclude(type=DELIVERY_CALLBACK)
         return [
             Subquery(rows.filter(message_id=message_id).order_by(*order).values(it=told)[:1])
-            for message_id in (_not_blank(OuterRef("message_id")), Subquery(other))
+            for message_id in (NullIf(OuterRef("message_id"), Value("")), Subquery(other))
         ]
 
     def _of_zaap(self, account: OuterRef, zaap_id: OuterRef) -> Self:
-        return self._everything().filter(_same_account(account), zaap_id=_not_blank(zaap_id))
+        # Nothing equals null, which a blank one becomes.
+        return self._everything().filter(_same(account), zaap_id=NullIf(zaap_id, Value("")))
 
     def deliveries(self) -> Self:
         """Delivery callbacks, of which each message has one that was sent or failed: what ratios count."""
@@ -202,10 +203,6 @@ class DeliveryEventQuerySet(PlugChatQuerySet):
     def read(self) -> Self:
         return self.filter(outcome="read")
 
-    def failed_because(self, kind: str) -> Self:
-        """Failed ones of one kind of ``Failure``."""
-        return self.filter(failure=kind)
-
     def unfinished(self) -> Self:
         """Events that are to be dispatched, now or later."""
         return self.filter(dispatch_due_at__isnull=False)
@@ -219,29 +216,10 @@ def _greatest(*ranks: Any) -> Greatest:
     return Greatest(*(Coalesce(rank, Value("")) for rank in ranks))
 
 
-def _same_account(account: OuterRef) -> Q:
+def _same(account: OuterRef) -> Q:
     return ~Q(~Q(account=account))
-
-
-def _not_blank(text: OuterRef) -> NullIf:
-    """Null for a blank one: nothing equals null."""
-    return NullIf(text, Value(""))
-
-
-def _disconnected() -> Subquery:
-    """A connection that says that the instance of the event outside is away; one without an id is the only one."""
-    connections = apps.get_model("django_plugchat", "Connection")._default_manager
-    away = connections.filter(account=OuterRef("account"), is_connected=False)
-    is_its = Q(instance_id="") | Q(instance_id=OuterRef("instance_id")) | Q(Exact(OuterRef("instance_id"), Value("")))
-    return Subquery(away.filter(is_its).values("pk")[:1])
 
 
 def _usable(ids: Any) -> list[str]:
     # PostgreSQL refuses to look for U+0000, which no stored id has.
     return [text for value in ids if value is not None and (text := str(value)).strip() and "\0" not in text]
-
-
-class RejectedCallbackQuerySet(PlugChatQuerySet):
-    def has_at_least(self, rows: int) -> bool:
-        """Without counting more than that."""
-        return rows < 1 or self.order_by("pk")[rows - 1 : rows].exists()

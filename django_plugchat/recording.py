@@ -257,7 +257,7 @@ def _keep(rejected: RejectedCallback, alias: str) -> bool:
         kept, limit = kept.filter(reason=unknown), limit // _SHARE_OF_UNKNOWN_STATUSES
     else:
         kept = kept.exclude(reason=unknown)
-    if kept.has_at_least(limit):
+    if limit < 1 or kept.order_by("pk")[limit - 1 : limit].exists():
         return False
     # Only now: finding them takes longer than all else.
     rejected.search_terms = search_terms(bytes(rejected.body))

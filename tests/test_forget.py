@@ -3,6 +3,7 @@ import json
 import sys
 import zlib
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from django.contrib.admin.models import CHANGE, LogEntry
@@ -12,7 +13,6 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 from django.db.models.signals import post_delete
 
-from django_plugchat import spool
 from django_plugchat.models import DeliveryEvent, RejectedCallback
 from django_plugchat.phones.numbers import mask_id, mask_phone, normalise, searched
 from django_plugchat.upkeep import erasure, spooled
@@ -111,29 +111,29 @@ def test_a_number_without_its_country_is_not_another_countrys():
 
 
 @pytest.mark.parametrize(
-    ("written", "why"),
+    "written",
     [
-        ("", "one phone"),
-        ("+", "one phone"),
-        ("Maria", "one phone"),
-        ("8877-1234", "country code"),
-        ("98877-1234", "country code"),
-        ("(44) 98877-1234", "country code"),
-        ("(44) 3333-4444", "country code"),
-        ("044 98877-1234", "country code"),
-        ("+0 44 98877-1234", "country code"),
-        ("+1234567", "country code"),
-        ("1774895799-broadcast", "one phone"),
-        ("status@broadcast", "one phone"),
-        ("@lid", "one phone"),
-        ("120363019502650977-group", "one phone"),
-        (f"{NUMBER}, {SOMEBODY_ELSE}", "one phone"),
-        (f"{NUMBER} ou {SOMEBODY_ELSE}", "one phone"),
+        "",
+        "+",
+        "Maria",
+        "8877-1234",
+        "98877-1234",
+        "(44) 98877-1234",
+        "(44) 3333-4444",
+        "044 98877-1234",
+        "+0 44 98877-1234",
+        "+1234567",
+        "1774895799-broadcast",
+        "status@broadcast",
+        "@lid",
+        "120363019502650977-group",
+        f"{NUMBER}, {SOMEBODY_ELSE}",
+        f"{NUMBER} ou {SOMEBODY_ELSE}",
     ],
 )
-def test_what_is_no_full_number_is_refused_without_repeating_it(written, why):
+def test_what_is_no_full_number_is_refused_without_repeating_it(written):
     kept = event(phone="44988771234")
-    with pytest.raises(CommandError, match=why) as error:
+    with pytest.raises(CommandError, match="country code") as error:
         forget(written)
     assert "1234" not in str(error.value)
     assert left() == {kept.pk}
@@ -454,8 +454,8 @@ def test_the_spool_is_looked_through_first_and_stands_still(spool_of, monkeypatc
     began, drained = [], []
     search = erasure.search
     monkeypatch.setattr(erasure, "search", lambda person: began.append(spool_of.files()) or search(person))
-    delete = spool.delete
-    monkeypatch.setattr(spool, "delete", lambda path: drained.append(spooled.drain().taken) or delete(path))
+    unlink = Path.unlink
+    monkeypatch.setattr(Path, "unlink", lambda path: drained.append(spooled.drain().taken) or unlink(path))
     forget(NUMBER)
     assert (began, drained) == ([set()], [0])
 

@@ -262,7 +262,7 @@ def test_by_due_time_and_then_by_key(into_queue):
 def test_a_sweep_reads_no_event_twice(into_queue, django_assert_num_queries):
     def sweep(rows):
         many_due(rows)
-        with django_assert_num_queries(7 + rows):
+        with django_assert_num_queries(6 + rows):
             assert sweeps.sweep().taken == rows
 
     sweep(1)

@@ -148,6 +148,6 @@ class SituationFilter(admin.SimpleListFilter):
             if self.read_since:
                 rows = rows.filter(received_at__gte=self.read_since)
         if situation in Failure.values:
-            rows = rows.failed_because(situation)
+            rows = rows.filter(failure=situation)
             situation = _Outcome.FAILED
         return rows.with_progress().filter(progress=situation)

@@ -10,13 +10,13 @@ from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
 
-from django.db import IntegrityError, connections, models, router, transaction
+from django.db import IntegrityError, connections, models, transaction
 from django.db.models.deletion import Collector
 from django.utils.translation import gettext as _
 
 from django_plugchat import statements
-from django_plugchat.models import DeliveryEvent, RejectedCallback
-from django_plugchat.querysets import DeliveryEventQuerySet, PlugChatQuerySet, RejectedCallbackQuerySet
+from django_plugchat.models import DeliveryEvent
+from django_plugchat.querysets import DeliveryEventQuerySet, PlugChatQuerySet
 
 
 class Deletion(NamedTuple):
@@ -41,7 +41,8 @@ def delete(rows: PlugChatQuerySet, keys: list[Any], *, dry_run: bool = False) ->
     except IntegrityError as error:  # those of Django are kinds of it
         needed = _needed(rows, keys)
         if not needed and len(keys) == 1:
-            needed = {keys[0]: _labels(error)}
+            by: Any = getattr(error, "protected_objects", None) or getattr(error, "restricted_objects", ())
+            needed = {keys[0]: {row._meta.label for row in by} or {_("another table")}}
     others = [key for key in keys if key not in needed]
     # Where none is needed directly, they are halved until those are found that are.
     middle = len(others) if needed else len(others) // 2
@@ -69,31 +70,13 @@ def _needed(rows: PlugChatQuerySet, keys: list[Any]) -> dict[Any, set[str]]:
             of_keys = model._base_manager.using(rows.db).filter(**{f"{name}__pk__in": keys})
             for key in of_keys.values_list(f"{name}__pk", flat=True).distinct():
                 needed[key].add(model._meta.label)
-    return dict(needed)
-
-
-def _labels(error: IntegrityError) -> set[str]:
-    by = (getattr(error, name, ()) for name in ("protected_objects", "restricted_objects"))
-    return {row._meta.label for rows in by for row in rows} or {_("another table")}
-
-
-# What is old
+    return needed
 
 
 def old_events(before: datetime, *, include_pending: bool = False) -> DeliveryEventQuerySet:
     events = DeliveryEvent.objects.for_writing().filter(received_at__lt=before)
     # Not "IS NULL": for that SQLite takes the index of the due dates, of which nearly all are NULL, and sorts them all.
     return events if include_pending else events.exclude(dispatch_due_at__isnull=False)
-
-
-def old_but_pending_events(before: datetime) -> DeliveryEventQuerySet:
-    """Events that no receiver has taken yet, and that are still tried."""
-    return DeliveryEvent.objects.for_writing().filter(received_at__lt=before).unfinished()
-
-
-def old_rejected(before: datetime) -> RejectedCallbackQuerySet:
-    """Rejected callbacks that did not come again since then either."""
-    return RejectedCallback.objects.for_writing().filter(last_received_at__lt=before)
 
 
 def delete_in_batches(rows: PlugChatQuerySet, *, by: str, batch_size: int, dry_run: bool = False) -> Iterator[Deletion]:
@@ -108,7 +91,7 @@ def tell_sqlite() -> None:
 
     Without, it expects as few rows for an account as for an id, and may read a million of one account for one message.
     """
-    connection = connections[router.db_for_write(DeliveryEvent)]
+    connection = connections[DeliveryEvent.objects.for_writing().db]
     if connection.vendor != "sqlite":
         return
     with connection.cursor() as cursor:
@@ -116,4 +99,4 @@ def tell_sqlite() -> None:
         for index in DeliveryEvent._meta.indexes:
             # Those of one column are of ids and phone numbers: few rows for each, as SQLite expects of any index.
             if len(index.fields) > 1:
-                cursor.execute(f"ANALYZE {connection.ops.quote_name(index.name)}")
+                cursor.execute(f"ANALYZE {index.name}")

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
-from functools import partial
 from typing import Any, NamedTuple
 
 from django.apps import apps
@@ -10,7 +9,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
-from django_plugchat import bodies, spool, statements
+from django_plugchat import bodies, spool
 from django_plugchat.models import DeliveryEvent, RejectedCallback
 from django_plugchat.phones import numbers
 from django_plugchat.phones.mentions import SHORTEST_LID, Found, Wanted
@@ -19,10 +18,8 @@ from django_plugchat.querysets import PlugChatQuerySet
 from django_plugchat.upkeep import spooled
 from django_plugchat.upkeep.deletion import Deletion, delete
 
-# Payloads and bodies may be MAX_BODY_BYTES long.
-_SCAN_BATCH = 200
-# Few rows are locked at once, for a short time: callbacks may come for them meanwhile.
-_DELETE_BATCH = 50
+# Payloads and bodies may be MAX_BODY_BYTES long, and callbacks may come meanwhile for the rows that are deleted.
+_SCAN_BATCH = 100
 #: Of a body that was compressed. What is longer is named, to be looked at.
 _MOST_INFLATED = 16 * 1024 * 1024
 _MOST_LAYERS = 4
@@ -30,17 +27,8 @@ _MOST_LAYERS = 4
 # A number without a country must be longer to be told from one of a small country.
 _SHORTEST_WITH_PLUS = 8
 _SHORTEST = 10
-_TEXTS = (
-    "phone",
-    "participant",
-    "zaap_id",
-    "custom_id",
-    "message_id",
-    "instance_id",
-    "error",
-    "error_code",
-    "dispatch_error",
-)
+_IDS = ("phone", "participant", "zaap_id", "custom_id", "message_id", "instance_id")
+_TEXTS = (*_IDS, "error", "error_code", "dispatch_error")
 
 
 class Person:
@@ -52,16 +40,14 @@ class Person:
     def __init__(self, text: str, *, or_national: bool = False) -> None:
         identity = numbers.identify(text)
         digits, kind, is_international, _written = identity
+        is_long = len(digits) >= (_SHORTEST_WITH_PLUS if is_international else _SHORTEST)
+        is_whole = kind == "number" and is_long and (is_international or not numbers.is_national(digits))
         has_too_many = sum(map(str.isdigit, plain(text))) > numbers.LONGEST_WRITTEN
-        if kind not in {"number", "national", "lid"} or not digits or has_too_many:
-            raise ValueError(_("That is not one phone number, and not one privacy id (…@lid)."))
-        is_short = len(digits) < (_SHORTEST_WITH_PLUS if is_international else _SHORTEST)
-        is_national = kind == "national" or (not is_international and numbers.is_national(digits))
-        if kind != "lid" and (is_short or is_national):
+        if has_too_many or not (is_whole or (kind == "lid" and digits)):
             raise ValueError(
                 _(
-                    "That is not a full international number. Begin with the country code, for Brazil 55; "
-                    "write a short number of another country with a + before it."
+                    "That is neither one full international number nor one privacy id (…@lid). Begin with the country "
+                    "code, for Brazil 55; write a short number of another country with a + before it."
                 )
             )
         self._is_lid = kind == "lid" or len(digits) >= SHORTEST_LID
@@ -93,7 +79,7 @@ class Batch(NamedTuple):
     also_called: set[str]
 
 
-def searched() -> Iterator[PlugChatQuerySet]:
+def _searched() -> Iterator[PlugChatQuerySet]:
     """Where it is looked for, with what is there by the time that it is asked for; whatever comes later is not.
 
     What may become something else comes before it: a rejected callback that is replayed meanwhile is found as an event.
@@ -104,14 +90,12 @@ def searched() -> Iterator[PlugChatQuerySet]:
         entries = PlugChatQuerySet(apps.get_model("admin", "LogEntry")).for_writing()
         rows.append(entries.filter(content_type__app_label="django_plugchat"))
     for some in rows:
-        newest = some.order_by("-pk").values_list("pk", flat=True).first()
-        if newest is not None:
-            yield some.filter(pk__lte=newest)
+        yield some.filter(pk__lte=some.order_by("-pk").values_list("pk", flat=True).first() or 0)
 
 
 def search(person: Person) -> Iterator[Batch]:
     """Each row is read whole: no condition of a database knows all the notations."""
-    for rows in searched():
+    for rows in _searched():
         known: set[Any] = set()
         for batch in rows.in_batches(_SCAN_BATCH):
             found = [(row, _found_in(row, person)) for row in batch]
@@ -136,11 +120,11 @@ def erase_spooled(person: Person, *, dry_run: bool = False) -> tuple[int, list[s
     erased, left = 0, []
     with spool.alone(wait=True):  # so that nothing moves into the database unseen
         for kept in spooled.walk():
-            found = found_in_body(kept.body, person)
+            found = _found_in_body(kept.body, person)
             if found >= person.enough:
                 erased += 1
                 if not dry_run:
-                    spool.delete(kept.path)
+                    kept.path.unlink()
             elif found:
                 left.append(kept.path.name)
     return erased, left
@@ -155,27 +139,20 @@ def still_called(name: str) -> Any:
 def erase(model: type[models.Model], keys: list[Any], *, dry_run: bool = False) -> Deletion:
     """Delete rows; of the admin's history take the numbers only, so that it still says who did what."""
     rows = PlugChatQuerySet(model).for_writing()
-    if model not in (DeliveryEvent, RejectedCallback):
-        for entry in () if dry_run else rows.filter(pk__in=keys):
-            entry.object_repr = numbers.mask_numbers(entry.object_repr)
-            entry.change_message = numbers.mask_numbers(entry.change_message)
-            entry.save(update_fields=["object_repr", "change_message"])
-        return Deletion(len(keys), {})
-    deleted = 0
-    needed: dict[Any, set[str]] = {}
-    for start in range(0, len(keys), _DELETE_BATCH):
-        some = partial(delete, rows, keys[start : start + _DELETE_BATCH], dry_run=dry_run)
-        done = statements.trying_again(rows.db, some)
-        deleted += done.deleted
-        needed |= done.needed
-    return Deletion(deleted, needed)
+    if model in (DeliveryEvent, RejectedCallback):
+        return delete(rows, keys, dry_run=dry_run)
+    for entry in () if dry_run else rows.filter(pk__in=keys):
+        entry.object_repr = numbers.mask_numbers(entry.object_repr)
+        entry.change_message = numbers.mask_numbers(entry.change_message)
+        entry.save(update_fields=["object_repr", "change_message"])
+    return Deletion(len(keys), {})
 
 
 def _found_in(row: Any, person: Person) -> Found:
     if isinstance(row, DeliveryEvent):
         return person.found_in([*(getattr(row, name) for name in _TEXTS), *_texts_in(row.payload)])
     if isinstance(row, RejectedCallback):
-        return found_in_body(bytes(row.body), person)
+        return _found_in_body(bytes(row.body), person)
     return person.found_in([row.object_repr, row.change_message])
 
 
@@ -193,33 +170,25 @@ def _tied_to(about: list[Any], person: Person) -> list[Any]:
         events, known = DeliveryEvent.objects.for_writing().for_account(account), {""}
         while new := ids - known:
             known |= new
-            others = [
-                other
-                for other in events.for_message(*new)
-                if not other.participant and person.may_be_called(other.phone)
-            ]
-            tied += others
-            ids |= {id_ for other in others for id_ in (other.zaap_id, other.message_id)}
+            for other in events.for_message(*new):
+                if not other.participant and person.may_be_called(other.phone):
+                    tied.append(other)
+                    ids |= {other.zaap_id, other.message_id}
     return tied
 
 
-def _texts_in(value: Any) -> Iterator[str]:
+def _texts_in(value: Any) -> list[str]:
     """The strings, keys and whole numbers of a JSON value."""
-    unread = [value]
-    while unread:
-        value = unread.pop()
-        if isinstance(value, dict):
-            unread += [*value, *value.values()]
-        elif isinstance(value, list):
-            unread += value
-        elif isinstance(value, float):
-            if value.is_integer():
-                yield f"{value:.0f}"
-        elif isinstance(value, str | int):
-            yield str(value)
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    if isinstance(value, list):
+        return [text for each in value for text in _texts_in(each)]
+    if isinstance(value, float):
+        return [f"{value:.0f}"] if value.is_integer() else []
+    return [str(value)]
 
 
-def found_in_body(body: bytes, person: Person) -> Found:
+def _found_in_body(body: bytes, person: Person) -> Found:
     """In what came, and in what it was before somebody compressed it without saying so, or more than once."""
     found = Found.NOT
     for _layer in range(_MOST_LAYERS):

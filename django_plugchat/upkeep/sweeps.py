@@ -1,15 +1,16 @@
 """What comes after the first try: taking what is due, and starting over on request."""
 
+import sys
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain
 from operator import itemgetter
 from typing import Any
 
-from django.db.models import Min, Q
+from django.db.models import Count, Min, Q
 from django.utils import timezone
 
 from django_plugchat import dispatch, statements, tasks
@@ -37,19 +38,14 @@ def _update(rows: DeliveryEventQuerySet, **changes: Any) -> int:
 class Sweep:
     """What a sweep did, in events."""
 
-    #: Handed to the dispatcher, or attempted inline.
-    taken: int = 0
-    #: The dispatcher failed: they stay due.
-    refused: int = 0
-    #: Of those taken, where this process ran the receivers: a queue tells nothing. One that asked to be told again is
-    #: neither.
+    taken: int = 0  # handed to the dispatcher, or attempted here
+    refused: int = 0  # the dispatcher failed: they are still due
+    # Of those taken, where this process ran the receivers. One that asked to be told again is neither.
     done: int = 0
     failed: int = 0
-    #: Found due with no attempt left, and given up.
-    exhausted: int = 0
-    #: Still due: for a later sweep.
-    left: int = 0
-    #: Waiting for the pause after a failed attempt to end, and when the first of them does.
+    exhausted: int = 0  # found due with no attempt left, and given up
+    left: int = 0  # still due: for a later sweep
+    # Waiting for the pause after a failed attempt to end, and when the first of them does.
     waiting: int = 0
     next_due_at: datetime | None = None
 
@@ -71,11 +67,10 @@ def sweep(
     without_attempts = waiting.filter(dispatch_attempts__gte=app_settings.dispatch_max_attempts)
     while pks := list(without_attempts.values_list("pk", flat=True)[:_BATCH]):
         swept.exhausted += dispatch.exhaust(_events().filter(pk__in=pks))
-    unheard = _events().none()
-    if none_since is not None:
-        unheard = _events().filter(dispatch_status=_Status.NONE, received_at__gte=none_since)
+    is_unheard = Q(dispatch_status=_Status.NONE, received_at__gte=none_since) if none_since else Q(pk__in=[])
+    unheard = _events().filter(is_unheard)
     refused_in_a_row = 0
-    for event in _in_turns(waiting, unheard, limit):
+    for event in _in_turns({"dispatch_due_at": waiting, "received_at": unheard}, limit):
         # A dispatcher that is down may take its whole timeout to say so, for each of a million events.
         if swept.taken == limit or refused_in_a_row == _REFUSALS_IN_A_ROW:
             break
@@ -95,10 +90,8 @@ def sweep(
             swept.refused += 1
             _update(_events().filter(pk=event.pk, dispatch_due_at=due_at), dispatch_due_at=timezone.now())
     swept.left = _events().due().count() + unheard.count()
-    retrying = _retrying(timezone.now())
-    swept.waiting = retrying.count()
-    swept.next_due_at = retrying.aggregate(first=Min("dispatch_due_at"))["first"]
-    return swept
+    retrying = _retrying(timezone.now()).aggregate(waiting=Count("pk"), next_due_at=Min("dispatch_due_at"))
+    return replace(swept, **retrying)
 
 
 def _retrying(now: datetime) -> DeliveryEventQuerySet:
@@ -107,38 +100,24 @@ def _retrying(now: datetime) -> DeliveryEventQuerySet:
 
 def _end_pauses(moment: datetime, limit: int | None) -> None:
     """Of as many events as are taken. What fails again gets a pause that ends later: none is tried twice."""
-    if limit is None:
-        _update(_retrying(moment), dispatch_due_at=moment)
-        return
-    room = limit - _events().filter(dispatch_due_at__lte=moment).count()
-    while room > 0 and (pks := list(_first_keys(_retrying(moment), min(room, _BATCH)))):
+    room = sys.maxsize if limit is None else limit - _events().filter(dispatch_due_at__lte=moment).count()
+    first = _retrying(moment).order_by("dispatch_due_at", "pk").values_list("pk", flat=True)
+    while room > 0 and (pks := list(first[: min(room, _BATCH)])):
         _update(_events().filter(pk__in=pks, dispatch_status=_Status.RETRYING), dispatch_due_at=moment)
         room -= len(pks)
 
 
-def _first_keys(rows: DeliveryEventQuerySet, number: int) -> Any:
-    return rows.order_by("dispatch_due_at", "pk").values_list("pk", flat=True)[:number]
-
-
-def _in_turns(
-    waiting: DeliveryEventQuerySet, unheard: DeliveryEventQuerySet, limit: int | None
-) -> Iterator[DeliveryEvent]:
-    """The events of all accounts, oldest first, a batch of one account after a batch of another.
+def _in_turns(waiting: dict[str, DeliveryEventQuerySet], limit: int | None) -> Iterator[DeliveryEvent]:
+    """The events of all accounts, each kind by its date, a batch of one account after a batch of another.
 
     The account that has waited longest comes first, so that a sweep with a limit takes another one each time.
     """
     needed = ("received_at", "dispatch_due_at", "dispatch_status", "dispatch_attempts")
-    oldest = [
-        *waiting.order_by().values_list("account").annotate(oldest=Min("dispatch_due_at")),
-        *unheard.order_by().values_list("account").annotate(oldest=Min("received_at")),
-    ]
+    oldest = [pair for by, rows in waiting.items() for pair in rows.order_by().values_list("account").annotate(Min(by))]
     accounts = list(dict.fromkeys(alias for alias, _moment in sorted(oldest, key=itemgetter(1))))
     turn = _TURN if limit is None else max(1, min(_TURN, limit // max(1, len(accounts))))
     turns = deque(
-        chain(
-            waiting.for_account(alias).only(*needed).in_batches(turn, by="dispatch_due_at"),
-            unheard.for_account(alias).only(*needed).in_batches(turn, by="received_at"),
-        )
+        chain(*[rows.for_account(alias).only(*needed).in_batches(turn, by=by) for by, rows in waiting.items()])
         for alias in accounts
     )
     while turns:

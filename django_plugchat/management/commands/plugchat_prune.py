@@ -54,7 +54,7 @@ class Command(BaseCommand):
             raise CommandError(_("%(days)d days ago is no date to delete by.") % {"days": days})
         old = {
             "received_at": deletion.old_events(before, include_pending=include_pending),
-            "pk": deletion.old_rejected(before),
+            "pk": RejectedCallback.objects.for_writing().filter(last_received_at__lt=before),
         }
         deleted, files, needed, needed_by = Counter[Any](), 0, 0, set[str]()
         try:
@@ -80,7 +80,7 @@ class Command(BaseCommand):
         if needed:
             text = _("Kept, because rows of other tables (%(needed_by)s) need them: %(count)d")
             self.stdout.write(text % {"count": needed, "needed_by": ", ".join(sorted(needed_by))})
-        if not include_pending and (kept := deletion.old_but_pending_events(before).count()):
+        if not include_pending and (kept := deletion.old_events(before, include_pending=True).unfinished().count()):
             text = _("Kept, because they are still to be dispatched: %(count)d (not so with --include-pending)")
             self.stdout.write(text % {"count": kept})
 
@@ -89,5 +89,5 @@ def _prune_spool(before: datetime, *, include_waiting: bool, dry_run: bool) -> i
     with spool.alone(wait=True):
         old = spooled.old(before, include_waiting=include_waiting)
         for path in () if dry_run else old:
-            spool.delete(path)
+            path.unlink()
     return len(old)
