@@ -139,9 +139,9 @@ def others(orders: Sequence[Order]) -> list[dict[str, Any]]:
     ]
     tell_customer(again)
     repeated = delivery(again)
-    lost_and_found = islice(simulation.connection(), 2)
+    others_of_the_url = islice(simulation.connection_and_reading(), 3)
     random = simulation.callbacks(20, statuses=50)
-    return [*callbacks, repeated, *to_a_group(), *lost_and_found, INCOMING, *random, repeated]
+    return [*callbacks, repeated, *to_a_group(), *others_of_the_url, INCOMING, *random, repeated]
 
 
 def make_it_yesterdays(order: Order) -> None:

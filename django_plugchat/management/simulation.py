@@ -14,7 +14,6 @@ import requests
 from django.utils.translation import gettext as _
 from requests.adapters import HTTPAdapter
 
-from django_plugchat.provider.callbacks import CONNECTION_CALLBACKS, INCOMING_STATUSES
 from django_plugchat.provider.errors import ERRORS_BY_KIND
 from django_plugchat.testing import callback_path, delivery_callback, message_status_callback
 
@@ -48,20 +47,23 @@ def callbacks(
     """
     chats: deque[_Chat] = deque(maxlen=_REMEMBERED)
     earlier: deque[dict[str, Any]] = deque(maxlen=_REMEMBERED)
-    changes = connection()
+    others = connection_and_reading()
     different = deliveries = 0
     for number in range(count):
         if earlier and _is_one_of(number, duplicates):
             yield secrets.choice(earlier)
             continue
-        if _is_one_of(different, statuses) and chats:
-            callback = next(changes) if secrets.randbelow(20) == 0 else _status(chats)
+        is_status = bool(chats) and _is_one_of(different, statuses)
+        different += 1
+        if is_status and secrets.randbelow(8) == 0:
+            yield next(others)
+            continue
+        if is_status:
+            callback = _status(chats)
         else:
             callback = _delivery(chats, failed=_is_one_of(deliveries, failures))
             deliveries += 1
-        different += 1
-        if callback["type"] not in CONNECTION_CALLBACKS and callback.get("status") not in INCOMING_STATUSES:
-            earlier.append(callback)
+        earlier.append(callback)
         yield callback
 
 
@@ -97,9 +99,6 @@ def _to_come(phone: str) -> list[dict[str, Any]]:
 
 
 def _status(chats: deque[_Chat]) -> dict[str, Any]:
-    if secrets.randbelow(10) == 0:
-        # The account itself has read what a contact wrote.
-        return message_status_callback(status="READ_BY_ME")
     chats.rotate(secrets.randbelow(len(chats)))
     phone, message_ids, to_come = chats.popleft()
     said = to_come[0]
@@ -108,16 +107,17 @@ def _status(chats: deque[_Chat]) -> dict[str, Any]:
     return message_status_callback(phone=phone, ids=[*message_ids], isGroup=phone.endswith("-group"), **said)
 
 
-def connection() -> Iterator[dict[str, Any]]:
-    """Again and again: that the instance is disconnected, since a minute and in seconds; and connected, in
-    milliseconds.
+def connection_and_reading() -> Iterator[dict[str, Any]]:
+    """What else comes to the same URL: the instance is disconnected (in seconds) and connected (in milliseconds), and
+    between that the account itself reads what a contact wrote.
     """
-    example = delivery_callback()
+    instance, phone = delivery_callback()["instanceId"], delivery_callback()["phone"]
     while True:
         lost = {"type": "DisconnectedCallback", "disconnected": True, "error": "Device has been disconnected"}
-        yield lost | {"instanceId": example["instanceId"], "momment": int(time.time()) - 60}
-        found = {"type": "ConnectedCallback", "connected": True, "phone": example["phone"]}
-        yield found | {"instanceId": example["instanceId"], "momment": int(time.time() * 1000)}
+        yield lost | {"instanceId": instance, "momment": int(time.time()) - 60}
+        yield message_status_callback(status="READ_BY_ME")
+        found = {"type": "ConnectedCallback", "connected": True, "phone": phone}
+        yield found | {"instanceId": instance, "momment": int(time.time() * 1000)}
 
 
 def target(url: str, account: str) -> str:
