@@ -161,12 +161,9 @@ class ZApiClient(_Client):
             raise ValueError(_("The instance and its token must be given as Z-API's panel shows them."))
         if client_token and not PRINTABLE.fullmatch(client_token):
             raise ValueError(_("The Client-Token must be of printable ASCII characters, without spaces."))
-        super().__init__(
-            base_url=base_url,
-            timeout=timeout,
-            headers={"Client-Token": client_token} if client_token else {},
-            path=f"/instances/{instance}/token/{token}",
-        )
+        headers = {"Client-Token": client_token} if client_token else {}
+        path = f"/instances/{instance}/token/{token}"
+        super().__init__(base_url=base_url, timeout=timeout, headers=headers, path=path)
 
     def shown_url(self, call: str) -> str:
         before, _token, call = self._url(call).rsplit("/", 2)

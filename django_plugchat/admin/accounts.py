@@ -68,7 +68,7 @@ class RegisterForm(forms.Form):
         try:
             account = accounts.with_token(replace(accounts.described(self.row), token=given["token"]))
             account = replace(account, client_token=given.get("client_token") or account.client_token)
-            webhooks = registration.webhooks(with_status=given["with_status"], with_connection=given["with_connection"])
+            webhooks = registration.webhooks(given["with_status"], given["with_connection"])
             job = registration.Job(account, webhooks)
             job.begin()
         except ValueError as error:

@@ -39,7 +39,10 @@ def split_url(url: str, *, is_base: bool = False, allow_loopback_http: bool = Fa
         is_valid = parts.port != 0
     except (ValidationError, ValueError):
         parts, is_valid = urlsplit(""), False
-    is_local = allow_loopback_http and parts.scheme == "http" and _is_loopback(_host_of(parts))
+    host = _host_of(parts)
+    ip = _ip(host)
+    is_loopback = ip.is_loopback if ip else f".{host}".endswith(".localhost")
+    is_local = allow_loopback_http and parts.scheme == "http" and is_loopback
     is_https = url.lower().startswith("https://")
     for is_wrong, text in (
         (url and not PRINTABLE.fullmatch(url), _("The URL must be of printable ASCII characters, without spaces.")),
@@ -68,11 +71,6 @@ def _ip(host: str) -> IPv4Address | IPv6Address | None:
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address
-
-
-def _is_loopback(host: str) -> bool:
-    ip = _ip(host)
-    return ip.is_loopback if ip else f".{host}".endswith(".localhost")
 
 
 def is_nobodys(url: str) -> bool:

@@ -1,7 +1,6 @@
 """What stands between the provider and the callback, as far as it can be seen from this machine."""
 
 import enum
-import re
 import socket
 from urllib.parse import urljoin, urlsplit
 
@@ -9,7 +8,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 from requests.exceptions import ProxyError, SSLError
 
-from django_plugchat.redaction import mask_url, redact
+from django_plugchat.redaction import mask_url
 from django_plugchat.registering.exchange import Answer, NoWholeAnswer, causes, exchange, reason
 
 #: Of a type that the app ignores and stores nothing of, without a number in it.
@@ -90,16 +89,18 @@ def probe(url: str, *, timeout: float, secret_is_known: bool = True) -> None:
         values["reason"] = reason(error)
     else:
         obstacle = _obstacle(answer, url, target)
-        server = answer.headers.get("Server", "")
-        # It tells a firewall from an application, where it is a name at all.
-        is_name = re.fullmatch(r"[A-Za-z][A-Za-z0-9 ./_()+-]{0,60}", server)
-        values |= {"status": answer.status, "server": redact(server) if is_name else _("not named")}
-        # Without what a terminal would take for a command of another server.
-        values["target"] = "".join(letter if letter.isprintable() else "?" for letter in mask_url(target)[:200])
+        # The server's name tells a firewall from an application.
+        values |= {"status": answer.status, "server": _shown(answer.headers.get("Server", "?"))}
+        values["target"] = _shown(target)
         said = _("%(host)s answered HTTP %(status)s (server: %(server)s).") + " "
     if obstacle and (secret_is_known or obstacle is not Obstacle.SECRET):
         # Outside of any except: the frames of requests hold the URL.
         raise ProbeError(obstacle, (said + _(obstacle.value)) % values)
+
+
+def _shown(text: str) -> str:
+    """What another server said, without secrets, nor what a terminal would take for a command."""
+    return "".join(letter if letter.isprintable() else "?" for letter in mask_url(text)[:200])
 
 
 def _obstacle(answer: Answer, url: str, target: str) -> Obstacle | None:

@@ -21,7 +21,7 @@ from django_plugchat.registering import addresses
 _LOOKED_AT = 1_000
 
 
-def webhooks(*, with_status: bool, with_connection: bool, by_todays_call: bool = False) -> list[str]:
+def webhooks(with_status: bool, with_connection: bool, *, by_todays_call: bool = False) -> list[str]:
     """The provider's names of those to register: of its calls of 2022, or the keys of PlugChat's one call of today."""
     single = (calls.DELIVERY_WEBHOOK,), (calls.MESSAGE_STATUS_WEBHOOK,), calls.CONNECTION_WEBHOOKS
     today = calls.DELIVERY_KEYS, (calls.MESSAGE_STATUS_KEY,), (calls.DISCONNECTION_KEY,)

@@ -69,9 +69,7 @@ class Command(BaseCommand):
         ):
             if is_wrong:
                 raise CommandError(text)
-        self.webhooks = registration.webhooks(
-            with_status=asked.with_status, with_connection=asked.with_connection, by_todays_call=bool(asked.api)
-        )
+        self.webhooks = registration.webhooks(asked.with_status, asked.with_connection, by_todays_call=bool(asked.api))
         self.others = self._other_urls()
         self.expected: list[Expected] = []
         self.failures: list[str] = []
@@ -226,10 +224,7 @@ class Command(BaseCommand):
         for callback, heard in registration.arrivals(self.expected, seconds=seconds):
             self._say(callback.account, heard, self.style.SUCCESS)
         if self.expected:
-            text = _(
-                "Within %(seconds)g seconds there was no %(callbacks)s. If a message was sent, try --probe, and look "
-                "in the provider's panel which URL it has, and whether it is switched on."
-            )
+            text = _("Within %(seconds)g seconds there was no %(callbacks)s. See --probe, and the provider's panel.")
             callbacks = ", ".join(f"{callback.type} ({callback.account})" for callback in self.expected)
             raise CommandError(text % {"seconds": seconds, "callbacks": callbacks})
 
