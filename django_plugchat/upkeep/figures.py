@@ -7,7 +7,6 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from operator import attrgetter
 from typing import Any
 
 from django.db import connections
@@ -121,17 +120,18 @@ WITH RECURSIVE newest (id) AS (
         (SELECT id FROM django_plugchat_deliveryevent WHERE account < known.account {_LAST})
     ) FROM newest JOIN django_plugchat_deliveryevent known ON known.id = newest.id
 )
-SELECT id, account, type, received_at, secret_id FROM newest JOIN django_plugchat_deliveryevent USING (id)"""  # noqa: S608
+SELECT id, account, type, received_at, secret_id FROM newest JOIN django_plugchat_deliveryevent USING (id)
+ORDER BY received_at"""  # noqa: S608
 _LEAPS = """
 SELECT id, account, type, received_at, secret_id
 FROM (SELECT account, type, MAX(received_at) AS received_at FROM django_plugchat_deliveryevent
-      GROUP BY account, type) newest JOIN django_plugchat_deliveryevent USING (account, type, received_at)"""
+      GROUP BY account, type) newest JOIN django_plugchat_deliveryevent USING (account, type, received_at)
+ORDER BY received_at"""
 
 
 def _add_newest_events(found: dict[str, Figures], now: datetime, aliases: Collection[str] | None) -> None:
     events = DeliveryEvent.objects.for_writing()
-    leaps = connections[events.db].vendor == "mysql"
-    for newest in sorted(events.raw(_LEAPS if leaps else _WALK), key=attrgetter("received_at")):
+    for newest in events.raw(_LEAPS if connections[events.db].vendor == "mysql" else _WALK):
         if aliases is None or newest.account in aliases:
             figures = found[newest.account]
             figures.last_callback = figures.last_of_type[newest.type] = newest.received_at
