@@ -176,8 +176,11 @@ def _counted(account: AccountStatus) -> Iterator[Finding]:
     failed, deliveries = found.failures.total(), found.deliveries.total()
     if deliveries >= ENOUGH_MESSAGES and failed * 2 > deliveries:
         yield _finding("failures", failed=failed, deliveries=deliveries, why=found.commonest_failure)
-    with timezone.override(None):  # which the command has
-        since = times.local(timezone.now() - DAY).date().isoformat()
+    if counts["none"] and dispatch.has_receivers():
+        with timezone.override(None):  # which the command has
+            since = times.local(timezone.now() - DAY).date().isoformat()
+        command = f"{_REDISPATCH} --include-none --since {since}"
+        yield _finding("no_receiver", command, count=counts["none"])
     states = {secret.state for secret in account.other_secrets}
     register = _registering(account) if account.configured else ""
     for name, count, command in (
@@ -185,7 +188,6 @@ def _counted(account: AccountStatus) -> Iterator[Finding]:
         ("waiting", counts["waiting"], ""),
         ("exhausted", counts["exhausted"], ""),
         ("retrying", counts["raised"], f"{_REDISPATCH} --now"),
-        ("no_receiver", dispatch.has_receivers() and counts["none"], f"{_REDISPATCH} --include-none --since {since}"),
         ("rejected", counts["rejected_lately"], ""),
         ("rejected_full", 0 < app_settings.max_rejected <= counts["rejected"], ""),
         ("unknown_status", counts["unknown_lately"], ""),
