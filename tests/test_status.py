@@ -660,7 +660,7 @@ def test_nothing_vanishes_where_the_database_ignores_case(plugchat, settings):
 
 
 def test_every_rule_has_a_name_that_people_read():
-    assert {*findings.TEXTS, "spooled"} == set(overview.NAMES)
+    assert {*findings.TEXTS, "spooled"} == set(overview.RULES)
 
 
 def test_neither_secrets_nor_personal_data_are_told(settings):
