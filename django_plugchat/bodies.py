@@ -1,6 +1,5 @@
 """The bytes of a request, never more than ``MAX_BODY_BYTES`` of them in memory, on any server."""
 
-import re
 import zlib
 from contextlib import suppress
 from io import BytesIO
@@ -19,7 +18,8 @@ from django_plugchat.conf import app_settings
 MAX_DRAINED = 1024 * 1024
 _CHUNK = 65536
 _PIECE = 4096
-_NOT_ZERO = re.compile(rb"[^\0]|\Z")
+#: What zlib calls them. RFC 9110, 8.4.1.2: some send deflate without zlib's header.
+_WINDOW_BITS = {"gzip": [16 + zlib.MAX_WBITS], "deflate": [zlib.MAX_WBITS, -zlib.MAX_WBITS]}
 
 
 class TooLarge(APIException):
@@ -46,17 +46,17 @@ class NotAsEncoded(ParseError):  # noqa: N818
 
 
 def read(request: HttpRequest) -> bytes:
-    """The body as it was sent. It can be read again from the request afterwards.
+    """The body without its Content-Encoding. It can be read again from the request, as it was sent.
 
     Raises UnsupportedMediaType, TooLarge, LengthRequired where the server can't hand over a body whose length is not
-    declared, and ParseError when the client goes away.
+    declared, ParseError when the client goes away, and NotAsEncoded.
     """
+    coding = request.META.get("HTTP_CONTENT_ENCODING", "").strip().lower()
     if request.content_type != "application/json":
         raise UnsupportedMediaType(request.content_type or "")
-    if coding_of(request) not in {"", "identity", "gzip", "deflate"}:
-        raise UnsupportedMediaType(coding_of(request))
-    limit = app_settings.max_body_bytes
-    declared = _declared_length(request)
+    if coding not in {"", "identity", *_WINDOW_BITS}:
+        raise UnsupportedMediaType(coding)
+    limit, declared = app_settings.max_body_bytes, _declared_length(request)
     if declared is not None and declared > limit:
         raise TooLarge
     try:
@@ -64,13 +64,16 @@ def read(request: HttpRequest) -> bytes:
     except Exception:
         # A client that went away, or broke the chunks: each server has exceptions of its own, which may quote the body.
         raise ParseError(_("The body ended early.")) from None
-    if body is None or (declared is None and not body):
+    if declared is None and not body:
         raise LengthRequired
-    if len(body) > limit:
-        raise TooLarge
-    if declared is not None and len(body) < declared:
+    if len(body) < (declared or 0):
         raise ParseError(_("The body ended early."))
-    return body
+    content, is_whole = inflated(body, coding, limit)
+    if len(content) > limit:
+        raise TooLarge
+    if not is_whole:
+        raise NotAsEncoded(content)
+    return content
 
 
 def drain(request: Any) -> None:
@@ -78,20 +81,13 @@ def drain(request: Any) -> None:
 
     Its beginning can be read from the request afterwards.
     """
-    try:
+    with suppress(Exception):  # refused in any case
         stream = _stream(request)
         _read_up_to(app_settings.max_body_bytes, request)
         drained = 0
         # The request's own stream is by now what was read of the body.
         while stream is not request._stream and drained < MAX_DRAINED and (chunk := stream.read(_CHUNK)):
             drained += len(chunk)
-    except Exception:  # noqa: S110  # refused in any case
-        pass
-
-
-def coding_of(request: HttpRequest) -> str:
-    coding: str = request.META.get("HTTP_CONTENT_ENCODING", "").strip().lower()
-    return coding
 
 
 def _declared_length(request: HttpRequest) -> int | None:
@@ -102,7 +98,7 @@ def _declared_length(request: HttpRequest) -> int | None:
 
 
 def _stream(request: Any) -> Any:
-    """What to read the body from to its end; None where only the declared length says where that is."""
+    """What to read the body from to its end. It is empty where only a declared length would say where that is."""
     if _declared_length(request) is not None or isinstance(request, ASGIRequest):
         return request._stream
     source = request.META.get("wsgi.input")
@@ -110,18 +106,14 @@ def _stream(request: Any) -> Any:
     # ASGI have the whole body in a file.
     if request.META.get("wsgi.input_terminated") or isinstance(source, BytesIO | SpooledTemporaryFile):
         return source
-    return None
+    return BytesIO()
 
 
-def _read_up_to(limit: int, request: Any) -> bytes | None:
-    """At most so many bytes; None where their end is not known. Kept as the request's body, for other code."""
+def _read_up_to(limit: int, request: Any) -> bytes:
+    """At most so many bytes. Kept as the request's body, for other code."""
     if hasattr(request, "_body"):  # a middleware has read it
-        body: bytes = request.body
-        return body
-    stream = _stream(request)
-    if stream is None:
-        return None
-    body = b""
+        return bytes(request.body)
+    stream, body = _stream(request), b""
     try:
         while len(body) < limit and (chunk := stream.read(limit - len(body))):
             body += chunk
@@ -130,42 +122,25 @@ def _read_up_to(limit: int, request: Any) -> bytes | None:
     return body
 
 
-def decompressed(body: bytes, coding: str) -> bytes:
-    """The body without its Content-Encoding. Raises NotAsEncoded and TooLarge."""
-    limit = app_settings.max_body_bytes
-    content, is_whole = inflated(body, coding, limit)
-    if len(content) > limit:
-        raise TooLarge
-    if not is_whole:
-        raise NotAsEncoded(content)
-    return content
-
-
 def inflated(body: bytes, coding: str, limit: int) -> tuple[bytes, bool]:
     """What gzip or deflate made of a body, and whether that is whole; else as far as it goes, or the body itself.
 
     More bytes than the limit, by one, say that there are more. The cost is linear, however many members there are.
     """
-    if coding == "gzip":
-        window_bits = 16 + zlib.MAX_WBITS
-    elif coding == "deflate":
-        # RFC 9110, 8.4.1.2: some send it without zlib's header, whose two bytes are a multiple of 31 (RFC 1950).
-        has_header = body[:1] != b"" and body[0] & 15 == zlib.DEFLATED and int.from_bytes(body[:2], "big") % 31 == 0
-        window_bits = zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS
-    else:
+    if coding not in _WINDOW_BITS:
         return body, True
-    content = BytesIO()
-    is_whole = _inflate(body, window_bits, limit + 1, content)
-    if not is_whole and (not content.tell() or (coding == "deflate" and body.startswith(b"{"))):
-        # Of plain JSON, too, something comes out.
-        return body, False
-    return content.getvalue(), is_whole
+    for window_bits in _WINDOW_BITS[coding]:
+        content, is_whole = _inflated(body, window_bits, limit + 1)
+        if content or is_whole:
+            break
+    # Of plain JSON, too, something comes out.
+    is_plain = not content or (coding == "deflate" and body.startswith(b"{"))
+    return (body, False) if is_plain and not is_whole else (content, is_whole)
 
 
-def _inflate(body: bytes, window_bits: int, most: int, content: BytesIO) -> bool:
-    """Write what comes out, at most so many bytes, and say whether the body ends as it should."""
-    inflater = zlib.decompressobj(window_bits)
-    position = 0
+def _inflated(body: bytes, window_bits: int, most: int) -> tuple[bytes, bool]:
+    """What comes out, at most so many bytes, and whether the body ends as it should."""
+    content, inflater, position = BytesIO(), zlib.decompressobj(window_bits), 0
     while position < len(body):
         # In pieces, since zlib copies all that follows a member.
         piece = body[position : position + _PIECE]
@@ -176,16 +151,17 @@ def _inflate(body: bytes, window_bits: int, most: int, content: BytesIO) -> bool
             # Byte by byte, as nothing is returned of the call that fails.
             with suppress(zlib.error):
                 content.writelines(before.decompress(bytes([byte])) for byte in piece)
-            return False
+            break
         if content.tell() == most:
-            return False
+            break
         position += len(piece) - len(inflater.unused_data)
+        if inflater.eof and window_bits <= zlib.MAX_WBITS:
+            return content.getvalue(), position == len(body)
         if inflater.eof:
-            if window_bits <= zlib.MAX_WBITS:
-                return position == len(body)
             # A gzip file may have several members, and zero bytes after each.
-            position = _NOT_ZERO.search(body, position).start()  # type: ignore[union-attr]  # or the end
+            while position < len(body) and not body[position]:
+                position += 1
             if position == len(body):
-                return True
+                return content.getvalue(), True
             inflater = zlib.decompressobj(window_bits)
-    return False
+    return content.getvalue(), False

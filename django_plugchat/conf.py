@@ -29,6 +29,8 @@ DEFAULTS: dict[str, Any] = {
     "ADMIN_ACCOUNTS": None,
 }
 
+_FUNCTIONS = {"TOKEN_SOURCE", "ADMIN_ACCOUNTS"}
+
 PLUGCHAT, Z_API = "plugchat", "z-api"
 PROVIDERS = (PLUGCHAT, Z_API)
 
@@ -61,23 +63,24 @@ class Account:
     @classmethod
     def from_setting(cls, alias: str, value: Any) -> Self:
         options = value if isinstance(value, dict) else {}
+        texts = {key: text for key, text in options.items() if isinstance(text, str)}
         secrets = options.get("WEBHOOK_SECRETS")
         return cls(
             alias=alias,
             # May be lazy: whoever stores or compares it needs a string.
             label=str(options.get("LABEL") or alias),
-            provider=_text(options.get("PROVIDER")) or PLUGCHAT,
-            instance=_text(options.get("INSTANCE")),
-            api_url=_text(options.get("API_URL")),
-            token=_text(options.get("TOKEN")),
-            client_token=_text(options.get("CLIENT_TOKEN")),
+            provider=texts.get("PROVIDER") or PLUGCHAT,
+            instance=texts.get("INSTANCE", ""),
+            api_url=texts.get("API_URL", ""),
+            token=texts.get("TOKEN", ""),
+            client_token=texts.get("CLIENT_TOKEN", ""),
             # Of a string where a list belongs, each letter would be a secret.
-            webhook_secrets=tuple(filter(None, map(_text, secrets if isinstance(secrets, list | tuple) else ()))),
+            webhook_secrets=tuple(
+                secret
+                for secret in (secrets if isinstance(secrets, list | tuple) else ())
+                if secret and isinstance(secret, str)
+            ),
         )
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ class AccountIndex:
 
 
 class AppSettings:
-    """Each key of PLUGCHAT under its name in small letters."""
+    """Each key of PLUGCHAT under its name in small letters; a dotted path of a function as that function."""
 
     public_url: str
     api_url: str
@@ -126,15 +129,20 @@ class AppSettings:
     dispatch_lease: float
     dispatch_max_attempts: int
     spool_dir: str | Path | None
+    token_source: Callable[[str], Any] | None
+    admin_accounts: Callable[[Any], Any] | None
 
     # Compared by identity, which costs the same for any number of accounts. Kept together with what was built from it,
     # so that a thread never pairs one with the other's.
     _indexed: tuple[Any, AccountIndex] | None = None
 
     def __getattr__(self, name: str) -> Any:
-        if name.upper() not in DEFAULTS:
+        key = name.upper()
+        if key not in DEFAULTS:
             raise AttributeError(name)
-        return _value(name.upper())
+        configured = getattr(settings, "PLUGCHAT", None)
+        value = configured.get(key, DEFAULTS[key]) if isinstance(configured, dict) else DEFAULTS[key]
+        return import_string(value) if value and key in _FUNCTIONS else value
 
     @property
     def index(self) -> AccountIndex:
@@ -147,24 +155,6 @@ class AppSettings:
     def accounts(self) -> dict[str, Account]:
         """Those of the setting. ``django_plugchat.accounts`` knows those of the database as well."""
         return self.index.accounts
-
-    @property
-    def token_source(self) -> Callable[[str], Any] | None:
-        return _function("TOKEN_SOURCE")
-
-    @property
-    def admin_accounts(self) -> Callable[[Any], Any] | None:
-        return _function("ADMIN_ACCOUNTS")
-
-
-def _value(key: str) -> Any:
-    configured = getattr(settings, "PLUGCHAT", None)
-    return configured.get(key, DEFAULTS[key]) if isinstance(configured, dict) else DEFAULTS[key]
-
-
-def _function(key: str) -> Callable[[Any], Any] | None:
-    path = _value(key)
-    return import_string(path) if path else None
 
 
 app_settings = AppSettings()

@@ -6,10 +6,9 @@ nothing is taken twice at once, and what a worker leaves behind that dies become
 
 import enum
 import logging
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
-from typing import Any, Self
+from typing import Any
 
 from django.db import connections, transaction
 from django.db.models import F, Q
@@ -55,48 +54,27 @@ def uses_default_dispatcher() -> bool:
     return app_settings.dispatcher == default
 
 
-def opening_fields(*, is_claimed: bool, is_due_at_once: bool) -> dict[str, Any]:
-    """The dispatch fields of an event about to be stored: claimed by this process, pending, or heard by nobody."""
-    status, attempts, due_at = _Status.NONE, 0, None
-    # Another dispatcher's workers may have receivers that this process does not import.
-    if has_receivers() or not uses_default_dispatcher():
-        status, attempts = (_Status.RUNNING, 1) if is_claimed else (_Status.PENDING, 0)
-        due_at = timezone.now() if is_due_at_once else timezone.now() + lease()
-    return {
-        "dispatch_status": status.value,
-        "dispatch_attempts": attempts,
-        "dispatch_due_at": due_at,
-        "dispatched_at": None,
-        "dispatch_error": "",
-        "dispatch_failed": False,
-    }
+def is_heard() -> bool:
+    """Whether anybody may hear of an event. Another dispatcher's workers may have receivers that are not here."""
+    return has_receivers() or not uses_default_dispatcher()
 
 
-# Handing over
+def hand_over(pk: Any, claimed: DeliveryEvent | None = None) -> bool:
+    """Call the configured dispatcher; or attempt here and now what was stored as claimed.
 
-
-def hand_over(pk: Any) -> bool:
-    """Call the configured dispatcher. Returns False, and logs why, when it fails: a sweep takes the event later."""
+    Returns False, and logs why, when that fails: a sweep takes the event later.
+    """
     try:
-        import_string(app_settings.dispatcher)(pk)
+        if claimed:
+            _attempt(claimed)
+        else:
+            import_string(app_settings.dispatcher)(pk)
     except (Exception, SystemExit) as error:
-        _leave_to_the_sweep(pk, "The dispatcher", error)
+        # The class alone: the text of somebody else's exception may hold anything.
+        name = type(error).__name__
+        logger.error("Dispatching event %s failed with %s; plugchat_redispatch takes it later.", pk, name)
         return False
     return True
-
-
-def _leave_to_the_sweep(pk: Any, what_failed: str, error: BaseException) -> None:
-    # The class alone: the text of somebody else's exception may hold anything.
-    logger.error("%s failed with %s; plugchat_redispatch takes event %s later.", what_failed, type(error).__name__, pk)
-
-
-def attempt_at_once(event: DeliveryEvent) -> None:
-    """Attempt an event that was stored as claimed. Whatever fails changes nothing for who stored it."""
-    pk = event.pk
-    try:
-        _attempt(_Claim.of(event))
-    except Exception as error:
-        _leave_to_the_sweep(pk, "The attempt", error)
 
 
 def deliver(pk: Any) -> Attempt:
@@ -108,8 +86,8 @@ def deliver(pk: Any) -> Attempt:
             pk,
         )
         return Attempt.NOTHING
-    claim = _take(pk)
-    return _attempt(claim) if claim else Attempt.NOTHING
+    event = _take(pk)
+    return _attempt(event) if event else Attempt.NOTHING
 
 
 def exhaust(rows: DeliveryEventQuerySet) -> int:
@@ -127,39 +105,33 @@ def exhaust(rows: DeliveryEventQuerySet) -> int:
 # An attempt: take, tell, judge, write
 
 
-@dataclass
-class _Claim:
-    """An event that this process has claimed, with what it was then: receivers may change the object."""
-
-    event: DeliveryEvent
-    pk: Any
-    number: int
-    lease_end: datetime | None
-
-    @classmethod
-    def of(cls, event: DeliveryEvent) -> Self:
-        return cls(event, event.pk, event.dispatch_attempts, event.dispatch_due_at)
-
-    def still_ours(self) -> list[dict[str, Any]]:
-        """What the row looks like while the outcome of this attempt counts.
-
-        Another worker that has taken the event over meanwhile has moved the end of the lease. A sweep that thought this
-        attempt dead, and gave the event up or handed it to a worker that has not begun, was wrong.
-        """
-        return [
-            {"dispatch_status": _Status.RUNNING.value, "dispatch_due_at": self.lease_end},
-            {"dispatch_status": _Status.EXHAUSTED.value, "dispatch_attempts": self.number},
-            {"dispatch_status": _Status.PENDING.value, "dispatch_attempts": self.number},
-        ]
-
-
-def _attempt(claim: _Claim) -> Attempt:
-    attempt, changes = _judge(claim.number, _tell(claim.event))
-    _write(claim, changes)
+def _attempt(event: DeliveryEvent) -> Attempt:
+    # As it is now: receivers may change the object.
+    number, still_ours = event.dispatch_attempts, _still_ours(event)
+    attempt, changes = _judge(number, _tell(event))
+    alias = _events().db
+    for where in still_ours:
+        # A connection may have died while receivers ran.
+        if statements.trying_again(alias, partial(statements.update, alias, changes, where)):
+            break
     return attempt
 
 
-def _take(pk: Any) -> _Claim | None:
+def _still_ours(event: DeliveryEvent) -> list[dict[str, Any]]:
+    """What the row looks like while the outcome of this attempt counts.
+
+    Another worker that has taken the event over meanwhile has moved the end of the lease. A sweep that thought this
+    attempt dead, and gave the event up or handed it to a worker that has not begun, was wrong.
+    """
+    attempts = {"id": event.pk, "dispatch_attempts": event.dispatch_attempts}
+    return [
+        {"id": event.pk, "dispatch_status": _Status.RUNNING.value, "dispatch_due_at": event.dispatch_due_at},
+        attempts | {"dispatch_status": _Status.EXHAUSTED.value},
+        attempts | {"dispatch_status": _Status.PENDING.value},
+    ]
+
+
+def _take(pk: Any) -> DeliveryEvent | None:
     now = timezone.now()
     lease_end = now + lease()
     row = _events().filter(pk=pk)
@@ -176,8 +148,9 @@ def _take(pk: Any) -> _Claim | None:
     if not statements.trying_again(row.db, claim):
         exhaust(row)
         return None
-    event = next(iter(statements.fetch(row.filter(dispatch_due_at=lease_end))), None)
-    return _Claim.of(event) if event else None
+    # Asked of the database itself: a package that a project uses may cache querysets.
+    sql, params = row.filter(dispatch_due_at=lease_end).query.get_compiler(using=row.db).as_sql()
+    return next(iter(row.raw(sql, params)), None)
 
 
 def _tell(event: DeliveryEvent) -> list[tuple[str, BaseException]]:
@@ -209,7 +182,9 @@ def _judge(number: int, raised: list[tuple[str, BaseException]]) -> tuple[Attemp
     # Whoever asks to be told again has not failed.
     failures = [(who, error) for who, error in raised if not isinstance(error, TellAgain)]
     asked = [error.seconds for _who, error in raised if isinstance(error, TellAgain)]
-    pause = _pause(number) if failures else timedelta(seconds=min(asked))
+    # After a failure a lease, then twice as long each time.
+    doubled = min(lease(), _LONGEST_PAUSE) * (1 << min(number - 1, 20))
+    pause = min(doubled, _LONGEST_PAUSE) if failures else timedelta(seconds=min(asked))
     is_last = number >= app_settings.dispatch_max_attempts
     has_failed = is_last or bool(failures)
     return Attempt.FAILED if has_failed else Attempt.AGAIN, {
@@ -218,19 +193,3 @@ def _judge(number: int, raised: list[tuple[str, BaseException]]) -> tuple[Attemp
         "dispatch_failed": has_failed,
         "dispatch_error": "\n".join(f"{who}: {type(error).__name__}" for who, error in raised),
     }
-
-
-def _pause(attempts: int) -> timedelta:
-    """After a failure: a lease, then twice as long each time."""
-    return min(min(lease(), _LONGEST_PAUSE) * (1 << min(attempts - 1, 20)), _LONGEST_PAUSE)
-
-
-def _write(claim: _Claim, changes: dict[str, Any]) -> None:
-    alias = _events().db
-    for condition in claim.still_ours():
-        # A connection may have died while receivers ran.
-        write = partial(statements.update, DeliveryEvent, alias, changes, {"pk": claim.pk, **condition})
-        if statements.trying_again(alias, write):
-            for name, value in changes.items():
-                setattr(claim.event, name, value)
-            return

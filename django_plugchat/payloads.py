@@ -35,10 +35,6 @@ def parse(body: bytes) -> Any:
         raise ParseError(_("The body is not JSON in UTF-8."), code="not_json") from None
 
 
-def has_unstorable_character(text: str) -> bool:
-    return UNSTORABLE_CHARACTERS.search(text) is not None
-
-
 def storable(value: Any, depth: int = MAX_DEPTH) -> Any:
     """The same JSON value with U+FFFD for each character that no database holds.
 

@@ -3,26 +3,19 @@
 import hashlib
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext as _
 from rest_framework.exceptions import ErrorDetail, ParseError, ValidationError
 
 from django_plugchat import payloads, times
-from django_plugchat.provider.callbacks import (
-    CONNECTION_CALLBACKS,
-    CONVERSATION_KEYS,
-    DELIVERY_CALLBACK,
-    INCOMING_STATUSES,
-    MAX_STATUS_IDS,
-    MESSAGE_STATUS_CALLBACK,
-    OTHER_CALLBACK_TYPES,
-    OUTCOME_BY_STATUS,
-)
+from django_plugchat.provider import callbacks
+from django_plugchat.provider.callbacks import DELIVERY_CALLBACK, MESSAGE_STATUS_CALLBACK, OUTCOME_BY_STATUS
 from django_plugchat.provider.errors import kind_of
 
 _EARLIEST = 1230768000  # 2009, WhatsApp's first year
@@ -31,54 +24,42 @@ _FIRST_MILLISECONDS = 10**11  # as seconds the year 5138, as milliseconds 1973
 _LATEST_MILLISECONDS = 10**14
 
 _LONGEST_PHONE, _LONGEST_ID = 64, 255
-#: The keys of each type that are read. All others are only kept in the payload.
-DELIVERY_KEYS = ("phone", "zaapId", "type", "customId", "messageId", "instanceId", "error", "errorCode", "momment")
-STATUS_KEYS = ("type", "status", "phone", "participant", "instanceId", "momment")
-
 #: How many times as long as the body an event may be, as JSON and text: databases keep some of it at greater length.
 _MOST_GROWTH = 4
 
 _FINGERPRINTED = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
-_MESSAGES = {
-    "required": _("This field is required."),
-    "invalid": _("Not a string or an integer."),
-    "blank": _("This field may not be blank."),
-    "characters": _("Contains a character that can't be part of it."),
-    "max_length": _("Ensure this field has no more than {limit} characters."),
-    "invalid_choice": _("Not one of the values that this field may have."),
-    "not_a_list": _("Not a list."),
-    "empty": _("This list may not be empty."),
-    "max_items": _("Ensure this list has no more than {limit} items."),
-}
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(repr=False)
 class Callback:
     """What a callback says about one message. The names are those of ``DeliveryEvent``'s fields."""
 
     type: str
     outcome: str
-    payload: Any = field(repr=False)
-    #: JSON values that make it the same event when they are said again.
-    identity: tuple[Any, ...] = field(repr=False)
-    phone: str = field(default="", repr=False)
-    participant: str = field(default="", repr=False)
-    zaap_id: str = field(default="", repr=False)
-    custom_id: str = field(default="", repr=False)
-    message_id: str = field(default="", repr=False)
-    instance_id: str = field(default="", repr=False)
-    error: str = field(default="", repr=False)
-    error_code: str = field(default="", repr=False)
+    payload: Any
+    phone: str = ""
+    participant: str = ""
+    zaap_id: str = ""
+    custom_id: str = ""
+    message_id: str = ""
+    instance_id: str = ""
+    error: str = ""
+    error_code: str = ""
     failure: str = ""
     occurred_at: datetime | None = None
 
     def fingerprint(self, account: str) -> UUID:
         """Over what makes an event the same one. Stored rows depend on it: it never changes."""
-        return fingerprint_of(_FINGERPRINTED.encode([account, *self.identity]).encode())
+        if self.type == DELIVERY_CALLBACK:
+            # The JSON itself, not its text: the object {"a": 1} and the string '{"a": 1}' are not the same error.
+            said = [self.phone, self.zaap_id, self.custom_id, self.message_id, self.instance_id, self.type]
+            said += _errors(self.payload)
+        else:
+            said = [self.phone, self.participant, self.message_id, self.instance_id, self.type, self.outcome]
+        return fingerprint_of(_FINGERPRINTED.encode([account, *said]).encode())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ConnectionReport:
     """That a WhatsApp instance is connected or disconnected, and since when (None where that is not said)."""
 
@@ -87,15 +68,14 @@ class ConnectionReport:
     occurred_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Ignored:
-    """A callback that is not for this app: its type or status, "" for a conversation."""
+    """A callback that is not for this app."""
 
-    name: str = field(repr=False)
-    #: Documented by PlugChat or its engine.
-    is_known: bool
-    #: A status that a later version may know.
-    is_unknown_status: bool = False
+    #: Its type or status; "" where PlugChat or its engine documents it.
+    unknown: str = field(default="", repr=False)
+    #: A later version may know it.
+    is_status: bool = False
 
 
 def fingerprint_of(content: bytes) -> UUID:
@@ -116,176 +96,149 @@ def read(body: bytes) -> Ignored | ConnectionReport | tuple[Callback, ...]:
     payload = payloads.storable(value)
     given = {key: item for key, item in value.items() if item is not None}  # null is the same as absent
     kind = given.get("type")
-    if isinstance(kind, str) and kind in CONNECTION_CALLBACKS:
-        return _read_connection(given, is_connected=CONNECTION_CALLBACKS[kind])
     if kind == MESSAGE_STATUS_CALLBACK:
         return _read_status(given, payload)
+    if isinstance(kind, str) and kind in callbacks.CONNECTION_CALLBACKS:
+        return ConnectionReport(is_connected=callbacks.CONNECTION_CALLBACKS[kind], **_read_keys(given, _OF_CONNECTION))
     return (_read_delivery(given, payload, longest=_MOST_GROWTH * len(body)),)
 
 
 def _ignored(value: dict[str, Any]) -> Ignored | None:
     """None if this callback should be recorded or rejected."""
-    kind = value.get("type")
-    if kind is None and not CONVERSATION_KEYS.isdisjoint(value):
-        return Ignored("", is_known=True)
-    if not isinstance(kind, str) or not kind.strip() or kind == DELIVERY_CALLBACK or kind in CONNECTION_CALLBACKS:
+    kind, status = value.get("type"), value.get("status")
+    if kind is None and not callbacks.CONVERSATION_KEYS.isdisjoint(value):
+        return Ignored()
+    if not isinstance(kind, str) or not kind.strip() or kind in {DELIVERY_CALLBACK, *callbacks.CONNECTION_CALLBACKS}:
         return None
     if kind != MESSAGE_STATUS_CALLBACK:
-        return Ignored(kind, is_known=kind in OTHER_CALLBACK_TYPES)
-    status = value.get("status")
+        return Ignored() if kind in callbacks.OTHER_CALLBACK_TYPES else Ignored(kind)
     if not isinstance(status, str) or not status.strip() or status in OUTCOME_BY_STATUS:
         return None
-    is_known = status in INCOMING_STATUSES
-    return Ignored(status, is_known=is_known, is_unknown_status=not is_known)
+    return Ignored() if status in callbacks.INCOMING_STATUSES else Ignored(status, is_status=True)
 
 
-class _Fields:
-    """Reads the keys of one callback, and collects what is wrong with them."""
+# The keys of a callback
 
-    def __init__(self, given: dict[str, Any]) -> None:
-        self.given = given
-        self.errors: dict[str, list[ErrorDetail]] = {}
 
-    def refuse(self, key: str, code: str, limit: int = 0) -> str:
-        self.errors[key] = [ErrorDetail(str(_MESSAGES[code]).format(limit=limit), code)]
-        return ""
+def _text(value: Any, *, longest: int = _LONGEST_ID, may_be_blank: bool = True) -> str:
+    """An id or a number, kept to the letter. The provider documents strings; integers are taken as their digits."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        raise ValidationError(_("Not a string or an integer."), "invalid")
+    if not may_be_blank and not value.strip():
+        raise ValidationError(_("This field may not be blank."), "blank")
+    if len(value) > longest:
+        text = _("Ensure this field has no more than {limit} characters.")
+        raise ValidationError(text.format(limit=longest), "max_length")
+    if payloads.UNSTORABLE_CHARACTERS.search(value):
+        raise ValidationError(_("Contains a character that can't be part of it."), "characters")
+    return value
 
-    def text(self, key: str, longest: int, *, required: bool = False) -> str:
-        if key not in self.given:
-            return self.refuse(key, "required") if required else ""
-        return self.checked_text(key, self.given[key], longest, required=required)
 
-    def checked_text(self, key: str, value: Any, longest: int, *, required: bool = False) -> str:
-        """An id or a number, kept to the letter. The provider documents strings; integers are taken as their digits."""
-        if isinstance(value, int) and not isinstance(value, bool):
-            value = str(value)
-        if not isinstance(value, str):
-            return self.refuse(key, "invalid")
-        if required and not value.strip():
-            return self.refuse(key, "blank")
-        if len(value) > longest:
-            return self.refuse(key, "max_length", longest)
-        if payloads.has_unstorable_character(value):
-            return self.refuse(key, "characters")
-        return value
+def _choice(value: Any, choices: dict[str, str]) -> str:
+    if not isinstance(value, str) or value not in choices:
+        raise ValidationError(_("Not one of the values that this field may have."), "invalid_choice")
+    return choices[value]
 
-    def choice(self, key: str, choices: Iterable[str]) -> str:
-        value = self.given.get(key)
-        if value is None:
-            return self.refuse(key, "required")
-        if not isinstance(value, str) or value not in choices:
-            return self.refuse(key, "invalid_choice")
-        return value
 
-    def message_ids(self) -> dict[str, Any]:
-        """The messageIds that a status is about, each once, with the JSON value that it came as."""
-        # An old page names one "id".
-        values = self.given.get("ids", [self.given["id"]] if "id" in self.given else None)
-        if values is None:
-            self.refuse("ids", "required")
-        elif not isinstance(values, list):
-            self.refuse("ids", "not_a_list")
-        elif not values:
-            self.refuse("ids", "empty")
-        elif len(values) > MAX_STATUS_IDS:
-            self.refuse("ids", "max_items", MAX_STATUS_IDS)
-        else:
-            return {self.checked_text("ids", value, _LONGEST_ID, required=True): value for value in values}
-        return {}
+def _ids(values: Any) -> dict[str, Any]:
+    """The messageIds that a status is about, each once, with the JSON value that it came as."""
+    if not isinstance(values, list):
+        raise ValidationError(_("Not a list."), "not_a_list")
+    if not values:
+        raise ValidationError(_("This list may not be empty."), "empty")
+    if len(values) > callbacks.MAX_STATUS_IDS:
+        text = _("Ensure this list has no more than {limit} items.")
+        raise ValidationError(text.format(limit=callbacks.MAX_STATUS_IDS), "max_items")
+    return {_text(value, may_be_blank=False): value for value in values}
 
-    def momment(self) -> datetime | None:
-        """Milliseconds since the epoch, or seconds on older pages. None where it can't be a true time."""
-        value = self.given.get("momment")
-        if isinstance(value, str) and len(value) < 20 and value.isascii() and value.isdecimal():
-            value = int(value)
-        if not isinstance(value, int) or isinstance(value, bool):
-            return None
-        # Bounded before the division: an integer of 1,000 digits is no float.
-        if not _EARLIEST <= value <= _LATEST_MILLISECONDS:
-            return None
-        seconds = value / 1000 if value >= _FIRST_MILLISECONDS else value
-        return times.from_timestamp(seconds) if _EARLIEST <= seconds <= time.time() + _DAY else None
 
-    def raise_errors(self) -> None:
-        if self.errors:
-            raise ValidationError(self.errors)
+def _moment(value: Any) -> datetime | None:
+    """Milliseconds since the epoch, or seconds on older pages. None where it can't be a true time."""
+    if isinstance(value, str) and len(value) < 20 and value.isascii() and value.isdecimal():
+        value = int(value)
+    # Bounded before the division: an integer of 1,000 digits is no float.
+    if not isinstance(value, int) or isinstance(value, bool) or not _EARLIEST <= value <= _LATEST_MILLISECONDS:
+        return None
+    seconds = value / 1000 if value >= _FIRST_MILLISECONDS else value
+    return times.from_timestamp(seconds) if _EARLIEST <= seconds <= time.time() + _DAY else None
+
+
+#: By the provider's key: the field, and how its value is read. Whoever refuses "" has to be there. All other keys are
+#: only kept in the payload.
+_Keys = dict[str, tuple[str, Callable[[Any], Any]]]
+_OF_CONNECTION: _Keys = {"instanceId": ("instance_id", _text), "momment": ("occurred_at", _moment)}
+#: Source: the provider's page "Ao enviar" (on-message-send) and, for instanceId and momment, live traffic.
+_OF_DELIVERY: _Keys = _OF_CONNECTION | {
+    "phone": ("phone", partial(_text, longest=_LONGEST_PHONE, may_be_blank=False)),
+    "zaapId": ("zaap_id", partial(_text, may_be_blank=False)),
+    "type": ("type", partial(_choice, choices={DELIVERY_CALLBACK: DELIVERY_CALLBACK})),
+    "customId": ("custom_id", _text),
+    "messageId": ("message_id", _text),
+}
+#: Source: Z-API's documentation.
+_OF_STATUS: _Keys = _OF_CONNECTION | {
+    "status": ("outcome", partial(_choice, choices=OUTCOME_BY_STATUS)),
+    "ids": ("ids", _ids),
+    "phone": ("phone", partial(_text, longest=_LONGEST_PHONE)),
+    "participant": ("participant", partial(_text, longest=_LONGEST_PHONE)),
+}
+
+
+def _read_keys(given: dict[str, Any], keys: _Keys) -> dict[str, Any]:
+    """By field. Raises one ValidationError for all that is wrong."""
+    said, errors = {}, {}
+    for key, (name, reader) in keys.items():
+        try:
+            said[name] = reader(given.get(key, ""))
+        except ValidationError as error:
+            errors[key] = error.detail if key in given else [ErrorDetail(_("This field is required."), "required")]
+    if errors:
+        raise ValidationError(errors)
+    return said
 
 
 def _read_delivery(given: dict[str, Any], payload: Any, *, longest: int) -> Callback:
-    """Source of the keys: the provider's page "Ao enviar" (on-message-send) for the first four, live traffic for the
-    rest.
-    """
-    fields = _Fields(given)
-    phone = fields.text("phone", _LONGEST_PHONE, required=True)
-    zaap_id = fields.text("zaapId", _LONGEST_ID, required=True)
-    kind = fields.choice("type", (DELIVERY_CALLBACK,))
-    custom_id = fields.text("customId", _LONGEST_ID)
-    message_id = fields.text("messageId", _LONGEST_ID)
-    instance_id = fields.text("instanceId", _LONGEST_ID)
-    fields.raise_errors()
-    # The JSON itself, not its text: the object {"a": 1} and the string '{"a": 1}' are not the same error.
-    error, error_code = (payload[key] if key in given else "" for key in ("error", "errorCode"))
-    error_text, code_text = _text(error), _text(error_code)
-    is_text = isinstance(error, str) and isinstance(error_code, str)
-    # Else it is kept twice, and numbers may be written at greater length than they came.
-    if not is_text and len(json.dumps(payload)) + len(error_text) + len(code_text) > longest:
+    said = _read_keys(given, _OF_DELIVERY)
+    errors = _errors(payload)
+    texts = [
+        error if isinstance(error, str) else json.dumps(error, ensure_ascii=False, sort_keys=True) for error in errors
+    ]
+    # What is no text is kept twice, and numbers may be written at greater length than they came.
+    if texts != errors and len(json.dumps(payload)) + sum(map(len, texts)) > longest:
         raise ParseError(_("The error is too long."), code="not_storable")
-    has_failed = _is_error(error) or _is_error(error_code)
+    has_failed = any(error is not False and error != "" for error in errors)
     return Callback(
-        type=kind,
-        outcome="failed" if has_failed else "sent",
-        failure=kind_of(error_text, code_text) if has_failed else "",
+        **said,
         payload=payload,
-        identity=(phone, zaap_id, custom_id, message_id, instance_id, kind, error, error_code),
-        phone=phone,
-        zaap_id=zaap_id,
-        custom_id=custom_id,
-        message_id=message_id,
-        instance_id=instance_id,
-        error=error_text,
-        error_code=code_text,
-        occurred_at=fields.momment(),
+        error=texts[0],
+        error_code=texts[1],
+        outcome="failed" if has_failed else "sent",
+        failure=kind_of(*texts) if has_failed else "",
     )
+
+
+def _errors(payload: Any) -> list[Any]:
+    """``error`` and ``errorCode``, of whatever shape; "" where there is none."""
+    return ["" if payload.get(key) is None else payload[key] for key in ("error", "errorCode")]
 
 
 def _read_status(given: dict[str, Any], payload: Any) -> tuple[Callback, ...]:
-    """Source of the keys: Z-API's documentation."""
-    fields = _Fields(given)
-    status = fields.choice("status", OUTCOME_BY_STATUS)
-    ids = fields.message_ids()
-    phone = fields.text("phone", _LONGEST_PHONE)
-    participant = fields.text("participant", _LONGEST_PHONE)
-    instance_id = fields.text("instanceId", _LONGEST_ID)
-    fields.raise_errors()
-    outcome, kind, occurred_at = OUTCOME_BY_STATUS[status], MESSAGE_STATUS_CALLBACK, fields.momment()
-    # Of what is stored once for each message: what was checked to be short.
-    short = {key: payload[key] for key in STATUS_KEYS if key in payload and len(str(payload[key])) <= _LONGEST_ID}
+    if "id" in given:  # of an old page
+        given = {"ids": [given["id"]]} | given
+    said = _read_keys(given, _OF_STATUS)
+    ids = said.pop("ids")
+    # What is stored once for each message has to be short.
+    short = {
+        key: payload[key] for key in payload if key in {"type", *_OF_STATUS} and len(str(payload[key])) <= _LONGEST_ID
+    }
     return tuple(
         Callback(
-            type=kind,
-            outcome=outcome,
-            payload=payload if len(ids) == 1 else short | {"ids": [as_given]},
-            identity=(phone, participant, message_id, instance_id, kind, outcome),
-            phone=phone,
-            participant=participant,
+            **said,
+            type=MESSAGE_STATUS_CALLBACK,
             message_id=message_id,
-            instance_id=instance_id,
-            occurred_at=occurred_at,
+            payload=payload if len(ids) == 1 else short | {"ids": [as_given]},
         )
         for message_id, as_given in ids.items()
     )
-
-
-def _read_connection(given: dict[str, Any], *, is_connected: bool) -> ConnectionReport:
-    fields = _Fields(given)
-    instance_id = fields.text("instanceId", _LONGEST_ID)
-    fields.raise_errors()
-    return ConnectionReport(instance_id, is_connected, fields.momment())
-
-
-def _text(error: Any) -> str:
-    return error if isinstance(error, str) else json.dumps(error, ensure_ascii=False, sort_keys=True)
-
-
-def _is_error(error: Any) -> bool:
-    return error is not False and error != ""

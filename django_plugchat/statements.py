@@ -5,9 +5,9 @@ Compiling the INSERT of a row with so many columns takes the ORM longer than the
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from functools import partial
+from functools import cache
 from types import NoneType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from django.db import DataError, Error, IntegrityError, connections, models, transaction
@@ -34,39 +34,37 @@ _UNSTORABLE = {1366, "22P05", "22021", "0A000"}
 # Storing
 
 
-def store(events: Sequence[DeliveryEvent], alias: str) -> list[DeliveryEvent]:
-    """Store the events that are new, count again those that are known, and return the new ones with their keys.
+def store(rows: Sequence[dict[str, Any]], alias: str) -> dict[UUID, Any]:
+    """Store the events that are new, count again those that are known. Returns the keys of new ones by fingerprint.
 
-    All or none, in one statement where the database can return rows and nobody listens to what the ORM saves.
-    Each event has another fingerprint. Raises ``django.db.Error``.
+    A row has the value of each field, and another fingerprint than the others. All or none, in one statement where the
+    database can return rows and nobody listens to what the ORM saves. Raises ``django.db.Error``.
     """
     connection = connections[alias]
-    if not connection.features.can_return_columns_from_insert or _saving_is_heard():
-        return _store_one_by_one(events, alias)
-    upsert = _upsert(connection)
+    # Many projects listen to what is saved of all models.
+    is_heard = pre_save.has_listeners(DeliveryEvent) or post_save.has_listeners(DeliveryEvent)
+    if is_heard or not connection.features.can_return_columns_from_insert:
+        return _store_one_by_one(rows, alias)
+    insert, row, update, fields = _upsert(alias)
+    parameters: list[Any] = [
+        value if (value := values[name]).__class__ is as_it_is else prepare(value, connection)
+        for values in rows
+        for name, as_it_is, prepare in fields
+    ]
     with connection.cursor() as cursor:
-        cursor.execute(upsert.sql(len(events)), upsert.parameters(events, connection))
-        # A row that was there has counted more than was sent.
+        cursor.execute(f"{insert}{', '.join([row] * len(rows))}{update}", parameters)
         returned = {
             fingerprint if isinstance(fingerprint, UUID) else UUID(fingerprint): (pk, times)
             for pk, fingerprint, times in cursor.fetchall()
         }
-    new = []
-    for event in events:
-        pk, times = returned.get(event.fingerprint, (None, None))
-        if times == event.times_received:
-            event.pk, event._state.adding, event._state.db = pk, False, alias
-            new.append(event)
-    if not returned.keys() >= {event.fingerprint for event in events}:
+    sent = {values["fingerprint"]: values["times_received"] for values in rows}
+    # A row that was there has counted more than was sent.
+    new = {fingerprint: pk for fingerprint, (pk, times) in returned.items() if times == sent.get(fingerprint)}
+    if not returned.keys() >= sent.keys():
         # MariaDB has met another unique key, of a project's own. All or none.
-        DeliveryEvent._base_manager.using(alias).filter(pk__in=[event.pk for event in new]).delete()
+        DeliveryEvent._base_manager.using(alias).filter(pk__in=new.values()).delete()
         raise IntegrityError("Another unique key than the fingerprint's is taken.")
     return new
-
-
-def _saving_is_heard() -> bool:
-    """Whether a project listens to what the ORM says of saving; many listen to all models."""
-    return pre_save.has_listeners(DeliveryEvent) or post_save.has_listeners(DeliveryEvent)
 
 
 #: For speed alone, a twentieth of a callback: a value of exactly this class is what a field of exactly that class would
@@ -77,42 +75,21 @@ _AS_IT_IS: dict[type, type] = {
     models.TextField: str,
     models.DateTimeField: NoneType,
     models.PositiveIntegerField: int,
+    models.PositiveSmallIntegerField: int,
+    models.BooleanField: bool,
 }
 
 
-class _Upsert(NamedTuple):
-    insert: str
-    row: str
-    update: str
-    #: The name of each field, the class of values that it leaves as they are, and what prepares others.
-    fields: tuple[tuple[str, type | None, Any], ...]
-
-    def sql(self, rows: int) -> str:
-        return f"{self.insert}{', '.join([self.row] * rows)}{self.update}"
-
-    def parameters(self, events: Sequence[DeliveryEvent], connection: Any) -> list[Any]:
-        return [
-            value if (value := values[name]).__class__ is as_it_is else prepare(value, connection)
-            for values in (event.__dict__ for event in events)
-            for name, as_it_is, prepare in self.fields
-        ]
-
-
-_compiled: dict[Any, _Upsert] = {}
-
-
-def _upsert(connection: Any) -> _Upsert:
-    # Another thread's connection of the same alias needs the same statement.
-    key = (connection.alias, connection.vendor, DeliveryEvent._meta.db_table)
-    return _compiled.get(key) or _compiled.setdefault(key, _compile(connection))
-
-
-def _compile(connection: Any) -> _Upsert:
+@cache
+def _upsert(alias: str) -> tuple[str, str, str, list[tuple[str, type | None, Callable[..., Any]]]]:
+    """What is before the rows, a row, what is after them; and of each field its name, the class of the values that it
+    leaves as they are, and what prepares others.
+    """
+    connection, model = connections[alias], cast(Any, DeliveryEvent._meta)
     quote = connection.ops.quote_name
-    table = quote(DeliveryEvent._meta.db_table)
-    fields = [field for field in DeliveryEvent._meta.concrete_fields if not field.primary_key]
+    fields = [field for field in model.concrete_fields if not field.primary_key]
     columns = {field.attname: quote(field.column) for field in fields}
-    pk, fingerprint = quote(DeliveryEvent._meta.pk.column), columns["fingerprint"]
+    table, pk, fingerprint = quote(model.db_table), quote(model.pk.column), columns["fingerprint"]
     if connection.vendor == "mysql":
         conflict, given, greatest = "ON DUPLICATE KEY UPDATE", "VALUES({})", "GREATEST"
         # It is any unique key: a row with another fingerprint, of a project's own index, stays as it is.
@@ -128,30 +105,42 @@ def _compile(connection: Any) -> _Upsert:
         secret: given.format(secret),
     }
     assignments = ", ".join(f"{column} = {changed.format(value, column)}" for column, value in counted.items())
-    return _Upsert(
-        insert=f"INSERT INTO {table} ({', '.join(columns.values())}) VALUES ",  # noqa: S608  # names, no values
-        row=f"({', '.join(['%s'] * len(fields))})",
-        update=f" {conflict} {assignments} RETURNING {pk}, {fingerprint}, {times}",
+    return (
+        f"INSERT INTO {table} ({', '.join(columns.values())}) VALUES ",  # noqa: S608  # names, no values
+        f"({', '.join(['%s'] * len(fields))})",
+        f" {conflict} {assignments} RETURNING {pk}, {fingerprint}, {times}",
         # By the class itself: one derived from it may do more.
-        fields=tuple((field.attname, _AS_IT_IS.get(type(field)), field.get_db_prep_save) for field in fields),
+        [(field.attname, _AS_IT_IS.get(type(field)), field.get_db_prep_save) for field in fields],
     )
 
 
-def _store_one_by_one(events: Sequence[DeliveryEvent], alias: str) -> list[DeliveryEvent]:
+def _store_one_by_one(rows: Sequence[dict[str, Any]], alias: str) -> dict[UUID, Any]:
+    new = {}
     with transaction.atomic(using=alias):
-        return [event for event in events if _insert_or_count(event, alias)]
+        for row in rows:
+            event = DeliveryEvent(**row)
+            if not count_again(event, alias) and insert_or_count(event, alias):
+                new[event.fingerprint] = event.pk
+                # A listener may have changed it.
+                row.update((name, getattr(event, name)) for name in row)
+    return new
 
 
-def _insert_or_count(event: DeliveryEvent, alias: str) -> bool:
-    """Whether the event was new. The row may be deleted between the two statements: then it is new after all."""
-    if count_again(event, alias):
-        return False
+def event_of(row: dict[str, Any], pk: Any, alias: str) -> DeliveryEvent:
+    """What has been stored, as if it was read."""
+    names = [field.attname for field in DeliveryEvent._meta.concrete_fields]
+    return DeliveryEvent.from_db(alias, names, [pk if name == "id" else row[name] for name in names])
+
+
+def insert_or_count(row: models.Model, alias: str, **changes: Any) -> bool:
+    """Insert a row that was not there a moment ago. Returns False where it was after all, and has been counted."""
     try:
-        with transaction.atomic(using=alias):
-            event.save(force_insert=True, using=alias)
+        # A statement that fails spoils the transaction that it is in, also one of AUTOCOMMIT False.
+        with nullcontext() if connections[alias].get_autocommit() else transaction.atomic(using=alias):
+            row.save(force_insert=True, using=alias)
     except IntegrityError:
-        event.pk = None
-        if not count_again(event, alias):
+        row.pk = None
+        if not count_again(row, alias, **changes):
             raise
         return False
     return True
@@ -159,49 +148,29 @@ def _insert_or_count(event: DeliveryEvent, alias: str) -> bool:
 
 def count_again(row: Any, alias: str, **changes: Any) -> int:
     """Count what came again on the row that has its fingerprint; returns 0 when there is none."""
-    updated: int = (
-        type(row)
-        ._default_manager.using(alias)
-        .filter(fingerprint=row.fingerprint)
-        .update(
-            times_received=F("times_received") + row.times_received,
-            last_received_at=Greatest("last_received_at", row.last_received_at),
-            secret_id=row.secret_id,
-            **changes,
-        )
+    rows = type(row)._default_manager.using(alias).filter(fingerprint=row.fingerprint)
+    updated: int = rows.update(
+        times_received=F("times_received") + row.times_received,
+        last_received_at=Greatest("last_received_at", row.last_received_at),
+        secret_id=row.secret_id,
+        **changes,
     )
     return updated
 
 
-# Dispatching
-
-
-def update(model: type[models.Model], alias: str, changes: dict[str, Any], where: dict[str, Any]) -> int:
-    """Set fields of the rows whose fields equal those of ``where``; returns how many rows those were."""
-    connection = connections[alias]
-    quote = connection.ops.quote_name
-
-    def assignments(values: dict[str, Any], separator: str) -> str:
-        return separator.join(f"{quote(_field(model, name).column)} = %s" for name in values)
-
-    table, where_sql = quote(model._meta.db_table), assignments(where, " AND ")
-    sql = f"UPDATE {table} SET {assignments(changes, ', ')} WHERE {where_sql}"  # noqa: S608  # names, no values
-    values = [*changes.items(), *where.items()]
-    params = [_field(model, name).get_db_prep_save(value, connection) for name, value in values]
+def update(alias: str, changes: dict[str, Any], where: dict[str, Any]) -> int:
+    """Set fields of the events whose fields equal those of ``where``; returns how many events those were."""
+    connection, model = connections[alias], cast(Any, DeliveryEvent._meta)
+    given = [(model.get_field(name), value) for name, value in [*changes.items(), *where.items()]]
+    equal = [f"{connection.ops.quote_name(field.column)} = %s" for field, _value in given]
+    setting, condition = ", ".join(equal[: len(changes)]), " AND ".join(equal[len(changes) :])
     with connection.cursor() as cursor:
-        cursor.execute(sql, params)
+        cursor.execute(
+            f"UPDATE {connection.ops.quote_name(model.db_table)} SET {setting} WHERE {condition}",  # noqa: S608
+            [field.get_db_prep_save(value, connection) for field, value in given],
+        )
         updated: int = cursor.rowcount
     return updated
-
-
-def _field(model: type[models.Model], name: str) -> Any:
-    return model._meta.pk if name == "pk" else model._meta.get_field(name)
-
-
-def fetch(queryset: models.QuerySet[Any]) -> list[Any]:
-    """The rows, asked of the database itself: a queryset may be cached by a package that a project uses."""
-    sql, params = queryset.query.get_compiler(using=queryset.db).as_sql()
-    return list(queryset.model._default_manager.using(queryset.db).raw(sql, params))
 
 
 # Failing databases
@@ -210,15 +179,6 @@ def fetch(queryset: models.QuerySet[Any]) -> list[Any]:
 def savepoint(alias: str) -> AbstractContextManager[Any]:
     """What lets a statement fail inside somebody else's transaction; nothing in autocommit mode."""
     return transaction.atomic(using=alias) if connections[alias].in_atomic_block else nullcontext()
-
-
-def after_commit(alias: str, function: Callable[[], Any]) -> None:
-    """Call it when what was written is committed; at once where that has been done by ``trying_again``."""
-    connection = connections[alias]
-    if connection.in_atomic_block or connection.get_autocommit():
-        transaction.on_commit(function, using=alias, robust=True)
-    else:
-        function()
 
 
 def trying_again(alias: str, operation: Callable[[], T]) -> T:
@@ -230,42 +190,31 @@ def trying_again(alias: str, operation: Callable[[], T]) -> T:
     """
     connection: Any = connections[alias]
     used = connection.connection
-    operation = partial(_committed, connection, operation)
-    try:
-        return _through_deadlocks(connection, operation)
-    except Error as error:
-        if connection.in_atomic_block or connection.connection is None:
-            raise
-        is_left_behind = bool(codes(error) & _LEFT_BEHIND)
-        # One that dies in a transaction of the operation's own, Django has replaced at its end.
-        is_dead = (used is not None and connection.connection is not used) or not connection.is_usable()
-        if not is_left_behind and not is_dead:
-            raise
-        _renew(connection, is_left_behind=is_left_behind)
-        return _through_deadlocks(connection, operation)
-
-
-def _committed(connection: Any, operation: Callable[[], T]) -> T:
-    if connection.in_atomic_block or connection.get_autocommit():
-        with savepoint(connection.alias):
-            return operation()
-    try:
-        result = operation()
-        connection.commit()
-    except Error:
-        connection.rollback()
-        raise
-    return result
-
-
-def _through_deadlocks(connection: Any, operation: Callable[[], T]) -> T:
-    for _deadlock in range(_MOST_DEADLOCKS):
+    deadlocks, is_renewed = 0, False
+    while True:
         try:
-            return operation()
+            with savepoint(alias):
+                result = operation()
+            if not connection.in_atomic_block and not connection.get_autocommit():
+                connection.commit()
         except Error as error:
-            if connection.in_atomic_block or not codes(error) & _DEADLOCKS:
+            if connection.in_atomic_block or connection.connection is None:
                 raise
-    return operation()
+            if not connection.get_autocommit():
+                with suppress(Error):
+                    connection.rollback()
+            if deadlocks < _MOST_DEADLOCKS and codes(error) & _DEADLOCKS:
+                deadlocks += 1
+                continue
+            is_left_behind = bool(codes(error) & _LEFT_BEHIND)
+            # One that dies in a transaction of the operation's own, Django has replaced at its end.
+            is_dead = (used is not None and connection.connection is not used) or not connection.is_usable()
+            if is_renewed or not (is_left_behind or is_dead):
+                raise
+            _renew(connection, is_left_behind=is_left_behind)
+            is_renewed = True
+        else:
+            return result
 
 
 def _renew(connection: Any, *, is_left_behind: bool) -> None:
@@ -276,12 +225,10 @@ def _renew(connection: Any, *, is_left_behind: bool) -> None:
         connection.connection.close()
     with suppress(Error):  # MariaDB's driver closes nothing twice
         connection.close()
-    if not is_djangos:
-        return
     # Its other connections have died as well, or lead to the same server.
-    if is_left_behind:
+    if is_djangos and is_left_behind:
         connection.close_pool()
-    else:
+    elif is_djangos:
         pool.check()
 
 

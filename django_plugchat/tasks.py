@@ -42,12 +42,10 @@ def as_task(function: Callable[[Any], None]) -> Any:
         return function
 
 
+@as_task
 def tell_receivers(pk: Any) -> None:
     if dispatch.deliver(pk) is dispatch.Attempt.FAILED:
         raise ReceiverFailed("A receiver raised: see the event.")
-
-
-tell_receivers = as_task(tell_receivers)
 
 
 def enqueue(pk: Any) -> None:
@@ -58,16 +56,11 @@ def enqueue(pk: Any) -> None:
         dispatch.deliver(pk)
 
 
-def runs_in_caller(task: Any) -> bool:
-    """Whether what ``as_task`` made would run inside whoever enqueues it, and nothing else would happen."""
-    if not hasattr(task, "enqueue"):
-        return True
-    # Not isinstance: a project's own kind may do more, or run tasks elsewhere. Where TASKS has changed since the start,
-    # as in a project's tests, the alias may be gone: enqueueing says so.
-    backends = framework.task_backends
-    return task.backend in backends.settings and type(backends[task.backend]) is ImmediateBackend
-
-
 def would_run_at_once() -> bool:
     """Whether the default dispatcher would run receivers inside the caller, whatever the framework adds to that."""
-    return dispatch.uses_default_dispatcher() and runs_in_caller(tell_receivers)
+    if not dispatch.uses_default_dispatcher() or not hasattr(tell_receivers, "enqueue"):
+        return dispatch.uses_default_dispatcher()
+    # Not isinstance: a project's own kind may do more, or run tasks elsewhere. Where TASKS has changed since the start,
+    # as in a project's tests, the alias may be gone: enqueueing says so.
+    backends, alias = framework.task_backends, tell_receivers.backend
+    return alias in backends.settings and type(backends[alias]) is ImmediateBackend

@@ -42,7 +42,6 @@ def post(later: dict[str, Any], fails: bool, in_transaction: bool) -> dict[str, 
     from django.test.utils import CaptureQueriesContext, override_settings
 
     from django_plugchat import recording, serializers, tasks
-    from django_plugchat.conf import Caller
     from django_plugchat.models import DeliveryEvent
     from django_plugchat.signals import delivery_recorded
 
@@ -54,7 +53,7 @@ def post(later: dict[str, Any], fails: bool, in_transaction: bool) -> dict[str, 
     callbacks = serializers.read(b'{"phone": "1", "zaapId": "A", "type": "DeliveryCallback"}')
     around = transaction.atomic() if in_transaction else nullcontext()
     with override_settings(**later), CaptureQueriesContext(connection) as captured, around:
-        recording.record(callbacks, recording.Receipt.of(Caller("default", "x")))
+        recording.record(callbacks, recording.Receipt("default", "x"))
     event = DeliveryEvent.objects.get()
     return {
         "status": event.dispatch_status,

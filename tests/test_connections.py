@@ -111,7 +111,7 @@ def test_an_unusable_instance_is_refused_and_kept(post):
 @pytest.mark.parametrize("error", [DataError("A"), UnicodeEncodeError("latin-1", "\u20ac", 0, 1, "A")])
 def test_what_the_database_refuses_is_refused_and_kept(post, error):
     """As an instance in characters that a PostgreSQL in LATIN1 does not have."""
-    with connection.execute_wrapper(Interrupt("UPDATE", raising(error))):
+    with connection.execute_wrapper(Interrupt("INSERT", raising(error))):
         assert post(connected()).status_code == 400
     assert RejectedCallback.objects.get().reason == "database"
 
@@ -137,7 +137,7 @@ def test_a_receiver_that_raises_changes_no_answer(post, caplog):
 def test_the_same_news_many_times_at_once(changes):
     report = recording.ConnectionReport("A", is_connected=False, occurred_at=None)
     receipt = recording.Receipt("default", "8a8fe4db")
-    told = in_threads([lambda: recording.record_connection(report, receipt)] * 16, 8)
+    told = in_threads([lambda: recording.record(report, receipt)] * 16, 8)
     assert sorted(told) == [False] * 15 + [True]
     assert len(changes) == 1
 

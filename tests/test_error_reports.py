@@ -44,7 +44,7 @@ def fail_in_a_router(monkeypatch: Any) -> None:
 
 
 def fail_in_the_dispatch(monkeypatch: Any) -> None:
-    monkeypatch.setattr(recording.dispatch, "opening_fields", raising(ZeroDivisionError()))
+    monkeypatch.setattr(recording.dispatch, "has_receivers", raising(ZeroDivisionError()))
 
 
 @pytest.mark.parametrize("fail", [fail_in_a_listener, fail_in_a_router, fail_in_the_dispatch])

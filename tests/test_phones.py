@@ -244,7 +244,7 @@ def test_numbers_and_ids_of_refused_bodies(end):
     body = json.dumps(
         {"phone": "+55 (44) 98877-1234", "zaapId": "Z1", "ids": ["I\u00e91", 12], "text": "no id", "instanceId": ""}
     )[:-1]
-    assert terms((body + end).encode()) == ["Z1", "Ié1", "12", NUMBER, "98877"][:4]
+    assert terms((body + end).encode()) == ["Z1", "12", NUMBER]  # every database can hold ASCII
 
 
 @pytest.mark.parametrize("written", INTERNATIONAL.values(), ids=INTERNATIONAL)

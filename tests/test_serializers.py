@@ -392,11 +392,11 @@ def said(value: Any) -> Any:
 @pytest.mark.parametrize(
     ("body", "ignored"),
     [
-        ({"type": "ReceivedCallback"}, Ignored("ReceivedCallback", is_known=True)),
-        ({"type": "NewCallback"}, Ignored("NewCallback", is_known=False)),
-        (STATUS | {"status": "READ-SELF"}, Ignored("READ-SELF", is_known=True)),
-        (STATUS | {"status": "read"}, Ignored("read", is_known=False, is_unknown_status=True)),
-        (json.loads(ATTENDANCE_FINISHED), Ignored("", is_known=True)),
+        ({"type": "ReceivedCallback"}, Ignored()),
+        ({"type": "NewCallback"}, Ignored("NewCallback")),
+        (STATUS | {"status": "READ-SELF"}, Ignored()),
+        (STATUS | {"status": "read"}, Ignored("read", is_status=True)),
+        (json.loads(ATTENDANCE_FINISHED), Ignored()),
     ],
 )
 def test_what_is_ignored(body, ignored):

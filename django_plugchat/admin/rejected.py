@@ -98,4 +98,4 @@ def _readable(rejected: RejectedCallback) -> str:
     except ParseError:
         return rejected.body_text
     text = json.dumps(value, ensure_ascii=False, indent=2)
-    return rejected.body_text if payloads.has_unstorable_character(text) else text
+    return rejected.body_text if payloads.UNSTORABLE_CHARACTERS.search(text) else text

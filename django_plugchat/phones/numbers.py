@@ -173,7 +173,8 @@ def search_terms(body: bytes) -> str:
     text = without_escapes_of_json(body[:8192].decode(errors="replace"))
     ids = [found.strip('"') for values in _IDS.findall(text) for found in _ID.findall(values)]
     written = [digits for run in runs(plain(text)) for digits in ("".join(run.groups), *run.groups)]
-    terms = [id_ for id_ in ids if 0 < len(id_) <= 255 and id_.isprintable()]
+    # Every database can hold ASCII.
+    terms = [id_ for id_ in ids if 0 < len(id_) <= 255 and id_.isascii() and id_.isprintable()]
     terms += [canonical(digits)[0] for digits in written if SHORTEST_NUMBER <= len(digits) <= LONGEST_WRITTEN]
     lines = "\n".join(["", *dict.fromkeys(terms), ""])
     return lines[: lines.rfind("\n", 0, 4096) + 1] if terms else ""
