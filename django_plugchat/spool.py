@@ -43,7 +43,8 @@ _ASIDE = "aside"
 class _Process:
     """What this process knows, all its threads together."""
 
-    pause_ends_at: float | None = None
+    #: By the clock that never goes back; 0 for none.
+    pause_ends_at = 0.0
     #: Held by whoever asks whether the database is back.
     turn = threading.Lock()
     files, counted_at = 0, -math.inf
@@ -73,8 +74,8 @@ def asking() -> Iterator[None]:
     After a failure to reach it, requests of this process don't try for 5 seconds, then one at a time.
     """
     ends_at = _process.pause_ends_at
-    is_pausing = ends_at is not None and _is_usable()
-    if is_pausing and not (time.monotonic() >= (ends_at or 0) and _process.turn.acquire(blocking=False)):
+    is_pausing = bool(ends_at) and _is_usable()
+    if is_pausing and not (time.monotonic() >= ends_at and _process.turn.acquire(blocking=False)):
         raise OperationalError("The database could not be reached a moment ago.")
     began = time.monotonic()
     try:
@@ -91,7 +92,7 @@ def asking() -> Iterator[None]:
 
 
 def end_pause() -> None:
-    _process.pause_ends_at = None
+    _process.pause_ends_at = 0.0
 
 
 # Keeping
