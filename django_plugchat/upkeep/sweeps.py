@@ -10,7 +10,8 @@ from itertools import chain
 from operator import itemgetter
 from typing import Any
 
-from django.db.models import Count, Min, Q
+from django.db.models import Count, Min, Q, Value
+from django.db.models.functions import Concat
 from django.utils import timezone
 
 from django_plugchat import dispatch, statements, tasks
@@ -109,10 +110,11 @@ def _in_turns(waiting: dict[str, DeliveryEventQuerySet], limit: int | None) -> I
     The account that has waited longest comes first, so that a sweep with a limit takes another one each time.
     """
     needed = ("received_at", "dispatch_due_at", "dispatch_status", "dispatch_attempts")
-    oldest = [pair for by, rows in waiting.items() for pair in rows.order_by().values_list("account").annotate(Min(by))]
+    # By the column alone, SQLite would walk along an index of all accounts, and read all rows and not those that are due.
+    alias = Concat("account", Value(""))
+    oldest = [pair for by, rows in waiting.items() for pair in rows.order_by().values_list(alias).annotate(Min(by))]
     accounts = list(dict.fromkeys(alias for alias, _moment in sorted(oldest, key=itemgetter(1))))
     turn = _TURN if limit is None else max(1, min(_TURN, limit // max(1, len(accounts))))
-    # Of an account that is simply equal, SQLite would read all rows and not those that are due.
     turns = deque(
         chain(*[rows.exclude(~Q(account=alias)).only(*needed).in_batches(turn, by=by) for by, rows in waiting.items()])
         for alias in accounts
