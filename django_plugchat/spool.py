@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.core.files import locks
 from django.db import Error, OperationalError, connections, router
@@ -161,15 +161,6 @@ def _opened(folder: Path) -> Iterator[int]:
 # Looking
 
 
-class Kept(NamedTuple):
-    path: Path
-    received_at: datetime
-    #: "" where the file can't be read as one of ours; the body is all of it then.
-    account: str
-    secret_id: str
-    body: bytes
-
-
 def paths(*, aside: bool = False) -> list[Path]:
     """The files that wait, or those that were set aside, oldest first. Raises OSError where this user may not look."""
     folder = _folder()
@@ -184,15 +175,16 @@ def paths(*, aside: bool = False) -> list[Path]:
     return [folder / name for name in names]
 
 
-def read(path: Path) -> Kept:
-    """Raises OSError where it can't be read."""
+def read(path: Path) -> tuple[dict[str, Any], bytes]:
+    """The account and the secret_id that a callback came by, and its body; none, and all of it, of a file not ours."""
     content = path.read_bytes()
     header, _newline, body = content.partition(b"\n")
     try:
-        said = json.loads(header)
-        return Kept(path, received_at(path), str(said["account"]), str(said["secret_id"]), body)
-    except (ValueError, TypeError, KeyError):
-        return Kept(path, received_at(path), "", "", content)
+        came_by = json.loads(header)
+    except ValueError:
+        came_by = None
+    is_ours = isinstance(came_by, dict) and came_by.keys() == {"account", "secret_id"}
+    return (came_by, body) if is_ours else ({}, content)
 
 
 def received_at(path: Path) -> datetime:

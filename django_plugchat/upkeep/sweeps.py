@@ -110,7 +110,7 @@ def _in_turns(waiting: dict[str, DeliveryEventQuerySet], limit: int | None) -> I
     The account that has waited longest comes first, so that a sweep with a limit takes another one each time.
     """
     needed = ("received_at", "dispatch_due_at", "dispatch_status", "dispatch_attempts")
-    # By the column alone, SQLite would walk along an index of all accounts, and read all rows and not those that are due.
+    # For the column alone SQLite would walk along an index of all accounts, and read every row and not what is due.
     alias = Concat("account", Value(""))
     oldest = [pair for by, rows in waiting.items() for pair in rows.order_by().values_list(alias).annotate(Min(by))]
     accounts = list(dict.fromkeys(alias for alias, _moment in sorted(oldest, key=itemgetter(1))))
