@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.core.files import locks
 from django.db import Error, OperationalError, connections, router
@@ -43,7 +43,8 @@ _ASIDE = "aside"
 class _Process:
     """What this process knows, all its threads together."""
 
-    pause_ends_at: float | None = None
+    #: By the clock that never goes back; 0 for none.
+    pause_ends_at = 0.0
     #: Held by whoever asks whether the database is back.
     turn = threading.Lock()
     files, counted_at = 0, -math.inf
@@ -73,8 +74,8 @@ def asking() -> Iterator[None]:
     After a failure to reach it, requests of this process don't try for 5 seconds, then one at a time.
     """
     ends_at = _process.pause_ends_at
-    is_pausing = ends_at is not None and _is_usable()
-    if is_pausing and not (time.monotonic() >= (ends_at or 0) and _process.turn.acquire(blocking=False)):
+    is_pausing = bool(ends_at) and _is_usable()
+    if is_pausing and not (time.monotonic() >= ends_at and _process.turn.acquire(blocking=False)):
         raise OperationalError("The database could not be reached a moment ago.")
     began = time.monotonic()
     try:
@@ -91,7 +92,7 @@ def asking() -> Iterator[None]:
 
 
 def end_pause() -> None:
-    _process.pause_ends_at = None
+    _process.pause_ends_at = 0.0
 
 
 # Keeping
@@ -160,15 +161,6 @@ def _opened(folder: Path) -> Iterator[int]:
 # Looking
 
 
-class Kept(NamedTuple):
-    path: Path
-    received_at: datetime
-    #: "" where the file can't be read as one of ours; the body is all of it then.
-    account: str
-    secret_id: str
-    body: bytes
-
-
 def paths(*, aside: bool = False) -> list[Path]:
     """The files that wait, or those that were set aside, oldest first. Raises OSError where this user may not look."""
     folder = _folder()
@@ -183,15 +175,16 @@ def paths(*, aside: bool = False) -> list[Path]:
     return [folder / name for name in names]
 
 
-def read(path: Path) -> Kept:
-    """Raises OSError where it can't be read."""
+def read(path: Path) -> tuple[dict[str, Any], bytes]:
+    """The account and the secret_id that a callback came by, and its body; none, and all of it, of a file not ours."""
     content = path.read_bytes()
     header, _newline, body = content.partition(b"\n")
     try:
-        said = json.loads(header)
-        return Kept(path, received_at(path), str(said["account"]), str(said["secret_id"]), body)
-    except (ValueError, TypeError, KeyError):
-        return Kept(path, received_at(path), "", "", content)
+        came_by = json.loads(header)
+    except ValueError:
+        came_by = None
+    is_ours = isinstance(came_by, dict) and came_by.keys() == {"account", "secret_id"}
+    return (came_by, body) if is_ours else ({}, content)
 
 
 def received_at(path: Path) -> datetime:

@@ -5,6 +5,7 @@ from itertools import groupby
 from threading import Barrier
 
 import pytest
+from django.db import connection
 from django.db.models import Count
 from django.utils import timezone
 
@@ -267,6 +268,17 @@ def test_a_sweep_reads_no_event_twice(into_queue, django_assert_num_queries):
 
     sweep(1)
     sweep(5)
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="the others know how many are due")
+def test_a_sweep_reads_no_more_of_an_account_than_is_due(into_queue, django_assert_max_num_queries):
+    due()
+    with django_assert_max_num_queries(20) as captured:
+        sweeps.sweep()
+    with connection.cursor() as cursor:
+        for statement in [query["sql"] for query in captured.captured_queries if query["sql"].startswith("SELECT")]:
+            plan = cursor.execute(f"EXPLAIN QUERY PLAN {statement}").fetchall()
+            assert "plugchat_event_account" not in str(plan)
 
 
 # What waits for its pause

@@ -15,7 +15,6 @@ from django_plugchat.phones import numbers
 from django_plugchat.phones.mentions import SHORTEST_LID, Found, Wanted
 from django_plugchat.phones.reading import plain
 from django_plugchat.querysets import PlugChatQuerySet
-from django_plugchat.upkeep import spooled
 from django_plugchat.upkeep.deletion import Deletion, delete
 
 # Payloads and bodies may be MAX_BODY_BYTES long, and callbacks may come meanwhile for the rows that are deleted.
@@ -119,14 +118,14 @@ def erase_spooled(person: Person, *, dry_run: bool = False) -> tuple[int, list[s
     """
     erased, left = 0, []
     with spool.alone(wait=True):  # so that nothing moves into the database unseen
-        for kept in spooled.walk():
-            found = _found_in_body(kept.body, person)
+        for path in [*spool.paths(), *spool.paths(aside=True)]:
+            found = _found_in_body(spool.read(path)[1], person)
             if found >= person.enough:
                 erased += 1
                 if not dry_run:
-                    kept.path.unlink()
+                    path.unlink()
             elif found:
-                left.append(kept.path.name)
+                left.append(path.name)
     return erased, left
 
 

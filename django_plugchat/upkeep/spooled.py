@@ -1,7 +1,6 @@
 """What was kept on this host while the database was away: taken over, or looked through."""
 
 import logging
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -47,7 +46,11 @@ def _take_over(path: Path) -> bool:
     failure = ""
     for _attempt in range(2):
         try:
-            _store(spool.read(path))
+            came_by, body = spool.read(path)
+            # Of a file that is not ours nothing is known: a TypeError.
+            receipt = recording.Receipt(**came_by, received_at=spool.received_at(path), is_late=True)
+            with suppress(APIException):  # a refusal, which is kept
+                recording.take(body, receipt)
         except Exception as error:
             if isinstance(error, Error):
                 _ensure_writable()
@@ -60,14 +63,6 @@ def _take_over(path: Path) -> bool:
     return False
 
 
-def _store(kept: spool.Kept) -> None:
-    if not kept.account:
-        raise ValueError("The file is not one of ours.")
-    receipt = recording.Receipt(kept.account, kept.secret_id, received_at=kept.received_at, is_late=True)
-    with suppress(APIException):  # a refusal, which is kept
-        recording.take(kept.body, receipt)
-
-
 def _ensure_writable() -> None:
     """Raise what a database raises that stores nothing: one that is away, may only be read, or is full."""
     events = DeliveryEvent.objects.for_writing()
@@ -75,14 +70,6 @@ def _ensure_writable() -> None:
         events.bulk_create([DeliveryEvent(fingerprint=UUID(int=0))])
         transaction.set_rollback(True, using=events.db)
     spool.end_pause()
-
-
-# Looking through it
-
-
-def walk() -> Iterator[spool.Kept]:
-    """All that is kept on this host. Raises OSError where this user may not look."""
-    return map(spool.read, [*spool.paths(), *spool.paths(aside=True)])
 
 
 def old(before: datetime, *, include_waiting: bool) -> list[Path]:

@@ -10,11 +10,11 @@ from itertools import chain
 from operator import itemgetter
 from typing import Any
 
-from django.db.models import Count, Min, Q
+from django.db.models import Count, Min, Q, Value
+from django.db.models.functions import Concat
 from django.utils import timezone
 
 from django_plugchat import dispatch, statements, tasks
-from django_plugchat.conf import app_settings
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.querysets import DeliveryEventQuerySet
 
@@ -59,14 +59,11 @@ def sweep(
     while no receiver was connected. At most ``limit`` events. Sweeps may overlap: none hands over what another has,
     nor, for as long again as it has been waiting, what an earlier one has put into a queue.
     """
-    swept = Sweep()
-    moment = timezone.now()
+    swept, moment = Sweep(), timezone.now()
     if now:
         _end_pauses(moment, limit)
+    swept.exhausted = dispatch.exhaust(_events())
     waiting = _events().filter(dispatch_due_at__lte=moment)
-    without_attempts = waiting.filter(dispatch_attempts__gte=app_settings.dispatch_max_attempts)
-    while pks := list(without_attempts.values_list("pk", flat=True)[:_BATCH]):
-        swept.exhausted += dispatch.exhaust(_events().filter(pk__in=pks))
     is_unheard = Q(dispatch_status=_Status.NONE, received_at__gte=none_since) if none_since else Q(pk__in=[])
     unheard = _events().filter(is_unheard)
     refused_in_a_row = 0
@@ -113,11 +110,13 @@ def _in_turns(waiting: dict[str, DeliveryEventQuerySet], limit: int | None) -> I
     The account that has waited longest comes first, so that a sweep with a limit takes another one each time.
     """
     needed = ("received_at", "dispatch_due_at", "dispatch_status", "dispatch_attempts")
-    oldest = [pair for by, rows in waiting.items() for pair in rows.order_by().values_list("account").annotate(Min(by))]
+    # For the column alone SQLite would walk along an index of all accounts, and read every row and not what is due.
+    alias = Concat("account", Value(""))
+    oldest = [pair for by, rows in waiting.items() for pair in rows.order_by().values_list(alias).annotate(Min(by))]
     accounts = list(dict.fromkeys(alias for alias, _moment in sorted(oldest, key=itemgetter(1))))
     turn = _TURN if limit is None else max(1, min(_TURN, limit // max(1, len(accounts))))
     turns = deque(
-        chain(*[rows.for_account(alias).only(*needed).in_batches(turn, by=by) for by, rows in waiting.items()])
+        chain(*[rows.exclude(~Q(account=alias)).only(*needed).in_batches(turn, by=by) for by, rows in waiting.items()])
         for alias in accounts
     )
     while turns:
