@@ -215,13 +215,11 @@ class Connection(models.Model):
 class Account(models.Model):
     """An account that came while the site ran; others are in the setting. Holds nothing confidential."""
 
-    class Provider(models.TextChoices):
-        PLUGCHAT = PLUGCHAT, "PlugChat"
-        Z_API = Z_API, "Z-API"
-
     alias = IdField(_("alias"), max_length=100, help_text=_("Its name in the code and in events. Never changes."))
     label = models.CharField(_("label"), max_length=200, blank=True, help_text=_("What people read."))
-    provider = models.CharField(_("provider"), max_length=20, choices=Provider.choices, default=Provider.PLUGCHAT)
+    provider = models.CharField(
+        _("provider"), max_length=20, choices=[(PLUGCHAT, "PlugChat"), (Z_API, "Z-API")], default=PLUGCHAT
+    )
     instance = IdField(_("instance"), max_length=255, blank=True, help_text=_("Of Z-API: the id of the instance."))
     is_active = models.BooleanField(
         _("active"), default=True, help_text=_("The callbacks of an inactive account are refused.")

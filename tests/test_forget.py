@@ -452,8 +452,8 @@ def test_the_spool_is_looked_through_first_and_stands_still(spool_of, monkeypatc
     """What moves into the database meanwhile is found there."""
     spool_of({"1-a": HOLDING})
     began, drained = [], []
-    search = erasure.search
-    monkeypatch.setattr(erasure, "search", lambda person: began.append(spool_of.files()) or search(person))
+    erase = erasure.erase
+    monkeypatch.setattr(erasure, "erase", lambda *args, **kw: began.append(spool_of.files()) or erase(*args, **kw))
     unlink = Path.unlink
     monkeypatch.setattr(Path, "unlink", lambda path: drained.append(spooled.drain().taken) or unlink(path))
     forget(NUMBER)

@@ -68,11 +68,11 @@ class Person:
 
 
 class Batch(NamedTuple):
-    """Of some rows: the keys of those to erase, and of those that may be about somebody else."""
+    """Of some rows: what was erased, and the keys of those that may be about somebody else."""
 
     model: type[models.Model]
     looked_at: int
-    to_erase: list[Any]
+    done: Deletion
     left: list[Any]
     #: The stored forms of other numbers and privacy ids that the app knows the person by.
     also_called: set[str]
@@ -92,23 +92,30 @@ def _searched() -> Iterator[PlugChatQuerySet]:
         yield some.filter(pk__lte=some.order_by("-pk").values_list("pk", flat=True).first() or 0)
 
 
-def search(person: Person) -> Iterator[Batch]:
-    """Each row is read whole: no condition of a database knows all the notations."""
+def erase(person: Person, *, dry_run: bool = False) -> Iterator[Batch]:
+    """Delete rows; of the admin's history take the numbers only, so that it still says who did what.
+
+    Each row is read whole: no condition of a database knows all the notations.
+    """
     for rows in _searched():
         known: set[Any] = set()
         for batch in rows.in_batches(_SCAN_BATCH):
             found = [(row, _found_in(row, person)) for row in batch]
             about = [row for row, how in found if how >= person.enough]
             tied = _tied_to(about, person) if rows.model is DeliveryEvent else []
-            to_erase = list(dict.fromkeys(row.pk for row in [*about, *tied] if row.pk not in known))
-            known.update(to_erase)
-            yield Batch(
-                rows.model,
-                len(batch),
-                to_erase,
-                [row.pk for row, how in found if how is Found.PERHAPS and row.pk not in known],
-                {row.phone_digits for row in tied if not person.is_called(row.phone)},
-            )
+            keys = list(dict.fromkeys(row.pk for row in [*about, *tied] if row.pk not in known))
+            known.update(keys)
+            if rows.model in (DeliveryEvent, RejectedCallback):
+                done = delete(rows.model._default_manager.for_writing(), keys, dry_run=dry_run)
+            else:
+                done = Deletion(len(keys), {})
+                for entry in () if dry_run else about:
+                    entry.object_repr = numbers.mask_numbers(entry.object_repr)
+                    entry.change_message = numbers.mask_numbers(entry.change_message)
+                    entry.save(update_fields=["object_repr", "change_message"])
+            left = [row.pk for row, how in found if how is Found.PERHAPS and row.pk not in known]
+            also_called = {row.phone_digits for row in tied if not person.is_called(row.phone)}
+            yield Batch(rows.model, len(batch), done, left, also_called)
 
 
 def erase_spooled(person: Person, *, dry_run: bool = False) -> tuple[int, list[str]]:
@@ -133,18 +140,6 @@ def still_called(name: str) -> Any:
     """The key of an event that has a number or privacy id, in its stored form; None where there is none."""
     events = DeliveryEvent.objects.for_writing().filter(Q(phone_digits=name) | Q(participant_digits=name))
     return events.order_by("-pk").values_list("pk", flat=True).first()
-
-
-def erase(model: type[models.Model], keys: list[Any], *, dry_run: bool = False) -> Deletion:
-    """Delete rows; of the admin's history take the numbers only, so that it still says who did what."""
-    rows = PlugChatQuerySet(model).for_writing()
-    if model in (DeliveryEvent, RejectedCallback):
-        return delete(rows, keys, dry_run=dry_run)
-    for entry in () if dry_run else rows.filter(pk__in=keys):
-        entry.object_repr = numbers.mask_numbers(entry.object_repr)
-        entry.change_message = numbers.mask_numbers(entry.change_message)
-        entry.save(update_fields=["object_repr", "change_message"])
-    return Deletion(len(keys), {})
 
 
 def _found_in(row: Any, person: Person) -> Found:

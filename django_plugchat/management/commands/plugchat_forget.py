@@ -46,13 +46,12 @@ class Command(BaseCommand):
         try:
             files, left[_("files of the spool")] = erasure.erase_spooled(person, dry_run=dry_run)
             with progress() as step:
-                for found in erasure.search(person):
-                    done = erasure.erase(found.model, found.to_erase, dry_run=dry_run)
+                for found in erasure.erase(person, dry_run=dry_run):
                     name = found.model._meta.verbose_name_plural
-                    erased[found.model] += done.deleted
+                    erased[found.model] += found.done.deleted
                     left[name] += found.left
-                    needed[name] += done.needed
-                    needed_by = needed_by.union(*done.needed.values())
+                    needed[name] += found.done.needed
+                    needed_by = needed_by.union(*found.done.needed.values())
                     also_called |= found.also_called
                     step(found.looked_at)
         except KeyboardInterrupt:
