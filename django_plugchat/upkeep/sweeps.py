@@ -1,6 +1,5 @@
 """What comes after the first try: taking what is due, and starting over on request."""
 
-import sys
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -97,11 +96,16 @@ def _retrying(now: datetime) -> DeliveryEventQuerySet:
 
 def _end_pauses(moment: datetime, limit: int | None) -> None:
     """Of as many events as are taken. What fails again gets a pause that ends later: none is tried twice."""
-    room = sys.maxsize if limit is None else limit - _events().filter(dispatch_due_at__lte=moment).count()
-    first = _retrying(moment).order_by("dispatch_due_at", "pk").values_list("pk", flat=True)
-    while room > 0 and (pks := list(first[: min(room, _BATCH)])):
-        _update(_events().filter(pk__in=pks, dispatch_status=_Status.RETRYING), dispatch_due_at=moment)
-        room -= len(pks)
+    rows = _retrying(moment)
+    if limit is None:
+        _update(rows, dispatch_due_at=moment)
+        return
+    room = max(0, limit - _events().filter(dispatch_due_at__lte=moment).count())
+    # Asked once: a package that a project uses may cache querysets, and say the same for ever.
+    pks = list(rows.order_by("dispatch_due_at", "pk").values_list("pk", flat=True)[:room])
+    for start in range(0, len(pks), _BATCH):
+        some = _events().filter(pk__in=pks[start : start + _BATCH], dispatch_status=_Status.RETRYING)
+        _update(some, dispatch_due_at=moment)
 
 
 def _in_turns(waiting: dict[str, DeliveryEventQuerySet], limit: int | None) -> Iterator[DeliveryEvent]:
