@@ -10,6 +10,8 @@ app = Celery("tests", broker=os.environ["RABBITMQ_URL"])
 app.conf.task_default_queue = os.environ.get("CELERY_QUEUE", "plugchat")
 app.conf.task_acks_late = True
 app.conf.broker_connection_retry_on_startup = True
+if os.environ["RABBITMQ_URL"].startswith("redis"):
+    app.conf.broker_transport_options = {"socket_timeout": 3, "socket_connect_timeout": 3}
 
 
 @shared_task

@@ -247,7 +247,9 @@ def test_celery_is_that_of_the_tests():
 
     shown = python_block("howto/queues.md", "mysite/celery.py")
     shown = shown.replace('"mysite.settings"', '"tests.settings_queue"').replace('"mysite"', '"tests"')
-    assert parts(shown).items() <= parts((ROOT / "tests" / "celery_app.py").read_text()).items()
+    tested = (ROOT / "tests" / "celery_app.py").read_text()
+    assert parts(shown).items() <= parts(tested).items()
+    assert python_block("howto/queues.md", "mysite/celery.py", 1).partition("\n")[2].strip() in tested
     assert queue_settings("celery")["PLUGCHAT"]["DISPATCHER"] == "tests.celery_app.dispatch"
 
 

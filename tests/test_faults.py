@@ -13,13 +13,15 @@ from typing import Any
 import pytest
 import requests
 
-from .faults import Client, MariaDB, PostgreSQL, Redis, directory_of_mariadb
+from .faults import Client, MariaDB, PostgreSQL, Redis, directory_of_mariadb, stopped
 from .poolers import haproxy, pgbouncer
 from .projects import Project, wait_until
 
 pytestmark = pytest.mark.services
 
 LEASE = "2"
+#: gunicorn kills a sync worker that takes too long, and no thread.
+THREADS = ["--worker-class", "gthread", "--threads", "4"]
 
 
 def start(directory: Path, database_url: str, queue: str = "inline", **environ: str) -> Project:
@@ -140,9 +142,9 @@ def test_a_lock_makes_postgresql_hang(tmp_path, postgresql):
 
 
 def freeze(directory: Path, url: str, server: PostgreSQL | MariaDB, covered: str, **environ: str) -> None:
-    """The driver would wait for ever: something gives up. gunicorn's sync workers would be killed meanwhile."""
+    """The driver would wait for ever: something gives up."""
     project = start(directory, url, SPOOL_DIR=str(directory / "spool"), **environ)
-    with project.web("--worker-class", "gthread", "--threads", "4") as (base, _), Client(base) as client:
+    with project.web(*THREADS) as (base, _), Client(base) as client:
         client.wait_for(200, 20)
         with server.frozen():
             client.wait_for("kept", 100)
@@ -232,6 +234,23 @@ def test_the_queue_is_gone_and_its_worker_killed(tmp_path, postgresql):
                 fatal.wait_for(200, 2)
             client.answers |= fatal.answers
             check(project, client, "Redis gone for a while, work horses killed in the middle of a receiver")
+    finally:
+        redis.stop()
+
+
+def test_a_frozen_redis_behind_celery(tmp_path, postgresql):
+    """Handing an event over gives up as well: it is stored, and the sweep finds it."""
+    redis = Redis()
+    project = start(tmp_path, postgresql.url, queue="celery", RABBITMQ_URL=redis.url)
+    try:
+        with project.web(*THREADS) as (base, _), Client(base) as client:
+            client.wait_for(200, 20)
+            with stopped(redis.server.pid):
+                client.wait_for(200, 8)
+            client.wait_for(200, 20)
+        assert set(client.tally()) == {200}
+        with project.worker():
+            check(project, client, "Redis frozen, Celery")
     finally:
         redis.stop()
 
