@@ -645,3 +645,11 @@ def test_what_no_database_can_look_for_is_refused(viewer, name):
     response = viewer.get(f"{EVENTS}?{name}=%00")
     assert response.status_code == 302
     assert response["Location"].endswith("?e=1")
+
+
+@pytest.mark.parametrize("query", ["%00&dispatch_status__exact=done", "done&dispatch_status__exact=a%00"])
+def test_what_no_database_can_look_for_is_refused_among_others(viewer, query):
+    """Django looks for each value of a parameter that is given twice."""
+    response = viewer.get(f"{EVENTS}?dispatch_status__exact={query}")
+    assert response.status_code == 302
+    assert response["Location"].endswith("?e=1")

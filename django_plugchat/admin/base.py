@@ -72,7 +72,8 @@ class NewestFirst(ChangeList):
         # What no filter has read, Django would look for: ``phone__regex``, for one.
         if not found[2].keys() <= set(self.list_filter):
             raise DisallowedModelAdminLookup
-        if any("\0" in value for value in request.GET.values()):
+        # Django looks for each value of a parameter that is given twice.
+        if any("\0" in value for _name, values in request.GET.lists() for value in values):
             raise IncorrectLookupParameters  # which PostgreSQL can't look for, and no row has
         return found
 
