@@ -220,8 +220,8 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     @admin.display(description=_("time"))
     def received(self, row: Any) -> SafeString:
-        times = ngettext("%(count)s time", "%(count)s times", row.times_received) % {"count": row.times_received}
-        return cell(time_tag(row.received_at), times if row.times_received > 1 else "")
+        text = ngettext("%(count)s time", "%(count)s times", row.times_received) % {"count": row.times_received}
+        return cell(time_tag(row.received_at), text if row.times_received > 1 else "")
 
     @admin.display(description=_("account"))
     def account_label(self, row: Any) -> str:

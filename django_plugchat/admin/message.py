@@ -107,9 +107,8 @@ class MessagePage(ReadOnlyAdmin):
         return listed[:MAX_EVENTS_LISTED], *rest
 
     def delete_model(self, request: HttpRequest, event: Any) -> None:
-        rows: Any = DeliveryEvent.objects.for_writing()
-        for batch in event.said.only("pk").in_batches(_DELETED_AT_ONCE):
-            deletion.delete(rows, [said.pk for said in batch])
+        for _done in deletion.delete_in_batches(event.said.for_writing(), by="pk", batch_size=_DELETED_AT_ONCE):
+            pass
 
 
 def _not_taken(events: list[Any]) -> list[Any]:

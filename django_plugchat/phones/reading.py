@@ -24,8 +24,8 @@ _NO_NUMBER = re.compile(
     r"|(?<![\w+.])[0-9]{1,3}\.[0-9]{12,}(?!\w)",
     re.IGNORECASE,
 )
-# With " +" or " / " another number begins; in a form's data + is a blank. Beside letters
-# stands only what may be a whole number.
+# With " +" or " / " another number begins; in a form's data + is a blank. Digits that touch letters are read only where
+# they may be a whole number.
 _RUN = re.compile(
     r"(\+[ (]?)?((?<![^\W_])[0-9]++(?:(?:(?! / )[ ()./_-]{1,3}|\+)[0-9]++)*(?![^\W_])|[0-9]{8,})(@lid)?", re.IGNORECASE
 )

@@ -23,7 +23,6 @@ from django_plugchat.upkeep.findings import AccountStatus, Finding
 _HOST = "@"
 _MOST_LINES = 50
 
-
 #: What has begun, and what is over, since a target was told last.
 _Change = tuple[list[Notice], list[Notice]]
 

@@ -114,7 +114,8 @@ def _in_turns(waiting: dict[str, DeliveryEventQuerySet], limit: int | None) -> I
     The account that has waited longest comes first, so that a sweep with a limit takes another one each time.
     """
     needed = ("received_at", "dispatch_due_at", "dispatch_status", "dispatch_attempts")
-    # For the column alone SQLite would walk along an index of all accounts, and read every row and not what is due.
+    # For the bare column, and below for a plain equality, SQLite would walk along an index of all accounts, and read
+    # every row instead of what is due.
     alias = Concat("account", Value(""))
     oldest = [pair for by, rows in waiting.items() for pair in rows.order_by().values_list(alias).annotate(Min(by))]
     accounts = list(dict.fromkeys(alias for alias, _moment in sorted(oldest, key=itemgetter(1))))
