@@ -16,6 +16,17 @@ SERVER_CONNECTIONS = 2
 
 
 @contextmanager
+def _listening(command: list[str], port: int, directory: Path) -> Iterator[None]:
+    child = subprocess.Popen(command, cwd=directory, stdout=subprocess.DEVNULL)
+    try:
+        wait_for_port(port, child)
+        yield
+    finally:
+        child.terminate()
+        child.wait(60)
+
+
+@contextmanager
 def pgbouncer(host: str, port: int | str, *users: str, **options: int) -> Iterator[int]:
     """PgBouncer in transaction mode, before a PostgreSQL that trusts these users; yields its port."""
     own_port = free_port()
@@ -40,13 +51,10 @@ def pgbouncer(host: str, port: int | str, *users: str, **options: int) -> Iterat
     )
     shutil.chown(directory, POSTGRESQL_USER)
     command = [*AS_USER, shutil.which("pgbouncer", path="/usr/sbin:/usr/bin") or "pgbouncer", "--quiet", str(config)]
-    child = subprocess.Popen(command, cwd=directory, stdout=subprocess.DEVNULL)
     try:
-        wait_for_port(own_port, child)
-        yield own_port
+        with _listening(command, own_port, directory):
+            yield own_port
     finally:
-        child.terminate()
-        child.wait(60)
         shutil.rmtree(directory)
 
 
@@ -95,10 +103,6 @@ listen database
     option {check}
 {servers}"""
     )
-    child = subprocess.Popen([shutil.which("haproxy", path="/usr/sbin:/usr/bin") or "haproxy", "-f", str(config)])
-    try:
-        wait_for_port(own_port, child)
+    command = [shutil.which("haproxy", path="/usr/sbin:/usr/bin") or "haproxy", "-f", str(config)]
+    with _listening(command, own_port, directory):
         yield own_port
-    finally:
-        child.terminate()
-        child.wait(60)
