@@ -105,7 +105,7 @@ def erase(person: Person, *, dry_run: bool = False) -> Iterator[Batch]:
             tied = _tied_to(about, person) if rows.model is DeliveryEvent else []
             keys = list(dict.fromkeys(row.pk for row in [*about, *tied] if row.pk not in known))
             known.update(keys)
-            deleted, needed = 0, {}
+            deleted, needed = 0, dict[Any, set[str]]()
             if rows.model in (DeliveryEvent, RejectedCallback):
                 # One message may have many more events than this batch has rows.
                 for start in range(0, len(keys), _SCAN_BATCH):
