@@ -640,6 +640,11 @@ def test_all_actions_are_offered_to_who_may_take_them(admin_client, viewer):
     assert DeliveryEvent.objects.exists()
 
 
+def test_all_accounts_agree_in_gender(viewer):
+    page = text_of(viewer.get(EVENTS, headers={"accept-language": "pt-br"}))
+    assert "Por conta Todas Loja Centro" in page
+
+
 @pytest.mark.parametrize("name", ["account", "situation", "dispatch_status__exact", "received"])
 def test_what_no_database_can_look_for_is_refused(viewer, name):
     response = viewer.get(f"{EVENTS}?{name}=%00")
