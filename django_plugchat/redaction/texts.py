@@ -17,6 +17,10 @@ _QUERY = re.compile(rf"\?{_TO_ITS_END}+")
 _OWN_PAGE = re.compile(r"(?<!\S)(?=\S*(?:django_plugchat|/autocomplete/\?))\S+")
 _QUOTED = re.compile(r"(?<!\S)[^\s%]*+%\S*")
 
+_CALLBACK_SEGMENT = re.compile(r"(?:\A|/)callback(?=/|\Z)")
+# What may be a secret, or the most of one that was mistyped.
+_SECRET = re.compile(r"[A-Za-z0-9_-]{8,}")
+
 
 def redact(text: str) -> str:
     """Without webhook secrets, tokens, what follows ``callback/`` and ``/token/``, and queries of our admin pages."""
@@ -68,3 +72,24 @@ def _beginnings(confidential: frozenset[str]) -> tuple[int, dict[str, list[int]]
     for text in confidential:
         lengths[text[:shortest]].add(len(text))
     return shortest, {beginning: sorted(some, reverse=True) for beginning, some in lengths.items()}
+
+
+def parted(path: str) -> tuple[str, list[str]]:
+    """The path of a callback without what follows ``callback/``, and what may be a secret in that.
+
+    Also one that no setting knows, of an account in the database.
+    """
+    segment = _CALLBACK_SEGMENT.search(path)
+    end = segment.end() if segment else 0
+    # With a slash at its end, so that APPEND_SLASH leaves it alone.
+    return f"{path[:end]}/{MASK}/", _SECRET.findall(path, end)
+
+
+def without(secrets: list[str], text: str) -> str:
+    """Proxies repeat the path in headers of their own, with whatever around the secret after they have rewritten it."""
+    plain = hidden = unquoted(text)
+    for secret in secrets:
+        hidden = hidden.replace(secret, MASK)
+    if hidden != plain:
+        text = hidden
+    return redact(text) if "callback" in text or "%" in text else text
