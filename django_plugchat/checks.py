@@ -19,7 +19,7 @@ from django.utils.module_loading import import_string
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
-from django_plugchat.conf import DEFAULTS, PROVIDERS, Z_API, Account, app_settings
+from django_plugchat.conf import DEFAULTS, PROVIDERS, Account, app_settings
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.redaction import mask_url
 from django_plugchat.registering import addresses
@@ -55,7 +55,6 @@ _MESSAGES = {
     "W008": (_("The host of PLUGCHAT['PUBLIC_URL'] is a name for examples."), _SET_URL),
     "W009": (_("DATABASES[%(alias)r] has AUTOCOMMIT False: what is acknowledged may be lost."), _("Leave it out.")),
     "W010": (_("DATABASES[%(alias)r] has no connect_timeout, beside a SPOOL_DIR."), _("Set it in OPTIONS, to 2 say.")),
-    "W011": (_("%(name)s has no INSTANCE, so it can't be registered."), _("Z-API's panel shows it.")),
 }
 
 _STRING = _("a string")
@@ -161,8 +160,6 @@ def _check_account(name: str, account: dict[Any, Any]) -> _Found:
             yield from _check(f"{name}['{key}']", account[key], *kind)
     if not account.get("WEBHOOK_SECRETS"):
         yield _message("W001", name=f"{name}['WEBHOOK_SECRETS']")
-    if account.get("PROVIDER") == Z_API and not account.get("INSTANCE"):
-        yield _message("W011", name=name)
 
 
 def _check_secrets(name: str, secrets: Any) -> _Found:

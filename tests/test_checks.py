@@ -296,12 +296,6 @@ def test_an_unknown_provider(found, provider):
     assert "plugchat, z-api" in text
 
 
-def test_an_account_of_the_engine_without_an_instance(found):
-    [(check_id, text)] = found(account(PROVIDER="z-api"))
-    assert check_id == "W011"
-    assert "INSTANCE" in text
-
-
 @pytest.mark.parametrize("folder", ["spool", "./spool", Path("spool")])
 def test_a_spool_in_a_folder_that_depends_on_the_process(found, folder):
     [(check_id, text)] = found({"SPOOL_DIR": folder})
