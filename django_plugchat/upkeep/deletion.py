@@ -86,7 +86,7 @@ def delete_in_batches(rows: PlugChatQuerySet, *, by: str, batch_size: int, dry_r
         yield delete(rows, [row.pk for row in batch], dry_run=dry_run)
 
 
-def tell_sqlite() -> None:
+def analyze() -> None:
     """Have SQLite count how many rows an account, a type or an outcome has; the other databases do so by themselves.
 
     Without, it expects as few rows for an account as for an id, and may read a million of one account for one message.

@@ -40,7 +40,7 @@ class Command(BaseCommand):
         if not 1 <= batch_size <= _LARGEST_BATCH:
             raise CommandError(_("--batch-size goes from 1 to %(largest)d.") % {"largest": _LARGEST_BATCH})
         if not dry_run:
-            deletion.tell_sqlite()
+            deletion.analyze()
         if days is None:
             days = app_settings.retention_days
         if days is None:
