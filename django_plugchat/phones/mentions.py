@@ -10,7 +10,7 @@ from django_plugchat.phones.reading import Run, plain, runs
 # Countries whose numbers are all equally long: where such a number begins and ends needs no separator.
 _OF_FIXED_LENGTH = re.compile(r"55[1-9]{2}[0-9]{8,9}|1[2-9][0-9]{9}", re.ASCII)
 #: No number has so many digits: these are a privacy id's.
-SHORTEST_LID = 14
+_SHORTEST_LID = 14
 
 
 class Found(IntEnum):
@@ -25,7 +25,7 @@ class Wanted:
 
     def __init__(self, identity: numbers.Identity) -> None:
         is_lid = identity.kind == "lid"
-        self._lid = identity.all_digits if is_lid or len(identity.all_digits) >= SHORTEST_LID else ""
+        self.lid = identity.all_digits if is_lid or len(identity.all_digits) >= _SHORTEST_LID else ""
         self._international = set() if is_lid else set(numbers.both_forms(identity.digits))
         # Seven digits at least: fewer without a country are found in too many texts.
         self._national = {form for form in map(numbers.national, self._international) if len(form) >= 7}
@@ -42,7 +42,7 @@ class Wanted:
     def _found_in_run(self, run: Run) -> Iterator[Found]:
         before = 0
         for first, group in enumerate(run.groups):
-            if group == self._lid:
+            if group == self.lid:
                 is_number = _OF_FIXED_LENGTH.fullmatch(group) and not run.is_lid
                 yield Found.PERHAPS if is_number else Found.SURELY
             written = ""

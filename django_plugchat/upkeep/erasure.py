@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django_plugchat import bodies, spool
 from django_plugchat.models import DeliveryEvent, RejectedCallback
 from django_plugchat.phones import numbers
-from django_plugchat.phones.mentions import SHORTEST_LID, Found, Wanted
+from django_plugchat.phones.mentions import Found, Wanted
 from django_plugchat.phones.reading import plain
 from django_plugchat.querysets import PlugChatQuerySet
 from django_plugchat.upkeep.deletion import Deletion, delete
@@ -30,7 +30,7 @@ _IDS = ("phone", "participant", "zaap_id", "custom_id", "message_id", "instance_
 _TEXTS = (*_IDS, "error", "error_code", "dispatch_error")
 
 
-class Person:
+class Person(Wanted):
     """Who is to be erased: a full international number, in whatever notation, or a privacy id.
 
     Raises ValueError, whose text does not repeat what was given.
@@ -38,6 +38,7 @@ class Person:
 
     def __init__(self, text: str, *, or_national: bool = False) -> None:
         identity = numbers.identify(text)
+        super().__init__(identity)
         digits, kind, is_international, _written = identity
         is_long = len(digits) >= (_SHORTEST_WITH_PLUS if is_international else _SHORTEST)
         is_whole = kind == "number" and is_long and (is_international or not numbers.is_national(digits))
@@ -49,8 +50,6 @@ class Person:
                     "code, for Brazil 55; write a short number of another country with a + before it."
                 )
             )
-        self._is_lid = kind == "lid" or len(digits) >= SHORTEST_LID
-        self.found_in = Wanted(identity).found_in
         # How sure one must be to erase.
         self.enough = Found.PERHAPS if or_national else Found.SURELY
 
@@ -61,10 +60,8 @@ class Person:
     def may_be_called(self, phone: str) -> bool:
         """Whether a message to this person may also name them so: by another number only where none is known."""
         identity = numbers.identify(phone)
-        if identity.kind not in {"number", "national", "lid"}:
-            return False
-        is_lid = identity.kind == "lid" or len(identity.all_digits) >= SHORTEST_LID
-        return is_lid or self._is_lid or self.found_in([phone]) > Found.NOT
+        is_person = identity.kind in {"number", "national", "lid"}
+        return is_person and bool(self.lid or Wanted(identity).lid or self.found_in([phone]))
 
 
 class Batch(NamedTuple):
