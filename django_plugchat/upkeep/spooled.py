@@ -72,16 +72,18 @@ def _ensure_writable() -> None:
     spool.end_pause()
 
 
-def old(before: datetime, *, include_waiting: bool) -> list[Path]:
-    """The files of callbacks that came before. Raises OSError where this user may not look."""
-    paths = [*spool.paths(aside=True), *(spool.paths() if include_waiting else ())]
-    return [path for path in paths if spool.received_at(path) < before]
+def prune(before: datetime, *, include_waiting: bool, dry_run: bool) -> int:
+    """Delete the files of callbacks that came before; returns how many. Raises OSError where this user may not."""
+    with spool.alone(wait=True):
+        paths = [*spool.paths(aside=True), *(spool.paths() if include_waiting else ())]
+        old = [path for path in paths if spool.received_at(path) < before]
+        for path in () if dry_run else old:
+            path.unlink()
+    return len(old)
 
 
 def reach() -> str:
-    """Where this looks and where it does not, for people; "" without a spool."""
-    if not app_settings.spool_dir:
-        return ""
+    """Where this looks and where it does not, for people."""
     return _("Of the callbacks that wait in a spool, only those of this host are in reach: %(folder)s.") % {
         "folder": app_settings.spool_dir
     }

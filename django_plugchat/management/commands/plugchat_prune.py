@@ -1,5 +1,5 @@
 from collections import Counter
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -7,7 +7,6 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from django_plugchat import spool
 from django_plugchat.conf import app_settings
 from django_plugchat.management.progress import progress
 from django_plugchat.models import DeliveryEvent, RejectedCallback
@@ -65,7 +64,7 @@ class Command(BaseCommand):
                         needed += len(done.needed)
                         needed_by = needed_by.union(*done.needed.values())
                         step(done.deleted + len(done.needed))
-            files = _prune_spool(before, include_waiting=include_pending, dry_run=dry_run)
+            files = spooled.prune(before, include_waiting=include_pending, dry_run=dry_run)
         except KeyboardInterrupt:
             raise CommandError(_("Interrupted. Run it again for the rest."), returncode=130) from None
         except OSError as error:
@@ -83,11 +82,3 @@ class Command(BaseCommand):
         if not include_pending and (kept := deletion.old_events(before, include_pending=True).unfinished().count()):
             text = _("Kept, because they are still to be dispatched: %(count)d (not so with --include-pending)")
             self.stdout.write(text % {"count": kept})
-
-
-def _prune_spool(before: datetime, *, include_waiting: bool, dry_run: bool) -> int:
-    with spool.alone(wait=True):
-        old = spooled.old(before, include_waiting=include_waiting)
-        for path in () if dry_run else old:
-            path.unlink()
-    return len(old)
