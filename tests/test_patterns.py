@@ -14,10 +14,9 @@ from typing import Any
 import pytest
 
 import django_plugchat
-from django_plugchat.phones.mentions import Wanted
+from django_plugchat.phones.mentions import Person
 from django_plugchat.phones.numbers import (
     format_phone,
-    identify,
     mask_id,
     mask_numbers,
     mask_phone,
@@ -119,7 +118,7 @@ TAKING_TEXT: dict[str, Callable[[str], Any]] = {
     "mask_id": mask_id,
     "mask_numbers": mask_numbers,
     "search_terms": loads_of_terms,
-    "Wanted.found_in": lambda text: Wanted(identify("5544988771234")).found_in([text, text]),
+    "Person.found_in": lambda text: Person("5544988771234").found_in([text, text]),
     "redact": redact,
     "mask_url": mask_url,
     "before_send": lambda text: before_send({"message": text, "request": {"url": text}}, {}),

@@ -5,12 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_plugchat import recording
-from django_plugchat.phones.mentions import Found, Wanted
+from django_plugchat.phones.mentions import Found, Person
 from django_plugchat.phones.numbers import (
     MASK,
     both_forms,
     format_phone,
-    identify,
     mask_id,
     mask_numbers,
     mask_phone,
@@ -26,7 +25,7 @@ NATIONAL_FORMS = {NUMBER[2:], WITHOUT_NINTH_DIGIT[2:]}
 
 
 def found(of: str, text: str) -> Found:
-    return Wanted(identify(of)).found_in([text])
+    return Person(of).found_in([text])
 
 
 def shows_digits(text: str) -> bool:
@@ -55,7 +54,7 @@ def test_national_notations(written):
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 def test_texts_that_mention_the_number(text):
     assert not shows_digits(mask_numbers(text))
-    assert Wanted(identify(NUMBER)).found_in(["", text, "1"]) is Found.SURELY
+    assert Person(NUMBER).found_in(["", text, "1"]) is Found.SURELY
 
 
 @pytest.mark.parametrize("text", OTHERS.values(), ids=OTHERS)
@@ -227,7 +226,7 @@ def test_numbers_leave_a_text_and_the_rest_stays(text, masked):
     ],
 )
 def test_where_a_number_begins_and_ends(number, text, how):
-    assert found(number, text) is how
+    assert found(f"+{number}", text) is how
 
 
 # What a refused body is found by

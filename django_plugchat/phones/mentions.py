@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable, Iterator
 from enum import IntEnum
 
+from django.utils.translation import gettext as _
+
 from django_plugchat.phones import numbers
 from django_plugchat.phones.reading import Run, plain, runs
 
@@ -11,6 +13,8 @@ from django_plugchat.phones.reading import Run, plain, runs
 _OF_FIXED_LENGTH = re.compile(r"55[1-9]{2}[0-9]{8,9}|1[2-9][0-9]{9}", re.ASCII)
 #: No number has so many digits: these are a privacy id's.
 _SHORTEST_LID = 14
+#: Without a + a number must be longer, to be told from one without its country.
+_SHORTEST = 10
 
 
 class Found(IntEnum):
@@ -20,16 +24,42 @@ class Found(IntEnum):
     SURELY = 2
 
 
-class Wanted:
-    """A person that is looked for in texts: by a number, in both forms of Brazil's ninth digit, or by a privacy id."""
+class Person:
+    """Who is looked for in texts: a full international number, in both forms of Brazil's ninth digit, or a privacy id.
 
-    def __init__(self, identity: numbers.Identity) -> None:
-        is_lid = identity.kind == "lid"
-        self.lid = identity.all_digits if is_lid or len(identity.all_digits) >= _SHORTEST_LID else ""
-        self._international = set() if is_lid else set(numbers.both_forms(identity.digits))
+    Raises ValueError, whose text does not repeat what was given.
+    """
+
+    def __init__(self, text: str, *, or_national: bool = False) -> None:
+        identity = numbers.identify(text)
+        digits, kind, is_international, _written = identity
+        is_long = len(digits) >= (numbers.SHORTEST_NUMBER if is_international else _SHORTEST)
+        is_whole = kind == "number" and is_long and (is_international or not numbers.is_national(digits))
+        has_too_many = sum(map(str.isdigit, plain(text))) > numbers.LONGEST_WRITTEN
+        if has_too_many or not (is_whole or (kind == "lid" and digits)):
+            raise ValueError(
+                _(
+                    "That is neither one full international number nor one privacy id (…@lid). Begin with the country "
+                    "code, for Brazil 55; write a short number of another country with a + before it."
+                )
+            )
+        #: How sure one must be that it is this person.
+        self.enough = Found.PERHAPS if or_national else Found.SURELY
+        self._lid = _lid(identity)
+        self._international = set() if kind == "lid" else set(numbers.both_forms(digits))
         # Seven digits at least: fewer without a country are found in too many texts.
         self._national = {form for form in map(numbers.national, self._international) if len(form) >= 7}
-        self._end = identity.digits[-6:]
+        self._end = digits[-6:]
+
+    def is_called(self, phone: str) -> bool:
+        """Whether a phone is this person, and not a group that they created."""
+        return numbers.identify(phone).kind != "group" and self.found_in([phone]) >= self.enough
+
+    def may_be_called(self, phone: str) -> bool:
+        """Whether a message to this person may also name them so: by another number only where none is known."""
+        identity = numbers.identify(phone)
+        is_person = identity.kind in {"number", "national", "lid"}
+        return is_person and bool(self._lid or _lid(identity) or self.found_in([phone]))
 
     def found_in(self, texts: Iterable[str]) -> Found:
         """The most that is found in any of them."""
@@ -42,7 +72,7 @@ class Wanted:
     def _found_in_run(self, run: Run) -> Iterator[Found]:
         before = 0
         for first, group in enumerate(run.groups):
-            if group == self.lid:
+            if group == self._lid:
                 is_number = _OF_FIXED_LENGTH.fullmatch(group) and not run.is_lid
                 yield Found.PERHAPS if is_number else Found.SURELY
             written = ""
@@ -69,3 +99,8 @@ class Wanted:
         if digits in self._national and begins and not (has_prefix and before == 0):
             return Found.PERHAPS
         return Found.NOT
+
+
+def _lid(identity: numbers.Identity) -> str:
+    """The digits of a privacy id, which may be bare; "" of anybody else."""
+    return identity.all_digits if identity.kind == "lid" or len(identity.all_digits) >= _SHORTEST_LID else ""

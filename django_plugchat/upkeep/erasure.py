@@ -7,13 +7,11 @@ from typing import Any, NamedTuple
 from django.apps import apps
 from django.db import models
 from django.db.models import Q
-from django.utils.translation import gettext as _
 
 from django_plugchat import bodies, spool
 from django_plugchat.models import DeliveryEvent, RejectedCallback
 from django_plugchat.phones import numbers
-from django_plugchat.phones.mentions import Found, Wanted
-from django_plugchat.phones.reading import plain
+from django_plugchat.phones.mentions import Found, Person
 from django_plugchat.querysets import PlugChatQuerySet
 from django_plugchat.upkeep.deletion import Deletion, delete
 
@@ -23,45 +21,8 @@ _SCAN_BATCH = 100
 _MOST_INFLATED = 16 * 1024 * 1024
 _MOST_LAYERS = 4
 
-# A number without a country must be longer to be told from one of a small country.
-_SHORTEST_WITH_PLUS = 8
-_SHORTEST = 10
 _IDS = ("phone", "participant", "zaap_id", "custom_id", "message_id", "instance_id")
 _TEXTS = (*_IDS, "error", "error_code", "dispatch_error")
-
-
-class Person(Wanted):
-    """Who is to be erased: a full international number, in whatever notation, or a privacy id.
-
-    Raises ValueError, whose text does not repeat what was given.
-    """
-
-    def __init__(self, text: str, *, or_national: bool = False) -> None:
-        identity = numbers.identify(text)
-        super().__init__(identity)
-        digits, kind, is_international, _written = identity
-        is_long = len(digits) >= (_SHORTEST_WITH_PLUS if is_international else _SHORTEST)
-        is_whole = kind == "number" and is_long and (is_international or not numbers.is_national(digits))
-        has_too_many = sum(map(str.isdigit, plain(text))) > numbers.LONGEST_WRITTEN
-        if has_too_many or not (is_whole or (kind == "lid" and digits)):
-            raise ValueError(
-                _(
-                    "That is neither one full international number nor one privacy id (…@lid). Begin with the country "
-                    "code, for Brazil 55; write a short number of another country with a + before it."
-                )
-            )
-        # How sure one must be to erase.
-        self.enough = Found.PERHAPS if or_national else Found.SURELY
-
-    def is_called(self, phone: str) -> bool:
-        """Whether a phone is this person, and not a group that they created."""
-        return numbers.identify(phone).kind != "group" and self.found_in([phone]) >= self.enough
-
-    def may_be_called(self, phone: str) -> bool:
-        """Whether a message to this person may also name them so: by another number only where none is known."""
-        identity = numbers.identify(phone)
-        is_person = identity.kind in {"number", "national", "lid"}
-        return is_person and bool(self.lid or Wanted(identity).lid or self.found_in([phone]))
 
 
 class Batch(NamedTuple):

@@ -10,6 +10,7 @@ from django.utils.translation import gettext_noop
 from django_plugchat.conf import app_settings
 from django_plugchat.management.progress import progress
 from django_plugchat.models import DeliveryEvent, RejectedCallback
+from django_plugchat.phones.mentions import Person
 from django_plugchat.phones.numbers import mask_phone
 from django_plugchat.upkeep import erasure, spooled
 
@@ -37,7 +38,7 @@ class Command(BaseCommand):
     def handle(self, *, phone: list[str], national: bool, dry_run: bool, **options: Any) -> None:
         try:
             text = sys.stdin.readline() if phone == ["-"] else " ".join(phone)
-            person = erasure.Person(text, or_national=national)
+            person = Person(text, or_national=national)
         except ValueError as error:
             raise CommandError(str(error)) from None
         files, erased, also_called, needed_by = 0, Counter[Any](), set[str](), set[str]()
