@@ -455,7 +455,7 @@ def test_the_spool_is_looked_through_first_and_stands_still(spool_of, monkeypatc
     erase = erasure.erase
     monkeypatch.setattr(erasure, "erase", lambda *args, **kw: began.append(spool_of.files()) or erase(*args, **kw))
     unlink = Path.unlink
-    monkeypatch.setattr(Path, "unlink", lambda path: drained.append(spooled.drain().taken) or unlink(path))
+    monkeypatch.setattr(Path, "unlink", lambda path: drained.append(spooled.drain()) or unlink(path))
     forget(NUMBER)
     assert (began, drained) == ([set()], [0])
 

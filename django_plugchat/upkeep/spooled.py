@@ -4,7 +4,6 @@ import logging
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
 from uuid import UUID
 
 from django.db import Error, transaction
@@ -18,15 +17,8 @@ from django_plugchat.models import DeliveryEvent
 logger = logging.getLogger(__name__)
 
 
-class Drained(NamedTuple):
-    """How many of the callbacks that waited on this host were taken over, and how many could not be."""
-
-    taken: int = 0
-    set_aside: int = 0
-
-
-def drain() -> Drained:
-    """Store what waits, oldest first. No receiver runs: the events are due at once.
+def drain() -> int:
+    """Store what waits, oldest first; returns how many callbacks. No receiver runs: the events are due at once.
 
     Each file is recorded first and then deleted: whatever dies in between, it is recorded again, and counted on its
     event. Where another process is at it, there is nothing to do. Raises PermissionError where the folder is another
@@ -35,10 +27,9 @@ def drain() -> Drained:
     spool.ensure_own()
     with spool.alone() as is_alone:
         if not is_alone:
-            return Drained()
+            return 0
         spool.delete_unfinished()
-        were_taken = [_take_over(path) for path in spool.paths()]
-    return Drained(were_taken.count(True), were_taken.count(False))
+        return sum([_take_over(path) for path in spool.paths()])
 
 
 def _take_over(path: Path) -> bool:

@@ -38,9 +38,7 @@ class Command(BaseCommand):
             raise CommandError(_("No receiver is connected in this process. Import yours in an AppConfig.ready()."))
         none_since = _moment(since) if since else None
         try:
-            drained = spooled.drain()
-            self.say(_("Callbacks taken over from the spool: %(count)d"), drained.taken)
-            self.say(_("Files of the spool set aside: %(count)d. The log says why."), drained.set_aside)
+            self.say(_("Callbacks taken over from the spool: %(count)d"), spooled.drain())
             swept = sweeps.sweep(limit=limit, inline=inline, now=now, none_since=none_since)
         except OSError as error:
             raise CommandError(_("The spool can't be used (%(error)s).") % {"error": error}) from None

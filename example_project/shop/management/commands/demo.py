@@ -133,7 +133,7 @@ class Command(BaseCommand):
         self.stdout.write(_("Another program locks the database for ten seconds, and callbacks come:"))
         with demo.quietly(), demo.locked_database():
             answers = post(*(delivery_callback() for _number in range(3)))
-        taken = spooled.drain().taken
+        taken = spooled.drain()
         sweeps.sweep()
         self.stdout.write(
             _("answered %(answer)s, in a folder beside the server; when the database was free, %(count)d were stored.")
