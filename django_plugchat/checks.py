@@ -115,21 +115,20 @@ def _check(name: str, value: Any, types: Any, expected: Any, check: _Check | Non
         yield from check(name, value)
 
 
-def _check_keys(name: str, options: dict[Any, Any], known: Iterable[str]) -> _Found:
+def _check_options(name: str, options: dict[Any, Any], kinds: dict[str, _Kind], defaults: dict[str, Any]) -> _Found:
     for number, key in enumerate(options, start=1):
-        if key not in known:
-            near = get_close_matches(str(key).upper(), known, n=1)
+        if key not in kinds:
+            near = get_close_matches(str(key).upper(), kinds, n=1)
             guess = "".join(_("Did you mean %(near)s?") % {"near": key} + " " for key in near)
-            yield _message("E002", name=name, number=number, guess=guess, known=", ".join(known))
+            yield _message("E002", name=name, number=number, guess=guess, known=", ".join(kinds))
+    for key, kind in kinds.items():
+        yield from _check(f"{name}['{key}']", options.get(key, defaults.get(key)), *kind)
 
 
 def _check_setting(name: str, setting: dict[Any, Any]) -> _Found:
-    yield from _check_keys(name, setting, DEFAULTS)
-    setting = DEFAULTS | setting
-    if setting["ACCOUNTS"] == {} and not setting["TOKEN_SOURCE"]:
+    if setting.get("ACCOUNTS", {}) == {} and not setting.get("TOKEN_SOURCE"):
         yield _message("W001", name=f"{name}['ACCOUNTS']")
-    for key, kind in _KINDS.items():
-        yield from _check(f"{name}['{key}']", setting[key], *kind)
+    yield from _check_options(name, setting, _KINDS, DEFAULTS)
 
 
 def _check_accounts(name: str, accounts: dict[Any, Any]) -> _Found:
@@ -144,19 +143,15 @@ def _check_accounts(name: str, accounts: dict[Any, Any]) -> _Found:
 
 
 def _check_account(name: str, account: dict[Any, Any]) -> _Found:
-    yield from _check_keys(name, account, _KINDS_OF_ACCOUNT)
-    for key, kind in _KINDS_OF_ACCOUNT.items():
-        # None or "" is what the environment gives in a build without secrets: the same as absent.
-        if account.get(key):
-            yield from _check(f"{name}['{key}']", account[key], *kind)
-    if not account.get("WEBHOOK_SECRETS"):
-        yield _message("W001", name=f"{name}['WEBHOOK_SECRETS']")
+    # None or "" is what the environment gives in a build without secrets: the same as absent.
+    given = {key: value or None for key, value in account.items()}
+    return _check_options(name, given, _KINDS_OF_ACCOUNT, {})
 
 
 def _check_secrets(name: str, secrets: Any) -> _Found:
-    if not any(secrets):
+    if not any(secrets or ()):
         yield _message("W001", name=name)
-    for position, secret in enumerate(secrets):
+    for position, secret in enumerate(secrets or ()):
         yield from _check(f"{name}[{position}]", secret, str | None, _STRING, _check_secret)
 
 
@@ -190,8 +185,8 @@ def _check_public_url(name: str, url: str | None) -> _Found:
         yield _message("W005", host=urlsplit(url).hostname)
 
 
-def _check_api_url(name: str, url: str) -> _Found:
-    if problem := _problem_of(url, allow_loopback_http=True):
+def _check_api_url(name: str, url: str | None) -> _Found:
+    if url is not None and (problem := _problem_of(url, allow_loopback_http=True)):
         yield _message("E010", name=name, problem=problem)
 
 
@@ -225,27 +220,27 @@ def _within(types: Any, text: Any, minimum: float, maximum: float) -> _Kind:
 
 #: The upper ends are what sockets, databases and calendars can hold.
 _KINDS: dict[str, _Kind] = {
-    "API_TIMEOUT": _within(int | float, _NUMBER, 0.001, int(threading.TIMEOUT_MAX)),
-    "SILENT_AFTER_HOURS": _within(int | float, _NUMBER, 0.001, 10**6),
-    "DISPATCH_LEASE": _within(int | float, _NUMBER, 0.001, 10**9),
-    "MAX_BODY_BYTES": _within(int, _INTEGER, 1, 2**31 - 1),
-    "MAX_REJECTED": _within(int, _INTEGER, 0, 2**31 - 1),
-    "RETENTION_DAYS": _within(int | None, _INTEGER, 1, 365_000),
-    "DISPATCH_MAX_ATTEMPTS": _within(int, _INTEGER, 1, 2**15 - 1),
     "ACCOUNTS": (dict, _("a dictionary of accounts by their names"), _check_accounts),
     "PUBLIC_URL": (str | None, _STRING, _check_public_url),
     "API_URL": (str, _STRING, _check_api_url),
-    "DISPATCHER": (str, _FUNCTION, _check_function),
+    "API_TIMEOUT": _within(int | float, _NUMBER, 0.001, int(threading.TIMEOUT_MAX)),
     "TOKEN_SOURCE": (str | None, _FUNCTION, _check_function),
-    "ADMIN_ACCOUNTS": (str | None, _FUNCTION, _check_function),
+    "MAX_BODY_BYTES": _within(int, _INTEGER, 1, 2**31 - 1),
+    "MAX_REJECTED": _within(int, _INTEGER, 0, 2**31 - 1),
+    "RETENTION_DAYS": _within(int | None, _INTEGER, 1, 365_000),
+    "SILENT_AFTER_HOURS": _within(int | float, _NUMBER, 0.001, 10**6),
+    "DISPATCHER": (str, _FUNCTION, _check_function),
+    "DISPATCH_LEASE": _within(int | float, _NUMBER, 0.001, 10**9),
+    "DISPATCH_MAX_ATTEMPTS": _within(int, _INTEGER, 1, 2**15 - 1),
     "SPOOL_DIR": (str | os.PathLike | None, _("the path of a folder"), _must(os.path.isabs, "E013")),
+    "ADMIN_ACCOUNTS": (str | None, _FUNCTION, _check_function),
 }
 _KINDS_OF_ACCOUNT: dict[str, _Kind] = {
-    "PROVIDER": (str, _STRING, _must(PROVIDERS.__contains__, "E012", known=", ".join(PROVIDERS))),
-    "INSTANCE": (str, _STRING),
-    "TOKEN": (str, _STRING, _must(PRINTABLE.fullmatch, "E006")),
-    "CLIENT_TOKEN": (str, _STRING, _must(PRINTABLE.fullmatch, "E006")),
-    "LABEL": (str | Promise, _STRING),
-    "API_URL": (str, _STRING, _check_api_url),
-    "WEBHOOK_SECRETS": (list | tuple, _("a list of strings"), _check_secrets),
+    "PROVIDER": (str | None, _STRING, _must(PROVIDERS.__contains__, "E012", known=", ".join(PROVIDERS))),
+    "INSTANCE": (str | None, _STRING),
+    "TOKEN": (str | None, _STRING, _must(PRINTABLE.fullmatch, "E006")),
+    "CLIENT_TOKEN": (str | None, _STRING, _must(PRINTABLE.fullmatch, "E006")),
+    "LABEL": (str | Promise | None, _STRING),
+    "API_URL": (str | None, _STRING, _check_api_url),
+    "WEBHOOK_SECRETS": (list | tuple | None, _("a list of strings"), _check_secrets),
 }

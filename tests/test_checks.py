@@ -395,7 +395,7 @@ def test_no_setting_gives_warnings_only(settings):
 
 def test_every_problem_is_told(found):
     changes = {"API_TIMEOUT": 0, "PUBLIC_URL": "http://hooks.loja.com.br", "TYPO": 1, "ACCOUNTS": {"": 1, "sul": {}}}
-    assert [check_id for check_id, _ in found(changes)] == ["E002", "E004", "E003", "E001", "W001", "E009"]
+    assert [check_id for check_id, _ in found(changes)] == ["E002", "E003", "E001", "W001", "E009", "E004"]
 
 
 class WithoutCallback:
