@@ -92,8 +92,7 @@ class Person:
         # Too few digits are no number of their own: they belong to what follows or precedes, unless that is too long.
         ends = is_apart or after == 0 or after + len(digits) > numbers.LONGEST_NUMBER
         begins = before == 0 or before >= numbers.SHORTEST_NUMBER or (is_group and is_fixed)
-        if not (begins or has_prefix):
-            begins = is_apart or before + len(digits) > numbers.LONGEST_NUMBER
+        begins |= not has_prefix and (is_apart or before + len(digits) > numbers.LONGEST_NUMBER)
         if has_country and digits in self._international and begins:
             return Found.SURELY if ends else Found.PERHAPS
         if digits in self._national and begins and not (has_prefix and before == 0):

@@ -60,7 +60,7 @@ def sweep(
         _make_due(_retrying(moment).order_by("dispatch_due_at", "pk"), moment, limit)
     unheard = _events().filter(dispatch_status=_Status.NONE, received_at__gte=none_since or moment)
     if none_since:
-        _make_due(unheard.order_by("received_at", "pk"), moment, limit)
+        _make_due(unheard.order_by("received_at", "pk"), moment, limit, dispatch_status=_Status.PENDING)
     swept.exhausted = dispatch.exhaust(_events())
     refused_in_a_row = 0
     for event in _in_turns(_events().filter(dispatch_due_at__lte=moment), limit):
@@ -91,14 +91,14 @@ def _retrying(now: datetime) -> DeliveryEventQuerySet:
     return _events().filter(dispatch_status=_Status.RETRYING, dispatch_due_at__gt=now)
 
 
-def _make_due(rows: DeliveryEventQuerySet, moment: datetime, limit: int | None) -> None:
+def _make_due(rows: DeliveryEventQuerySet, moment: datetime, limit: int | None, **changes: Any) -> None:
     """As many of them as are taken. What fails again gets a pause that ends later: none is tried twice."""
     room = None if limit is None else max(0, limit - _events().filter(dispatch_due_at__lte=moment).count())
     # Asked once: a package that a project uses may cache querysets, and say the same for ever.
     pks = list(rows.values_list("pk", flat=True)[:room])
     for start in range(0, len(pks), _BATCH):
         some = rows.filter(pk__in=pks[start : start + _BATCH])
-        _update(some, dispatch_status=_Status.PENDING, dispatch_due_at=moment)
+        _update(some, dispatch_due_at=moment, **changes)
 
 
 def _in_turns(due: DeliveryEventQuerySet, limit: int | None) -> Iterator[DeliveryEvent]:
