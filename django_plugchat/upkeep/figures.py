@@ -158,22 +158,23 @@ def _add_events_of_a_day(found: dict[str, Figures], events: Any) -> None:
 
 def _add_dispatches(found: dict[str, Figures], now: datetime, events: Any) -> None:
     long_ago = now - timedelta(seconds=2 * app_settings.dispatch_lease)
-    queued, retrying = Q(dispatch_status=_Status.PENDING), Q(dispatch_status=_Status.RETRYING)
-    conditions = {
-        "due": Q(dispatch_due_at__lte=now),
-        "overdue": Q(dispatch_due_at__lt=long_ago),
-        "waiting": queued & Q(received_at__lt=now - HOUR, dispatch_due_at__gte=long_ago),
-        "raised": retrying & Q(dispatch_failed=True),
-    }
     # By the status, of which few rows have these: by the date alone, SQLite would read the whole table.
     statuses = (_Status.PENDING, _Status.RUNNING, _Status.RETRYING, _Status.EXHAUSTED)
-    conditions |= {status.value: Q(dispatch_status=status) for status in statuses}
-    for row in _count(events.filter(dispatch_status__in=statuses), conditions).annotate(
-        next_retry_at=Min("dispatch_due_at", filter=retrying)
+    rows = events.filter(dispatch_status__in=statuses).values("account", "dispatch_status")
+    for row in rows.annotate(
+        events=Count("pk"),
+        due=Count("pk", filter=Q(dispatch_due_at__lte=now)),
+        overdue=Count("pk", filter=Q(dispatch_due_at__lt=long_ago)),
+        waiting=Count("pk", filter=Q(received_at__lt=now - HOUR, dispatch_due_at__gte=long_ago)),
+        raised=Count("pk", filter=Q(dispatch_failed=True)),
+        next_due_at=Min("dispatch_due_at"),
     ):
-        figures = found[row.pop("account")]
-        figures.next_retry_at = row.pop("next_retry_at")
-        figures.counts.update(row)
+        figures, status = found[row["account"]], row["dispatch_status"]
+        figures.counts.update({status: row["events"], "due": row["due"], "overdue": row["overdue"]})
+        if status == _Status.PENDING:
+            figures.counts["waiting"] = row["waiting"]
+        elif status == _Status.RETRYING:
+            figures.counts["raised"], figures.next_retry_at = row["raised"], row["next_due_at"]
 
 
 def _add_received(found: dict[str, Figures], now: datetime, events: Any) -> None:
@@ -197,21 +198,15 @@ def _received(events: Any, since: datetime, end: datetime) -> Any:
 
 
 def _add_rejected(found: dict[str, Figures], now: datetime, callbacks: Any) -> None:
-    is_unknown, is_new = Q(reason=RejectedCallback.Reason.UNKNOWN_STATUS), Q(last_received_at__gt=now - DAY)
-    conditions = {
-        "rejected": ~is_unknown,
-        "rejected_lately": ~is_unknown & is_new,
-        "unknown": is_unknown,
-        "unknown_lately": is_unknown & is_new,
-    }
-    for row in _count(callbacks, conditions).annotate(last=Max("last_received_at")):
-        figures = found[row.pop("account")]
-        figures.last_callback = _later(figures.last_callback, row.pop("last"))
-        figures.counts.update(row)
-
-
-def _count(rows: Any, conditions: dict[str, Q]) -> Any:
-    return rows.values("account").annotate(**{name: Count("pk", filter=it) for name, it in conditions.items()})
+    is_new = Q(last_received_at__gt=now - DAY)
+    for row in callbacks.values("account", "reason").annotate(
+        kept=Count("pk"), lately=Count("pk", filter=is_new), last=Max("last_received_at")
+    ):
+        figures = found[row["account"]]
+        kind = "unknown" if row["reason"] == RejectedCallback.Reason.UNKNOWN_STATUS else "rejected"
+        figures.counts[kind] += row["kept"]
+        figures.counts[f"{kind}_lately"] += row["lately"]
+        figures.last_callback = _later(figures.last_callback, row["last"])
 
 
 def first_calls(aliases: Collection[str]) -> dict[tuple[str, str], datetime | None]:
