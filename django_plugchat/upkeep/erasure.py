@@ -1,7 +1,9 @@
 """What is about one person: where it is looked for, what the app ties to that person, and how it is erased."""
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 from django.apps import apps
@@ -107,7 +109,7 @@ def still_called(name: str) -> Any:
 
 def _found_in(row: Any, person: Person) -> Found:
     if isinstance(row, DeliveryEvent):
-        return person.found_in([*(getattr(row, name) for name in _TEXTS), *_texts_in(row.payload)])
+        return person.found_in([*(getattr(row, name) for name in _TEXTS), _text_of(row.payload)])
     if isinstance(row, RejectedCallback):
         return _found_in_body(bytes(row.body), person)
     return person.found_in([row.object_repr, row.change_message])
@@ -134,15 +136,10 @@ def _tied_to(about: list[Any], person: Person) -> list[Any]:
     return tied
 
 
-def _texts_in(value: Any) -> list[str]:
-    """The strings, keys and whole numbers of a JSON value."""
-    if isinstance(value, dict):
-        value = [*value, *value.values()]
-    if isinstance(value, list):
-        return [text for each in value for text in _texts_in(each)]
-    if isinstance(value, float):
-        return [f"{value:.0f}"] if value.is_integer() else []
-    return [str(value)]
+def _text_of(payload: Any) -> str:
+    """All that a JSON value holds, but for numbers that are not whole."""
+    read = partial(json.loads, parse_float=lambda text: int(float(text)) if float(text).is_integer() else None)
+    return json.dumps(read(json.dumps(payload)), ensure_ascii=False)
 
 
 def _found_in_body(body: bytes, person: Person) -> Found:
