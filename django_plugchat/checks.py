@@ -51,6 +51,7 @@ _MESSAGES = {
     "W004": (_("The callback has no URL in ROOT_URLCONF."), _("Add %(line)s, or silence this if a tenant's has it.")),
     "W005": (_("Django doesn't answer at the host of PLUGCHAT['PUBLIC_URL']."), _("Add %(host)r to ALLOWED_HOSTS.")),
     "W006": (_("PUBLIC_URL ends with %(path)s, as the callback's path begins."), _("Take it out of PUBLIC_URL.")),
+    "W007": (_("CONN_MAX_AGE piles up connections under ASGI (%(aliases)s)."), _("Set it to 0, or use a pool.")),
     "W008": (_("The host of PLUGCHAT['PUBLIC_URL'] is a name for examples."), _SET_URL),
     "W009": (_("DATABASES[%(alias)r] has AUTOCOMMIT False: what is acknowledged may be lost."), _("Leave it out.")),
     "W010": (_("DATABASES[%(alias)r] has no connect_timeout, beside a SPOOL_DIR."), _("Set it in OPTIONS, to 2 say.")),
@@ -72,6 +73,7 @@ def register_checks() -> None:
     checks.register(check_setting, "plugchat")
     checks.register(check_urls, "plugchat", checks.Tags.urls)
     checks.register(check_database, "plugchat")
+    checks.register(check_connections, "plugchat", deploy=True)
 
 
 def check_setting(**kwargs: Any) -> list[checks.CheckMessage]:
@@ -98,6 +100,13 @@ def check_database(**kwargs: Any) -> list[checks.CheckMessage]:
     waits_for_ever = database.vendor != "sqlite" and "connect_timeout" not in database.settings_dict["OPTIONS"]
     found = {"W009": not database.settings_dict["AUTOCOMMIT"], "W010": app_settings.spool_dir and waits_for_ever}
     return [_message(check, alias=database.alias) for check, is_found in found.items() if is_found]
+
+
+def check_connections(**kwargs: Any) -> list[checks.CheckMessage]:
+    """Of the servers, settings tell ASGI alone, and that by ``ASGI_APPLICATION``, which Channels and Daphne need."""
+    kept = [alias for alias, database in settings.DATABASES.items() if database.get("CONN_MAX_AGE", 0) != 0]
+    is_asgi = getattr(settings, "ASGI_APPLICATION", None)
+    return [_message("W007", aliases=", ".join(kept))] if kept and is_asgi else []
 
 
 def _message(check: str, **values: Any) -> checks.CheckMessage:

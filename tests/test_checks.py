@@ -468,6 +468,19 @@ def test_a_spool_beside_a_database_that_is_waited_for(plugchat, database, vendor
     assert [message.id for message in check_database()] == ["django_plugchat.W010"] * is_found
 
 
+@pytest.mark.filterwarnings("ignore:Overriding setting DATABASES")
+@pytest.mark.parametrize(
+    ("age", "application", "is_found"), [(60, "a.b", 1), (None, "a.b", 1), (0, "a.b", 0), (60, None, 0)]
+)
+def test_kept_connections_under_asgi_are_looked_at_before_deploying(settings, age, application, is_found):
+    settings.DATABASES = {"default": {"CONN_MAX_AGE": age}, "plain": {}}
+    settings.ASGI_APPLICATION = application
+    assert run_checks(tags=["plugchat"]) == []
+    messages = run_checks(tags=["plugchat"], include_deployment_checks=True)
+    assert [message.id for message in messages] == ["django_plugchat.W007"] * is_found
+    assert all("(default)" in message.msg for message in messages)
+
+
 @pytest.mark.parametrize("urlconf", ["tests.no_such_module", WithoutPatterns])
 def test_a_broken_urlconf_is_for_django_to_report(settings, urlconf):
     settings.ROOT_URLCONF = urlconf
