@@ -45,10 +45,10 @@ class CallbackView(APIView):
         # Instead of DRF's steps: each of them asks a setting of the project, and a wrong secret comes before a wrong
         # method. The URL's converter has made a digest of the secret: no frame and no log needs to hold it from here.
         hide_secret(request._request)
-        caller = accounts.caller(digest, recording.asked) if digest else None
-        if caller is None:
+        account = accounts.caller(digest, recording.asked) if digest else None
+        if account is None:
             raise NotFound
-        self.receipt = recording.Receipt(caller.account, caller.secret_id)
+        self.receipt = recording.Receipt(account, digest[:8])
 
     def post(self, request: Request, **kwargs: Any) -> HttpResponse:
         refusal, receipt = None, self.receipt
