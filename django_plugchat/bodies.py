@@ -34,22 +34,11 @@ class LengthRequired(APIException):
     default_code = "length_required"
 
 
-class NotAsEncoded(ParseError):  # noqa: N818
-    """The body is not what its Content-Encoding says. ``content`` is as much of it as could be read."""
+def read(request: HttpRequest) -> tuple[bytes, bool]:
+    """The body without its Content-Encoding, and whether it is what that says; else as far as it goes.
 
-    default_detail = _("The body is not what its Content-Encoding says.")
-    default_code = "encoding"
-
-    def __init__(self, content: bytes) -> None:
-        super().__init__()
-        self.content = content
-
-
-def read(request: HttpRequest) -> bytes:
-    """The body without its Content-Encoding. It can be read again from the request, as it was sent.
-
-    Raises UnsupportedMediaType, TooLarge, LengthRequired where the server can't hand over a body whose length is not
-    declared, ParseError when the client goes away, and NotAsEncoded.
+    It can be read again from the request, as it was sent. Raises UnsupportedMediaType, TooLarge, LengthRequired where
+    the server can't hand over a body whose length is not declared, and ParseError when the client goes away.
     """
     coding = request.META.get("HTTP_CONTENT_ENCODING", "").strip().lower()
     if request.content_type != "application/json":
@@ -71,9 +60,7 @@ def read(request: HttpRequest) -> bytes:
     content, is_whole = inflated(body, coding, limit)
     if len(content) > limit:
         raise TooLarge
-    if not is_whole:
-        raise NotAsEncoded(content)
-    return content
+    return content, is_whole
 
 
 def drain(request: Any) -> None:

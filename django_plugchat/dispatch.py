@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from django_plugchat import statements
-from django_plugchat.conf import DEFAULTS, app_settings
+from django_plugchat.conf import Configured, app_settings
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.querysets import DeliveryEventQuerySet
 from django_plugchat.signals import TellAgain, delivery_recorded, receiver_name
@@ -50,8 +50,7 @@ def has_receivers() -> bool:
 
 
 def uses_default_dispatcher() -> bool:
-    default: str = DEFAULTS["DISPATCHER"]
-    return app_settings.dispatcher == default
+    return app_settings.dispatcher == Configured.dispatcher
 
 
 def is_heard() -> bool:

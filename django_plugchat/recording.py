@@ -3,7 +3,6 @@
 import logging
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from operator import itemgetter
@@ -14,7 +13,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from rest_framework import status
-from rest_framework.exceptions import APIException
+from rest_framework.exceptions import APIException, ParseError
 
 from django_plugchat import dispatch, serializers, signals, spool, statements, tasks
 from django_plugchat.conf import app_settings
@@ -22,6 +21,7 @@ from django_plugchat.models import Connection, DeliveryEvent, RejectedCallback
 from django_plugchat.phones.numbers import mask_id, normalise, search_terms
 from django_plugchat.redaction import redact
 from django_plugchat.serializers import Callback, ConnectionReport, Ignored
+from django_plugchat.spool import Receipt
 
 T = TypeVar("T")
 
@@ -44,30 +44,19 @@ class ContentRefused(APIException):
     default_code = RejectedCallback.Reason.DATABASE
 
 
-@dataclass(frozen=True)
-class Receipt:
-    """By which secret, when and how often a callback came."""
-
-    account: str
-    secret_id: str
-    received_at: datetime = field(default_factory=timezone.now)
-    last_received_at: datetime | None = None
-    times: int = 1
-    #: It came some time ago: no receiver runs while it is stored.
-    is_late: bool = False
-
-
-def take(body: bytes, receipt: Receipt) -> str:
+def take(body: bytes, receipt: Receipt, *, is_as_encoded: bool = True) -> str:
     """Store what a callback says, and return what became of it: "recorded", "duplicate" or "ignored".
 
     One that is refused is kept before its APIException is raised again. Raises ``django.db.Error``.
     """
     try:
+        if not is_as_encoded:
+            raise ParseError(_("The body is not what its Content-Encoding says."), RejectedCallback.Reason.ENCODING)
         said = serializers.read(body)
         if not isinstance(said, Ignored):
             return "recorded" if record(said, receipt) else "duplicate"
     except APIException as refusal:
-        refuse(body, receipt, refusal)
+        _refuse(body, receipt, refusal)
         raise
     if said.unknown:
         # Only what is a name: the caller could write anything there, numbers and secrets too.
@@ -190,7 +179,7 @@ def _changed(report: ConnectionReport, account: str, moment: datetime, alias: st
 # Rejected callbacks
 
 
-def refuse(body: bytes, receipt: Receipt, refusal: APIException) -> None:
+def _refuse(body: bytes, receipt: Receipt, refusal: APIException) -> None:
     """Keep a callback that is answered 400, and log why."""
     codes = refusal.get_codes()
     reason = codes if isinstance(codes, str) else RejectedCallback.Reason.INVALID.value

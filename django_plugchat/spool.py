@@ -14,12 +14,14 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django.core.files import locks
 from django.db import Error, OperationalError, connections, router
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from django_plugchat import times
@@ -38,6 +40,19 @@ _COUNTED_FOR = 1.0
 _LEAST_FREE = 10 * 1024 * 1024
 _UNFINISHED_FOR = 3600
 _ASIDE = "aside"
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """By which secret, when and how often a callback came."""
+
+    account: str
+    secret_id: str
+    received_at: datetime = field(default_factory=timezone.now)
+    last_received_at: datetime | None = None
+    times: int = 1
+    #: It came some time ago: no receiver runs while it is stored.
+    is_late: bool = False
 
 
 class _Process:
@@ -98,13 +113,13 @@ def end_pause() -> None:
 # Keeping
 
 
-def keep(body: bytes, *, account: str, secret_id: str, received_at: datetime) -> bool:
+def keep(body: bytes, receipt: Receipt) -> bool:
     """Keep a callback that the database could not take. False where that is not possible: the log says why."""
     folder = _folder()
     if folder is None or not _is_usable():
         return False
-    header = json.dumps({"account": account, "secret_id": secret_id}).encode()
-    name = f"{received_at.timestamp() * 1_000_000:016.0f}-{uuid.uuid4().hex}"
+    header = json.dumps({"account": receipt.account, "secret_id": receipt.secret_id}).encode()
+    name = f"{receipt.received_at.timestamp() * 1_000_000:016.0f}-{uuid.uuid4().hex}"
     try:
         if not folder.exists():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -113,7 +128,7 @@ def keep(body: bytes, *, account: str, secret_id: str, received_at: datetime) ->
         _ensure_room()
         _write(folder, name, header + b"\n" + body)
     except OSError as error:
-        logger.error("The spool could not keep a callback for account %r: %s", account, error.strerror)
+        logger.error("The spool could not keep a callback for account %r: %s", receipt.account, error.strerror)
         # Then asking the database is the only chance of the next ones.
         end_pause()
         return False
@@ -175,16 +190,14 @@ def paths(*, aside: bool = False) -> list[Path]:
     return [folder / name for name in names]
 
 
-def read(path: Path) -> tuple[dict[str, Any], bytes]:
-    """The account and the secret_id that a callback came by, and its body; none, and all of it, of a file not ours."""
+def read(path: Path) -> tuple[Receipt | None, bytes]:
+    """How a callback came, and its body; None, and all of it, of a file not ours."""
     content = path.read_bytes()
     header, _newline, body = content.partition(b"\n")
     try:
-        came_by = json.loads(header)
-    except ValueError:
-        came_by = None
-    is_ours = isinstance(came_by, dict) and came_by.keys() == {"account", "secret_id"}
-    return (came_by, body) if is_ours else ({}, content)
+        return Receipt(**json.loads(header), received_at=received_at(path)), body
+    except (TypeError, ValueError):
+        return None, content
 
 
 def received_at(path: Path) -> datetime:

@@ -27,16 +27,16 @@ def folder(plugchat, tmp_path, monkeypatch):
 
 
 def keep(body: bytes = BODY, received_at: datetime = CAME) -> bool:
-    return spool.keep(body, account="default", secret_id="01234567", received_at=received_at)
+    return spool.keep(body, spool.Receipt("default", "01234567", received_at))
 
 
-def kept() -> list[tuple[dict[str, str], bytes]]:
+def kept() -> list[tuple[spool.Receipt | None, bytes]]:
     return [spool.read(path) for path in spool.paths()]
 
 
 def test_a_callback_is_kept_as_it_came(folder):
     assert keep()
-    assert kept() == [({"account": "default", "secret_id": "01234567"}, BODY)]
+    assert kept() == [(spool.Receipt("default", "01234567", CAME), BODY)]
     (path,) = spool.paths()
     assert spool.received_at(path) == CAME
     assert folder.stat().st_mode & 0o777 == 0o700
@@ -122,7 +122,7 @@ def test_what_is_not_ours_is_read_all_the_same(folder):
     (folder / "note").write_bytes(b"anything\n")
     (folder / f"{1_700_000_000_000_000}-0").write_bytes(b"{}\nbody")
     (folder / ".unfinished").write_bytes(b"half of")
-    assert kept() == [({}, b"{}\nbody"), ({}, b"anything\n")]
+    assert kept() == [(None, b"{}\nbody"), (None, b"anything\n")]
 
 
 def test_setting_aside(folder):
