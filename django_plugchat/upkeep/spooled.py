@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import Error, transaction
@@ -49,7 +49,7 @@ def _take_over(path: Path) -> bool:
         try:
             receipt, body = spool.read(path)
             # Of a file that is not ours nothing is known: a TypeError.
-            late = replace(receipt, is_late=True)  # type: ignore[type-var]
+            late: Any = replace(receipt, is_late=True)  # type: ignore[type-var]
             with suppress(APIException):  # a refusal, which is kept
                 recording.take(body, late)
         except Exception as error:
