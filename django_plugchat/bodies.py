@@ -128,7 +128,7 @@ def inflated(body: bytes, coding: str, limit: int) -> tuple[bytes, bool]:
 def _inflated(body: bytes, window_bits: int, most: int) -> tuple[bytes, bool]:
     """What comes out, at most so many bytes, and whether the body ends as it should."""
     content, inflater, position = BytesIO(), zlib.decompressobj(window_bits), 0
-    while position < len(body):
+    while position < len(body) and content.tell() < most:
         # In pieces, since zlib copies all that follows a member.
         piece = body[position : position + _PIECE]
         before = inflater.copy()
@@ -139,16 +139,13 @@ def _inflated(body: bytes, window_bits: int, most: int) -> tuple[bytes, bool]:
             with suppress(zlib.error):
                 content.writelines(before.decompress(bytes([byte])) for byte in piece)
             break
-        if content.tell() == most:
-            break
         position += len(piece) - len(inflater.unused_data)
-        if inflater.eof and window_bits <= zlib.MAX_WBITS:
-            return content.getvalue(), position == len(body)
         if inflater.eof:
             # A gzip file may have several members, and zero bytes after each.
-            while position < len(body) and not body[position]:
+            is_gzip = window_bits > zlib.MAX_WBITS
+            while is_gzip and position < len(body) and not body[position]:
                 position += 1
-            if position == len(body):
-                return content.getvalue(), True
+            if position == len(body) or not is_gzip:
+                return content.getvalue(), position == len(body)
             inflater = zlib.decompressobj(window_bits)
     return content.getvalue(), False

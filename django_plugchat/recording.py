@@ -104,7 +104,7 @@ def _record_events(callbacks: Sequence[Callback], receipt: Receipt) -> bool:
     alias = router.db_for_write(DeliveryEvent)
     is_heard = dispatch.is_heard()
     runs_here = is_heard and tasks.would_run_at_once()
-    told_now = 0 if receipt.is_late else MOST_TOLD_AT_ONCE if runs_here else len(callbacks)
+    told_now = 0 if receipt.is_late or not is_heard else MOST_TOLD_AT_ONCE if runs_here else len(callbacks)
     # One event that is committed at once, and whose receivers would run here in any case: storing it is the claim. Of
     # several, the leases would run out before their turn.
     is_claimed = runs_here and told_now > 0 and len(callbacks) == 1 and not connections[alias].in_atomic_block
@@ -136,13 +136,10 @@ def _record_events(callbacks: Sequence[Callback], receipt: Receipt) -> bool:
     for row in rows[told_now:] if is_heard else ():
         row["dispatch_due_at"] = timezone.now()  # for a sweep
     new = _written(alias, statements.store, rows)
-    for row in rows[:told_now] if is_heard else ():
-        if (pk := new.get(row["fingerprint"])) is None:
-            continue
-        if is_claimed:
-            dispatch.hand_over(pk, claimed=statements.event_of(row, pk, alias))
-        else:
-            _after_commit(alias, partial(dispatch.hand_over, pk))
+    for row in rows[:told_now]:
+        if pk := new.get(row["fingerprint"]):
+            claimed = statements.event_of(row, pk, alias) if is_claimed else None
+            _after_commit(alias, partial(dispatch.hand_over, pk, claimed))
     return bool(new)
 
 

@@ -121,8 +121,7 @@ def event_of(row: dict[str, Any], pk: Any, alias: str) -> DeliveryEvent:
 def insert_or_count(row: models.Model, alias: str, **changes: Any) -> bool:
     """Insert a row that was not there a moment ago. Returns False where it was after all, and has been counted."""
     try:
-        # A statement that fails spoils the transaction that it is in, also one of AUTOCOMMIT False.
-        with nullcontext() if connections[alias].get_autocommit() else transaction.atomic(using=alias):
+        with savepoint(alias):
             row.save(force_insert=True, using=alias)
     except IntegrityError:
         row.pk = None
@@ -163,8 +162,8 @@ def update(alias: str, changes: dict[str, Any], where: dict[str, Any]) -> int:
 
 
 def savepoint(alias: str) -> AbstractContextManager[Any]:
-    """What lets a statement fail inside somebody else's transaction; nothing in autocommit mode."""
-    return transaction.atomic(using=alias) if connections[alias].in_atomic_block else nullcontext()
+    """What lets a statement fail inside a transaction, somebody else's or one of ``AUTOCOMMIT: False``."""
+    return nullcontext() if connections[alias].get_autocommit() else transaction.atomic(using=alias)
 
 
 def trying_again(alias: str, operation: Callable[[], T]) -> T:
@@ -220,12 +219,9 @@ def _renew(connection: Any, *, is_left_behind: bool) -> None:
 
 def codes(error: BaseException) -> set[Any]:
     """SQLSTATE and MariaDB's number, as far as an error of any driver has them."""
-    found: set[Any] = set(error.args[:1]) if error.args and isinstance(error.args[0], int) else set()
-    cause: Any = error.__cause__
-    if cause is not None:
-        found |= {getattr(cause, "sqlstate", None), getattr(cause, "pgcode", None)}
-        found.add(getattr(getattr(cause, "diag", None), "sqlstate", None))
-    return found - {None}
+    numbers = {number for number in error.args[:1] if isinstance(number, int)}
+    cause = error.__cause__
+    return (numbers | {getattr(cause, "sqlstate", None), getattr(cause, "pgcode", None)}) - {None}
 
 
 def refuses_content(error: BaseException) -> bool:
