@@ -105,29 +105,19 @@ def exhaust(rows: DeliveryEventQuerySet) -> int:
 
 
 def _attempt(event: DeliveryEvent) -> Attempt:
-    # As it is now: receivers may change the object.
-    number, still_ours = event.dispatch_attempts, _still_ours(event)
+    # As it is now: receivers may change the object. Another worker that takes it over moves the end of the lease.
+    pk, number = event.pk, event.dispatch_attempts
+    ours = {"id": pk, "dispatch_status": _Status.RUNNING.value, "dispatch_due_at": event.dispatch_due_at}
     attempt, changes = _judge(number, _tell(event))
     alias = _events().db
-    for where in still_ours:
-        # A connection may have died while receivers ran.
-        if statements.trying_again(alias, partial(statements.update, alias, changes, where)):
-            break
+    # A connection may have died while receivers ran.
+    if not statements.trying_again(alias, partial(statements.update, alias, changes, ours)):
+        # A sweep that thought this attempt dead, and gave the event up or handed it to a worker that has not begun, was
+        # wrong.
+        wrong = [_Status.EXHAUSTED, _Status.PENDING]
+        lost = _events().filter(pk=pk, dispatch_attempts=number, dispatch_status__in=wrong)
+        statements.trying_again(alias, partial(lost.update, **changes))
     return attempt
-
-
-def _still_ours(event: DeliveryEvent) -> list[dict[str, Any]]:
-    """What the row looks like while the outcome of this attempt counts.
-
-    Another worker that has taken the event over meanwhile has moved the end of the lease. A sweep that thought this
-    attempt dead, and gave the event up or handed it to a worker that has not begun, was wrong.
-    """
-    attempts = {"id": event.pk, "dispatch_attempts": event.dispatch_attempts}
-    return [
-        {"id": event.pk, "dispatch_status": _Status.RUNNING.value, "dispatch_due_at": event.dispatch_due_at},
-        attempts | {"dispatch_status": _Status.EXHAUSTED.value},
-        attempts | {"dispatch_status": _Status.PENDING.value},
-    ]
 
 
 def _take(pk: Any) -> DeliveryEvent | None:

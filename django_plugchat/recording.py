@@ -212,12 +212,10 @@ def _keep(rejected: RejectedCallback, alias: str) -> bool:
     told = {"reason": rejected.reason, "errors": rejected.errors}
     if statements.count_again(rejected, alias, **told):
         return True
-    unknown, limit = RejectedCallback.Reason.UNKNOWN_STATUS, app_settings.max_rejected
+    unknown = RejectedCallback.Reason.UNKNOWN_STATUS
+    limit = app_settings.max_rejected // (_SHARE_OF_UNKNOWN_STATUSES if rejected.reason == unknown else 1)
     kept = RejectedCallback.objects.using(alias).for_account(rejected.account)
-    if rejected.reason == unknown:
-        kept, limit = kept.filter(reason=unknown), limit // _SHARE_OF_UNKNOWN_STATUSES
-    else:
-        kept = kept.exclude(reason=unknown)
+    kept = kept.filter(reason=unknown) if rejected.reason == unknown else kept.exclude(reason=unknown)
     if limit < 1 or kept.order_by("pk")[limit - 1 : limit].exists():
         return False
     # Only now: finding them takes longer than all else.

@@ -203,7 +203,6 @@ def test_what_was_killed_while_it_was_written_goes(folder):
 def test_without_a_spool(plugchat):
     plugchat(SPOOL_DIR=None)
     assert spooled.drain() == spooled.Drained()
-    assert spooled.reach() == ""
 
 
 def test_looking_through_it(folder):

@@ -80,9 +80,7 @@ def old(before: datetime, *, include_waiting: bool) -> list[Path]:
 
 
 def reach() -> str:
-    """Where this looks and where it does not, for people; "" without a spool."""
-    if not app_settings.spool_dir:
-        return ""
+    """Where this looks and where it does not, for people."""
     return _("Of the callbacks that wait in a spool, only those of this host are in reach: %(folder)s.") % {
         "folder": app_settings.spool_dir
     }
