@@ -75,15 +75,9 @@ def record(said: ConnectionReport | Sequence[Callback], receipt: Receipt) -> boo
     return _record_connection(said, receipt) if isinstance(said, ConnectionReport) else _record_events(said, receipt)
 
 
-def asked(alias: str, operation: Callable[[], T]) -> T:
-    """What the database says, unless it is known to be away. Raises ``django.db.Error``."""
-    with spool.asking():
-        return statements.trying_again(alias, operation)
-
-
 def _written(alias: str, write: Callable[..., T], *args: Any) -> T:
     try:
-        return asked(alias, partial(write, *args, alias))
+        return spool.asked(alias, partial(write, *args, alias))
     except (Error, UnicodeEncodeError) as error:
         if statements.refuses_content(error):
             raise ContentRefused from None

@@ -12,21 +12,22 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from django.core.files import locks
-from django.db import Error, OperationalError, connections, router
+from django.db import Error, OperationalError, connections
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from django_plugchat import times
+from django_plugchat import statements, times
 from django_plugchat.conf import app_settings
-from django_plugchat.models import DeliveryEvent
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -82,9 +83,8 @@ def _is_usable() -> bool:
 # Not waiting for a dead database
 
 
-@contextmanager
-def asking() -> Iterator[None]:
-    """Around what asks the database about a callback. Raises OperationalError at once where it is known to be away.
+def asked(alias: str, operation: Callable[[], T]) -> T:
+    """What the database says about a callback. Raises ``django.db.Error``, at once where it is known to be away.
 
     After a failure to reach it, requests of this process don't try for 5 seconds, then one at a time.
     """
@@ -94,13 +94,14 @@ def asking() -> Iterator[None]:
         raise OperationalError("The database could not be reached a moment ago.")
     began = time.monotonic()
     try:
-        yield
-        end_pause()
+        answer = statements.trying_again(alias, operation)
     except Error:
-        is_connected = connections[router.db_for_write(DeliveryEvent)].connection is not None
-        if _is_usable() and (not is_connected or time.monotonic() - began > _SLOW):
+        if _is_usable() and (connections[alias].connection is None or time.monotonic() - began > _SLOW):
             _process.pause_ends_at = time.monotonic() + PAUSE
         raise
+    else:
+        end_pause()
+        return answer
     finally:
         if is_pausing:
             _process.turn.release()

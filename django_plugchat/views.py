@@ -46,7 +46,7 @@ class CallbackView(APIView):
         # Instead of DRF's steps: each of them asks a setting of the project, and a wrong secret comes before a wrong
         # method. The URL's converter has made a digest of the secret: no frame and no log needs to hold it from here.
         hide_secret(request._request)
-        account = accounts.caller(digest, recording.asked) if digest else None
+        account = accounts.caller(digest, spool.asked) if digest else None
         if account is None:
             raise NotFound
         self.receipt = Receipt(account, digest[:8])

@@ -149,16 +149,24 @@ def test_one_at_a_time(folder):
 def ask(operation: Callable[[], object] = bool) -> str:
     """How the database answered; "not asked" where it was not asked."""
     answer = "not asked"
-    with suppress(Exception), spool.asking():
+
+    def asked() -> None:
+        nonlocal answer
         answer = "failed"
         operation()
         answer = "answered"
+
+    with suppress(Exception):
+        spool.asked("default", asked)
     return answer
 
 
 def fail_to_connect() -> str:
-    connection.close()
-    return ask(raising(OperationalError()))
+    def fail() -> None:
+        connection.close()
+        raise OperationalError
+
+    return ask(fail)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -176,10 +184,13 @@ def test_while_one_asks_again_the_others_do_not(monkeypatch):
     monkeypatch.setattr(spool, "PAUSE", 0)
     fail_to_connect()
     answers = []
-    with spool.asking():
+
+    def ask_beside() -> None:
         other = threading.Thread(target=lambda: answers.append(ask()))
         other.start()
         other.join()
+
+    spool.asked("default", ask_beside)
     assert answers == ["not asked"]
     assert ask() == "answered"
 
