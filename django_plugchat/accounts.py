@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import Error, IntegrityError, router, transaction
+from django.db import Error, router, transaction
 from django.db.models import Subquery
 from django.db.models.signals import post_delete, post_save
 from django.utils.module_loading import import_string
@@ -114,7 +114,7 @@ def described(row: models.Account) -> conf.Account:
 def add(alias: str, label: str = "", provider: str = PLUGCHAT, instance: str = "") -> models.Account:
     """Raises ValueError."""
     row = models.Account(alias=alias, label=label, provider=provider, instance=instance)
-    return _save(row, row.clean_fields, row.clean)
+    return _save(row, row.full_clean)
 
 
 def new_secret(alias: str) -> str:
@@ -148,7 +148,7 @@ def move(alias: str) -> models.Account:
     row = models.Account(alias=alias, label=label, provider=account.provider, instance=account.instance)
     with transaction.atomic(using=router.db_for_write(models.Account)):
         # Not ``clean``: an account of the settings has this alias.
-        _save(row, row.clean_fields)
+        _save(row, row.clean_fields, row.validate_constraints)
         # The first one last: the newest is the one to register.
         for secret in reversed(account.webhook_secrets):
             _keep(digest_of(secret), row)
@@ -156,16 +156,12 @@ def move(alias: str) -> models.Account:
 
 
 def _save(row: models.Account, *checks: Callable[[], None]) -> models.Account:
-    database = router.db_for_write(models.Account)
     try:
         for check in checks:
             check()
-        with transaction.atomic(using=database):
-            row.save(using=database)
     except ValidationError as error:
         raise ValueError(" ".join(error.messages)) from None
-    except IntegrityError:
-        raise ValueError(_("An account of the database has this alias.")) from None
+    row.save(using=router.db_for_write(models.Account))
     return row
 
 

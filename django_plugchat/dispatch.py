@@ -53,11 +53,6 @@ def uses_default_dispatcher() -> bool:
     return app_settings.dispatcher == Configured.dispatcher
 
 
-def is_heard() -> bool:
-    """Whether anybody may hear of an event. Another dispatcher's workers may have receivers that are not here."""
-    return has_receivers() or not uses_default_dispatcher()
-
-
 def hand_over(pk: Any, claimed: DeliveryEvent | None = None) -> bool:
     """Call the configured dispatcher; or attempt here and now what was stored as claimed.
 

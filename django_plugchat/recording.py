@@ -96,7 +96,8 @@ def _after_commit(alias: str, function: Callable[[], Any]) -> None:
 
 def _record_events(callbacks: Sequence[Callback], receipt: Receipt) -> bool:
     alias = router.db_for_write(DeliveryEvent)
-    is_heard = dispatch.is_heard()
+    # Another dispatcher's workers may have receivers that are not here.
+    is_heard = dispatch.has_receivers() or not dispatch.uses_default_dispatcher()
     runs_here = is_heard and tasks.would_run_at_once()
     told_now = 0 if receipt.is_late or not is_heard else MOST_TOLD_AT_ONCE if runs_here else len(callbacks)
     # One event that is committed at once, and whose receivers would run here in any case: storing it is the claim. Of

@@ -73,11 +73,10 @@ def _folder() -> Path | None:
     return Path(app_settings.spool_dir) if app_settings.spool_dir else None
 
 
-def _is_usable() -> bool:
-    """Inside a transaction it is not: whoever began it decides what becomes of the callback."""
-    return bool(app_settings.spool_dir) and not any(
-        connection.in_atomic_block for connection in connections.all(initialized_only=True)
-    )
+def _usable() -> Path | None:
+    """The folder, but none inside a transaction: whoever began it decides what becomes of the callback."""
+    is_inside = any(connection.in_atomic_block for connection in connections.all(initialized_only=True))
+    return None if is_inside else _folder()
 
 
 # Not waiting for a dead database
@@ -89,14 +88,14 @@ def asked(alias: str, operation: Callable[[], T]) -> T:
     After a failure to reach it, requests of this process don't try for 5 seconds, then one at a time.
     """
     ends_at = _process.pause_ends_at
-    is_pausing = bool(ends_at) and _is_usable()
+    is_pausing = ends_at and _usable()
     if is_pausing and not (time.monotonic() >= ends_at and _process.turn.acquire(blocking=False)):
         raise OperationalError("The database could not be reached a moment ago.")
     began = time.monotonic()
     try:
         answer = statements.trying_again(alias, operation)
     except Error:
-        if _is_usable() and (connections[alias].connection is None or time.monotonic() - began > _SLOW):
+        if _usable() and (connections[alias].connection is None or time.monotonic() - began > _SLOW):
             _process.pause_ends_at = time.monotonic() + PAUSE
         raise
     else:
@@ -116,8 +115,8 @@ def end_pause() -> None:
 
 def keep(body: bytes, receipt: Receipt) -> bool:
     """Keep a callback that the database could not take. False where that is not possible: the log says why."""
-    folder = _folder()
-    if folder is None or not _is_usable():
+    folder = _usable()
+    if folder is None:
         return False
     header = json.dumps({"account": receipt.account, "secret_id": receipt.secret_id}).encode()
     name = f"{receipt.received_at.timestamp() * 1_000_000:016.0f}-{uuid.uuid4().hex}"
