@@ -47,6 +47,8 @@ class Account:
         options = value if isinstance(value, dict) else {}
         texts = {key: text for key, text in options.items() if isinstance(text, str)}
         secrets = options.get("WEBHOOK_SECRETS")
+        # Of a string where a list belongs, each letter would be a secret.
+        secrets = secrets if isinstance(secrets, list | tuple) else ()
         return cls(
             alias=alias,
             # May be lazy: whoever stores or compares it needs a string.
@@ -56,12 +58,7 @@ class Account:
             api_url=texts.get("API_URL", ""),
             token=texts.get("TOKEN", ""),
             client_token=texts.get("CLIENT_TOKEN", ""),
-            # Of a string where a list belongs, each letter would be a secret.
-            webhook_secrets=tuple(
-                secret
-                for secret in (secrets if isinstance(secrets, list | tuple) else ())
-                if secret and isinstance(secret, str)
-            ),
+            webhook_secrets=tuple(secret for secret in secrets if secret and isinstance(secret, str)),
         )
 
 
