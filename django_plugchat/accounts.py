@@ -12,14 +12,15 @@ from functools import partial
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import Error, IntegrityError, router, transaction
+from django.db import Error, router, transaction
 from django.db.models import Subquery
 from django.db.models.signals import post_delete, post_save
+from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
 from django_plugchat import conf, models
-from django_plugchat.conf import PLUGCHAT, Caller, app_settings, digest_of
+from django_plugchat.conf import PLUGCHAT, app_settings, digest_of
 from django_plugchat.models import WebhookSecret
 
 #: Seconds for which a process believes what it has read: how long a retired secret may go on working.
@@ -29,22 +30,13 @@ BELIEVED_FOR = 30
 # What is asked
 
 
-def caller(digest: str, run: Callable[..., Any] = lambda _database, read: read()) -> Caller | None:
-    """Who calls with the secret of this digest. Raises ``django.db.Error`` where that can't be looked up.
+def caller(digest: str, run: Callable[..., Any] = lambda _database, read: read()) -> str | None:
+    """Whose the secret of this digest is, by alias. Raises ``django.db.Error`` where that can't be looked up.
 
     A secret of the setting costs no statement, one of the database one read now and then, made by ``run`` with the
     alias of the database. While the database is away, secrets that this process has seen stay known.
     """
-    return app_settings.index.callers.get(digest) or _memory.caller(digest, run)
-
-
-def find(alias: str) -> conf.Account | None:
-    """An account of the setting, or an active one of the database."""
-    configured = app_settings.accounts.get(alias)
-    if configured:
-        return configured
-    row = models.Account.objects.for_writing().filter(alias=alias, is_active=True).first()
-    return described(row) if row else None
+    return app_settings.callers.get(digest) or _memory.caller(digest, run)
 
 
 def all_accounts() -> dict[str, conf.Account]:
@@ -56,8 +48,8 @@ def all_accounts() -> dict[str, conf.Account]:
 def secret_ids() -> dict[str, list[str]]:
     """Of each account that ``all_accounts`` gives: the ids of its secrets, the one to register first. One statement."""
     ids: dict[str, list[str]] = {alias: [] for alias in app_settings.accounts}
-    for digest, found in app_settings.index.callers.items():
-        ids[found.account].append(digest[:8])
+    for digest, alias in app_settings.callers.items():
+        ids[alias].append(digest[:8])
     rows = WebhookSecret.objects.for_writing().filter(account__is_active=True).order_by("-created_at", "-pk")
     for alias, secret_id in rows.values_list("account__alias", "secret_id"):
         own = ids.setdefault(alias, [])
@@ -86,10 +78,10 @@ def seen_by(user: Any) -> frozenset[str] | None:
 
     Nobody (None) sees none where it says anything.
     """
-    function = app_settings.admin_accounts
-    if function is None:
+    path = app_settings.admin_accounts
+    if path is None:
         return None
-    aliases = () if user is None else function(user)
+    aliases = () if user is None else import_string(path)(user)
     if aliases is None:
         return None
     return frozenset([aliases] if isinstance(aliases, str) else aliases)
@@ -98,11 +90,11 @@ def seen_by(user: Any) -> frozenset[str] | None:
 @sensitive_variables()
 def with_token(account: conf.Account) -> conf.Account:
     """The account with what ``TOKEN_SOURCE`` says, where it has no token of its own. Raises ValueError."""
-    source = app_settings.token_source
-    if account.token or source is None:
+    path = app_settings.token_source
+    if account.token or not path:
         return account
     try:
-        given = source(account.alias) or {}
+        given = import_string(path)(account.alias) or {}
         tokens = {"TOKEN": given} if isinstance(given, str) else {**given}
     except Exception as error:  # it may raise anything, with the token in its text
         values = {"alias": account.alias, "problem": type(error).__name__}
@@ -122,7 +114,7 @@ def described(row: models.Account) -> conf.Account:
 def add(alias: str, label: str = "", provider: str = PLUGCHAT, instance: str = "") -> models.Account:
     """Raises ValueError."""
     row = models.Account(alias=alias, label=label, provider=provider, instance=instance)
-    return _save(row, row.clean_fields, row.clean)
+    return _save(row, row.full_clean)
 
 
 def new_secret(alias: str) -> str:
@@ -156,7 +148,7 @@ def move(alias: str) -> models.Account:
     row = models.Account(alias=alias, label=label, provider=account.provider, instance=account.instance)
     with transaction.atomic(using=router.db_for_write(models.Account)):
         # Not ``clean``: an account of the settings has this alias.
-        _save(row, row.clean_fields)
+        _save(row, row.clean_fields, row.validate_constraints)
         # The first one last: the newest is the one to register.
         for secret in reversed(account.webhook_secrets):
             _keep(digest_of(secret), row)
@@ -164,16 +156,12 @@ def move(alias: str) -> models.Account:
 
 
 def _save(row: models.Account, *checks: Callable[[], None]) -> models.Account:
-    database = router.db_for_write(models.Account)
     try:
         for check in checks:
             check()
-        with transaction.atomic(using=database):
-            row.save(using=database)
     except ValidationError as error:
         raise ValueError(" ".join(error.messages)) from None
-    except IntegrityError:
-        raise ValueError(_("An account of the database has this alias.")) from None
+    row.save(using=router.db_for_write(models.Account))
     return row
 
 
@@ -198,7 +186,7 @@ class _Memory:
         self.forget()
 
     def forget(self) -> None:
-        self._callers: dict[str, tuple[Caller, float]] = {}
+        self._callers: dict[str, tuple[str, float]] = {}
         self._labels: dict[str, str] = {}
         self._labels_read_at = self._empty_at = self._changed_at = -math.inf
 
@@ -209,27 +197,27 @@ class _Memory:
     def _is_fresh(self, read_at: float) -> bool:
         return read_at > max(time.monotonic() - BELIEVED_FOR, self._changed_at)
 
-    def caller(self, digest: str, run: Callable[..., Any]) -> Caller | None:
+    def caller(self, digest: str, run: Callable[..., Any]) -> str | None:
         known, read_at = self._callers.get(digest, (None, -math.inf))
         if known and self._is_fresh(read_at):
             return known
         if self._is_fresh(self._empty_at):
             return None
         now, database = time.monotonic(), router.db_for_write(WebhookSecret)
+        alias: str | None
         try:
             is_empty, alias = run(database, partial(_owner, digest, database))
         except Error:
             if known is None:
                 raise
-            is_empty, alias = False, known.account
+            is_empty, alias = False, known
         if is_empty:
             self._empty_at = now
         if alias is None:
             self._callers.pop(digest, None)
-            return None
-        found = Caller(alias, digest[:8])
-        self._callers[digest] = found, now
-        return found
+        else:
+            self._callers[digest] = alias, now
+        return alias
 
     def labels(self) -> dict[str, str]:
         if not self._is_fresh(self._labels_read_at):

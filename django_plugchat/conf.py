@@ -1,35 +1,17 @@
 """The ``PLUGCHAT`` setting, read live so that tests can override it. ``checks`` says what is wrong with it.
 
-Changing PLUGCHAT in place has no effect; assign a new dict. Else every callback would have to look at all accounts.
+What is changed inside ACCOUNTS in place has no effect; assign a new PLUGCHAT. Else every callback would have to look at
+all accounts.
 """
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from django.conf import settings
-from django.utils.module_loading import import_string
-
-DEFAULTS: dict[str, Any] = {
-    "ACCOUNTS": {},
-    "PUBLIC_URL": "",
-    "API_URL": "https://www.plugchat.com.br/api/whatsapp",
-    "API_TIMEOUT": 10,
-    "TOKEN_SOURCE": None,
-    "MAX_BODY_BYTES": 65536,
-    "MAX_REJECTED": 10000,
-    "RETENTION_DAYS": 180,
-    "SILENT_AFTER_HOURS": 36,
-    "DISPATCHER": "django_plugchat.tasks.enqueue",
-    "DISPATCH_LEASE": 300,
-    "DISPATCH_MAX_ATTEMPTS": 5,
-    "SPOOL_DIR": None,
-    "ADMIN_ACCOUNTS": None,
-}
-
-_FUNCTIONS = {"TOKEN_SOURCE", "ADMIN_ACCOUNTS"}
 
 PLUGCHAT, Z_API = "plugchat", "z-api"
 PROVIDERS = (PLUGCHAT, Z_API)
@@ -65,6 +47,8 @@ class Account:
         options = value if isinstance(value, dict) else {}
         texts = {key: text for key, text in options.items() if isinstance(text, str)}
         secrets = options.get("WEBHOOK_SECRETS")
+        # Of a string where a list belongs, each letter would be a secret.
+        secrets = secrets if isinstance(secrets, list | tuple) else ()
         return cls(
             alias=alias,
             # May be lazy: whoever stores or compares it needs a string.
@@ -74,87 +58,72 @@ class Account:
             api_url=texts.get("API_URL", ""),
             token=texts.get("TOKEN", ""),
             client_token=texts.get("CLIENT_TOKEN", ""),
-            # Of a string where a list belongs, each letter would be a secret.
-            webhook_secrets=tuple(
-                secret
-                for secret in (secrets if isinstance(secrets, list | tuple) else ())
-                if secret and isinstance(secret, str)
-            ),
+            webhook_secrets=tuple(secret for secret in secrets if secret and isinstance(secret, str)),
         )
 
 
-@dataclass(frozen=True)
-class Caller:
-    """Who calls, as a secret tells it."""
+@dataclass(repr=False)
+class Configured:
+    """What PLUGCHAT says: each key in small letters, with its default. Built once for each value of the setting."""
 
-    account: str
-    secret_id: str
+    #: Those of the setting. ``django_plugchat.accounts`` knows those of the database as well.
+    accounts: dict[str, Account] = field(default_factory=dict)
+    public_url: str = ""
+    api_url: str = "https://www.plugchat.com.br/api/whatsapp"
+    api_timeout: float = 10
+    token_source: str | None = None
+    max_body_bytes: int = 65536
+    max_rejected: int = 10000
+    retention_days: int | None = 180
+    silent_after_hours: float = 36
+    dispatcher: str = "django_plugchat.tasks.enqueue"
+    dispatch_lease: float = 300
+    dispatch_max_attempts: int = 5
+    spool_dir: str | Path | None = None
+    admin_accounts: str | None = None
 
-
-class AccountIndex:
-    """The accounts of the setting, and which one a secret belongs to. Built once for each value of the setting."""
-
-    def __init__(self, configured: Any) -> None:
-        accounts = configured.get("ACCOUNTS") if isinstance(configured, dict) else None
-        self.accounts = {
-            alias: Account.from_setting(alias, value)
-            for alias, value in (accounts.items() if isinstance(accounts, dict) else ())
+    @classmethod
+    def from_setting(cls, value: Any) -> Self:
+        said = value.items() if isinstance(value, dict) else ()
+        given = {key.lower(): each for key, each in said if key in DEFAULTS}
+        accounts = given.get("accounts")
+        given["accounts"] = {
+            alias: Account.from_setting(alias, options)
+            for alias, options in (accounts.items() if isinstance(accounts, dict) else ())
             if isinstance(alias, str)
         }
-        self.callers = {
-            (digest := digest_of(secret)): Caller(account.alias, digest[:8])
-            for account in self.accounts.values()
-            for secret in account.webhook_secrets
+        return cls(**given)
+
+    @cached_property
+    def callers(self) -> dict[str, str]:
+        """Which account a secret belongs to, by its digest."""
+        return {
+            digest_of(secret): account.alias for account in self.accounts.values() for secret in account.webhook_secrets
         }
-        #: Every secret and token: what no log may show.
-        self.confidential = frozenset(
-            text
-            for account in self.accounts.values()
-            for text in (*account.webhook_secrets, account.token, account.client_token)
-            if text
-        )
+
+    @cached_property
+    def confidential(self) -> frozenset[str]:
+        """Every secret and token: what no log may show."""
+        accounts = self.accounts.values()
+        texts = (text for each in accounts for text in (*each.webhook_secrets, each.token, each.client_token))
+        return frozenset(filter(None, texts))
 
 
-class AppSettings:
-    """Each key of PLUGCHAT under its name in small letters; a dotted path of a function as that function."""
+DEFAULTS: dict[str, Any] = {key.upper(): default for key, default in asdict(Configured()).items()}
 
-    public_url: str
-    api_url: str
-    api_timeout: float
-    max_body_bytes: int
-    max_rejected: int
-    retention_days: int | None
-    silent_after_hours: float
-    dispatcher: str
-    dispatch_lease: float
-    dispatch_max_attempts: int
-    spool_dir: str | Path | None
-    token_source: Callable[[str], Any] | None
-    admin_accounts: Callable[[Any], Any] | None
 
-    # Compared by identity, which costs the same for any number of accounts. Kept together with what was built from it,
-    # so that a thread never pairs one with the other's.
-    _indexed: tuple[Any, AccountIndex] | None = None
+class _Live:
+    #: A value of the setting, what its keys held then, and what was built from it: together, so that a thread never
+    #: pairs one with the other's.
+    _built: tuple[Any, Any, Configured] = (object(), None, Configured())
 
     def __getattr__(self, name: str) -> Any:
-        key = name.upper()
-        if key not in DEFAULTS:
-            raise AttributeError(name)
-        configured = getattr(settings, "PLUGCHAT", None)
-        value = configured.get(key, DEFAULTS[key]) if isinstance(configured, dict) else DEFAULTS[key]
-        return import_string(value) if value and key in _FUNCTIONS else value
-
-    @property
-    def index(self) -> AccountIndex:
-        configured, indexed = getattr(settings, "PLUGCHAT", None), self._indexed
-        if indexed is None or indexed[0] is not configured:
-            indexed = self._indexed = (configured, AccountIndex(configured))
-        return indexed[1]
-
-    @property
-    def accounts(self) -> dict[str, Account]:
-        """Those of the setting. ``django_plugchat.accounts`` knows those of the database as well."""
-        return self.index.accounts
+        value, built = getattr(settings, "PLUGCHAT", None), self._built
+        # The same objects are equal at once: this costs the same for any number of accounts.
+        if built[0] is not value or built[1] != value:
+            built = self._built = (value, copy(value), Configured.from_setting(value))
+        return getattr(built[2], name)
 
 
-app_settings = AppSettings()
+#: As the setting is at this moment.
+app_settings = cast(Configured, _Live())

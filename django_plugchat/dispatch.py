@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from django_plugchat import statements
-from django_plugchat.conf import DEFAULTS, app_settings
+from django_plugchat.conf import Configured, app_settings
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.querysets import DeliveryEventQuerySet
 from django_plugchat.signals import TellAgain, delivery_recorded, receiver_name
@@ -50,13 +50,7 @@ def has_receivers() -> bool:
 
 
 def uses_default_dispatcher() -> bool:
-    default: str = DEFAULTS["DISPATCHER"]
-    return app_settings.dispatcher == default
-
-
-def is_heard() -> bool:
-    """Whether anybody may hear of an event. Another dispatcher's workers may have receivers that are not here."""
-    return has_receivers() or not uses_default_dispatcher()
+    return app_settings.dispatcher == Configured.dispatcher
 
 
 def hand_over(pk: Any, claimed: DeliveryEvent | None = None) -> bool:
@@ -106,29 +100,19 @@ def exhaust(rows: DeliveryEventQuerySet) -> int:
 
 
 def _attempt(event: DeliveryEvent) -> Attempt:
-    # As it is now: receivers may change the object.
-    number, still_ours = event.dispatch_attempts, _still_ours(event)
+    # As it is now: receivers may change the object. Another worker that takes it over moves the end of the lease.
+    pk, number = event.pk, event.dispatch_attempts
+    ours = {"id": pk, "dispatch_status": _Status.RUNNING.value, "dispatch_due_at": event.dispatch_due_at}
     attempt, changes = _judge(number, _tell(event))
     alias = _events().db
-    for where in still_ours:
-        # A connection may have died while receivers ran.
-        if statements.trying_again(alias, partial(statements.update, alias, changes, where)):
-            break
+    # A connection may have died while receivers ran.
+    if not statements.trying_again(alias, partial(statements.update, alias, changes, ours)):
+        # A sweep that thought this attempt dead, and gave the event up or handed it to a worker that has not begun, was
+        # wrong.
+        wrong = [_Status.EXHAUSTED, _Status.PENDING]
+        lost = _events().filter(pk=pk, dispatch_attempts=number, dispatch_status__in=wrong)
+        statements.trying_again(alias, partial(lost.update, **changes))
     return attempt
-
-
-def _still_ours(event: DeliveryEvent) -> list[dict[str, Any]]:
-    """What the row looks like while the outcome of this attempt counts.
-
-    Another worker that has taken the event over meanwhile has moved the end of the lease. A sweep that thought this
-    attempt dead, and gave the event up or handed it to a worker that has not begun, was wrong.
-    """
-    attempts = {"id": event.pk, "dispatch_attempts": event.dispatch_attempts}
-    return [
-        {"id": event.pk, "dispatch_status": _Status.RUNNING.value, "dispatch_due_at": event.dispatch_due_at},
-        attempts | {"dispatch_status": _Status.EXHAUSTED.value},
-        attempts | {"dispatch_status": _Status.PENDING.value},
-    ]
 
 
 def _take(pk: Any) -> DeliveryEvent | None:

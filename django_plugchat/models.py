@@ -22,6 +22,13 @@ class IdField(models.CharField):  # type: ignore[type-arg]
         return parameters
 
 
+class _Model(models.Model):
+    objects = PlugChatQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+
+
 class DeliveryEvent(models.Model):
     """What PlugChat said about a message, once: that it was handed to WhatsApp or failed, was received, read, played.
 
@@ -123,7 +130,7 @@ class DeliveryEvent(models.Model):
         return self.failure == Failure.TEMPORARY
 
 
-class RejectedCallback(models.Model):
+class RejectedCallback(_Model):
     """A callback that was refused, or whose status nobody knows yet, kept to be read and tried again.
 
     To the byte, decompressed.
@@ -151,8 +158,6 @@ class RejectedCallback(models.Model):
     search_terms = models.TextField(_("search terms"), blank=True)
     fingerprint = models.UUIDField(_("fingerprint"))
 
-    objects = PlugChatQuerySet.as_manager()
-
     class Meta:
         verbose_name = _("rejected callback")
         verbose_name_plural = _("rejected callbacks")
@@ -172,15 +177,13 @@ class RejectedCallback(models.Model):
         return bytes(self.body).decode(errors="replace")
 
 
-class Registration(models.Model):
+class Registration(_Model):
     """What this site registered last with PlugChat, for each webhook of an account. Holds no URL and no token."""
 
     account = IdField(_("account"), max_length=100)
     webhook = IdField(_("webhook"), max_length=64)
     secret_id = IdField(_("secret id"), max_length=8, blank=True)
     registered_at = models.DateTimeField(_("registered at"), default=timezone.now)
-
-    objects = PlugChatQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("registration")
@@ -191,7 +194,7 @@ class Registration(models.Model):
         return f"{self.account}: {self.webhook}"
 
 
-class Connection(models.Model):
+class Connection(_Model):
     """Whether a WhatsApp instance of an account is connected, as PlugChat said last. Holds no number."""
 
     account = IdField(_("account"), max_length=100)
@@ -199,8 +202,6 @@ class Connection(models.Model):
     is_connected = models.BooleanField(_("connected"))
     since = models.DateTimeField(_("since"))
     reported_at = models.DateTimeField(_("reported at"), default=timezone.now)
-
-    objects = PlugChatQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("connection")
@@ -212,7 +213,7 @@ class Connection(models.Model):
         return f"{self.account}: {mask_id(self.instance_id)}"
 
 
-class Account(models.Model):
+class Account(_Model):
     """An account that came while the site ran; others are in the setting. Holds nothing confidential."""
 
     alias = IdField(_("alias"), max_length=100, help_text=_("Its name in the code and in events. Never changes."))
@@ -225,8 +226,6 @@ class Account(models.Model):
         _("active"), default=True, help_text=_("The callbacks of an inactive account are refused.")
     )
     created_at = models.DateTimeField(_("created at"), default=timezone.now)
-
-    objects = PlugChatQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("account")
@@ -246,15 +245,13 @@ class Account(models.Model):
             raise ValidationError({"alias": gettext("An account of the settings has this alias.")})
 
 
-class WebhookSecret(models.Model):
+class WebhookSecret(_Model):
     """A secret of an account of the database, accepted for as long as this row is there. Kept is its digest alone."""
 
     account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="secrets", verbose_name=_("account"))
     digest = IdField(_("digest"), max_length=64)
     secret_id = IdField(_("secret id"), max_length=8)
     created_at = models.DateTimeField(_("created at"), default=timezone.now)
-
-    objects = PlugChatQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("webhook secret")
@@ -265,7 +262,7 @@ class WebhookSecret(models.Model):
         return str(self.secret_id)
 
 
-class Notice(models.Model):
+class Notice(_Model):
     """A finding that a target of ``plugchat_status --notify`` was told and that has not gone since."""
 
     # Its SHA-256: an address may be confidential.
@@ -273,8 +270,6 @@ class Notice(models.Model):
     account = IdField(_("account"), max_length=100, blank=True)
     finding = IdField(_("finding"), max_length=40)
     told_at = models.DateTimeField(_("told at"), default=timezone.now)
-
-    objects = PlugChatQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("notice")

@@ -3,7 +3,6 @@
 import logging
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from operator import itemgetter
@@ -14,7 +13,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from rest_framework import status
-from rest_framework.exceptions import APIException
+from rest_framework.exceptions import APIException, ParseError
 
 from django_plugchat import dispatch, serializers, signals, spool, statements, tasks
 from django_plugchat.conf import app_settings
@@ -22,6 +21,7 @@ from django_plugchat.models import Connection, DeliveryEvent, RejectedCallback
 from django_plugchat.phones.numbers import mask_id, normalise, search_terms
 from django_plugchat.redaction import redact
 from django_plugchat.serializers import Callback, ConnectionReport, Ignored
+from django_plugchat.spool import Receipt
 
 T = TypeVar("T")
 
@@ -44,30 +44,19 @@ class ContentRefused(APIException):
     default_code = RejectedCallback.Reason.DATABASE
 
 
-@dataclass(frozen=True)
-class Receipt:
-    """By which secret, when and how often a callback came."""
-
-    account: str
-    secret_id: str
-    received_at: datetime = field(default_factory=timezone.now)
-    last_received_at: datetime | None = None
-    times: int = 1
-    #: It came some time ago: no receiver runs while it is stored.
-    is_late: bool = False
-
-
-def take(body: bytes, receipt: Receipt) -> str:
+def take(body: bytes, receipt: Receipt, *, is_as_encoded: bool = True) -> str:
     """Store what a callback says, and return what became of it: "recorded", "duplicate" or "ignored".
 
     One that is refused is kept before its APIException is raised again. Raises ``django.db.Error``.
     """
     try:
+        if not is_as_encoded:
+            raise ParseError(_("The body is not what its Content-Encoding says."), RejectedCallback.Reason.ENCODING)
         said = serializers.read(body)
         if not isinstance(said, Ignored):
             return "recorded" if record(said, receipt) else "duplicate"
     except APIException as refusal:
-        refuse(body, receipt, refusal)
+        _refuse(body, receipt, refusal)
         raise
     if said.unknown:
         # Only what is a name: the caller could write anything there, numbers and secrets too.
@@ -86,15 +75,9 @@ def record(said: ConnectionReport | Sequence[Callback], receipt: Receipt) -> boo
     return _record_connection(said, receipt) if isinstance(said, ConnectionReport) else _record_events(said, receipt)
 
 
-def asked(alias: str, operation: Callable[[], T]) -> T:
-    """What the database says, unless it is known to be away. Raises ``django.db.Error``."""
-    with spool.asking():
-        return statements.trying_again(alias, operation)
-
-
 def _written(alias: str, write: Callable[..., T], *args: Any) -> T:
     try:
-        return asked(alias, partial(write, *args, alias))
+        return spool.asked(alias, partial(write, *args, alias))
     except (Error, UnicodeEncodeError) as error:
         if statements.refuses_content(error):
             raise ContentRefused from None
@@ -113,9 +96,10 @@ def _after_commit(alias: str, function: Callable[[], Any]) -> None:
 
 def _record_events(callbacks: Sequence[Callback], receipt: Receipt) -> bool:
     alias = router.db_for_write(DeliveryEvent)
-    is_heard = dispatch.is_heard()
+    # Another dispatcher's workers may have receivers that are not here.
+    is_heard = dispatch.has_receivers() or not dispatch.uses_default_dispatcher()
     runs_here = is_heard and tasks.would_run_at_once()
-    told_now = 0 if receipt.is_late else MOST_TOLD_AT_ONCE if runs_here else len(callbacks)
+    told_now = 0 if receipt.is_late or not is_heard else MOST_TOLD_AT_ONCE if runs_here else len(callbacks)
     # One event that is committed at once, and whose receivers would run here in any case: storing it is the claim. Of
     # several, the leases would run out before their turn.
     is_claimed = runs_here and told_now > 0 and len(callbacks) == 1 and not connections[alias].in_atomic_block
@@ -147,13 +131,10 @@ def _record_events(callbacks: Sequence[Callback], receipt: Receipt) -> bool:
     for row in rows[told_now:] if is_heard else ():
         row["dispatch_due_at"] = timezone.now()  # for a sweep
     new = _written(alias, statements.store, rows)
-    for row in rows[:told_now] if is_heard else ():
-        if (pk := new.get(row["fingerprint"])) is None:
-            continue
-        if is_claimed:
-            dispatch.hand_over(pk, claimed=statements.event_of(row, pk, alias))
-        else:
-            _after_commit(alias, partial(dispatch.hand_over, pk))
+    for row in rows[:told_now]:
+        if pk := new.get(row["fingerprint"]):
+            claimed = statements.event_of(row, pk, alias) if is_claimed else None
+            _after_commit(alias, partial(dispatch.hand_over, pk, claimed))
     return bool(new)
 
 
@@ -190,7 +171,7 @@ def _changed(report: ConnectionReport, account: str, moment: datetime, alias: st
 # Rejected callbacks
 
 
-def refuse(body: bytes, receipt: Receipt, refusal: APIException) -> None:
+def _refuse(body: bytes, receipt: Receipt, refusal: APIException) -> None:
     """Keep a callback that is answered 400, and log why."""
     codes = refusal.get_codes()
     reason = codes if isinstance(codes, str) else RejectedCallback.Reason.INVALID.value
@@ -226,12 +207,10 @@ def _keep(rejected: RejectedCallback, alias: str) -> bool:
     told = {"reason": rejected.reason, "errors": rejected.errors}
     if statements.count_again(rejected, alias, **told):
         return True
-    unknown, limit = RejectedCallback.Reason.UNKNOWN_STATUS, app_settings.max_rejected
+    unknown = RejectedCallback.Reason.UNKNOWN_STATUS
+    limit = app_settings.max_rejected // (_SHARE_OF_UNKNOWN_STATUSES if rejected.reason == unknown else 1)
     kept = RejectedCallback.objects.using(alias).for_account(rejected.account)
-    if rejected.reason == unknown:
-        kept, limit = kept.filter(reason=unknown), limit // _SHARE_OF_UNKNOWN_STATUSES
-    else:
-        kept = kept.exclude(reason=unknown)
+    kept = kept.filter(reason=unknown) if rejected.reason == unknown else kept.exclude(reason=unknown)
     if limit < 1 or kept.order_by("pk")[limit - 1 : limit].exists():
         return False
     # Only now: finding them takes longer than all else.

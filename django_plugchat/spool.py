@@ -12,19 +12,22 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 from django.core.files import locks
-from django.db import Error, OperationalError, connections, router
+from django.db import Error, OperationalError, connections
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from django_plugchat import times
+from django_plugchat import statements, times
 from django_plugchat.conf import app_settings
-from django_plugchat.models import DeliveryEvent
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +41,19 @@ _COUNTED_FOR = 1.0
 _LEAST_FREE = 10 * 1024 * 1024
 _UNFINISHED_FOR = 3600
 _ASIDE = "aside"
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """By which secret, when and how often a callback came."""
+
+    account: str
+    secret_id: str
+    received_at: datetime = field(default_factory=timezone.now)
+    last_received_at: datetime | None = None
+    times: int = 1
+    #: It came some time ago: no receiver runs while it is stored.
+    is_late: bool = False
 
 
 class _Process:
@@ -57,35 +73,34 @@ def _folder() -> Path | None:
     return Path(app_settings.spool_dir) if app_settings.spool_dir else None
 
 
-def _is_usable() -> bool:
-    """Inside a transaction it is not: whoever began it decides what becomes of the callback."""
-    return bool(app_settings.spool_dir) and not any(
-        connection.in_atomic_block for connection in connections.all(initialized_only=True)
-    )
+def _usable() -> Path | None:
+    """The folder, but none inside a transaction: whoever began it decides what becomes of the callback."""
+    is_inside = any(connection.in_atomic_block for connection in connections.all(initialized_only=True))
+    return None if is_inside else _folder()
 
 
 # Not waiting for a dead database
 
 
-@contextmanager
-def asking() -> Iterator[None]:
-    """Around what asks the database about a callback. Raises OperationalError at once where it is known to be away.
+def asked(alias: str, operation: Callable[[], T]) -> T:
+    """What the database says about a callback. Raises ``django.db.Error``, at once where it is known to be away.
 
     After a failure to reach it, requests of this process don't try for 5 seconds, then one at a time.
     """
     ends_at = _process.pause_ends_at
-    is_pausing = bool(ends_at) and _is_usable()
+    is_pausing = ends_at and _usable()
     if is_pausing and not (time.monotonic() >= ends_at and _process.turn.acquire(blocking=False)):
         raise OperationalError("The database could not be reached a moment ago.")
     began = time.monotonic()
     try:
-        yield
-        end_pause()
+        answer = statements.trying_again(alias, operation)
     except Error:
-        is_connected = connections[router.db_for_write(DeliveryEvent)].connection is not None
-        if _is_usable() and (not is_connected or time.monotonic() - began > _SLOW):
+        if _usable() and (connections[alias].connection is None or time.monotonic() - began > _SLOW):
             _process.pause_ends_at = time.monotonic() + PAUSE
         raise
+    else:
+        end_pause()
+        return answer
     finally:
         if is_pausing:
             _process.turn.release()
@@ -98,13 +113,13 @@ def end_pause() -> None:
 # Keeping
 
 
-def keep(body: bytes, *, account: str, secret_id: str, received_at: datetime) -> bool:
+def keep(body: bytes, receipt: Receipt) -> bool:
     """Keep a callback that the database could not take. False where that is not possible: the log says why."""
-    folder = _folder()
-    if folder is None or not _is_usable():
+    folder = _usable()
+    if folder is None:
         return False
-    header = json.dumps({"account": account, "secret_id": secret_id}).encode()
-    name = f"{received_at.timestamp() * 1_000_000:016.0f}-{uuid.uuid4().hex}"
+    header = json.dumps({"account": receipt.account, "secret_id": receipt.secret_id}).encode()
+    name = f"{receipt.received_at.timestamp() * 1_000_000:016.0f}-{uuid.uuid4().hex}"
     try:
         if not folder.exists():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -113,7 +128,7 @@ def keep(body: bytes, *, account: str, secret_id: str, received_at: datetime) ->
         _ensure_room()
         _write(folder, name, header + b"\n" + body)
     except OSError as error:
-        logger.error("The spool could not keep a callback for account %r: %s", account, error.strerror)
+        logger.error("The spool could not keep a callback for account %r: %s", receipt.account, error.strerror)
         # Then asking the database is the only chance of the next ones.
         end_pause()
         return False
@@ -175,16 +190,14 @@ def paths(*, aside: bool = False) -> list[Path]:
     return [folder / name for name in names]
 
 
-def read(path: Path) -> tuple[dict[str, Any], bytes]:
-    """The account and the secret_id that a callback came by, and its body; none, and all of it, of a file not ours."""
+def read(path: Path) -> tuple[Receipt | None, bytes]:
+    """How a callback came, and its body; None, and all of it, of a file not ours."""
     content = path.read_bytes()
     header, _newline, body = content.partition(b"\n")
     try:
-        came_by = json.loads(header)
-    except ValueError:
-        came_by = None
-    is_ours = isinstance(came_by, dict) and came_by.keys() == {"account", "secret_id"}
-    return (came_by, body) if is_ours else ({}, content)
+        return Receipt(**json.loads(header), received_at=received_at(path)), body
+    except (TypeError, ValueError):
+        return None, content
 
 
 def received_at(path: Path) -> datetime:

@@ -6,7 +6,6 @@ Compiling the INSERT of a row with so many columns takes the ORM longer than the
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import cache
-from types import NoneType
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
@@ -15,7 +14,7 @@ from django.db.models import F
 from django.db.models.functions import Greatest
 from django.db.models.signals import post_save, pre_save
 
-from django_plugchat.models import DeliveryEvent, IdField
+from django_plugchat.models import DeliveryEvent
 
 T = TypeVar("T")
 
@@ -47,9 +46,7 @@ def store(rows: Sequence[dict[str, Any]], alias: str) -> dict[UUID, Any]:
         return _store_one_by_one(rows, alias)
     insert, row, update, fields = _upsert(alias)
     parameters: list[Any] = [
-        value if (value := values[name]).__class__ is as_it_is else prepare(value, connection)
-        for values in rows
-        for name, as_it_is, prepare in fields
+        prepare(values[name], connection) if prepare else values[name] for values in rows for name, prepare in fields
     ]
     with connection.cursor() as cursor:
         cursor.execute(f"{insert}{', '.join([row] * len(rows))}{update}", parameters)
@@ -67,24 +64,14 @@ def store(rows: Sequence[dict[str, Any]], alias: str) -> dict[UUID, Any]:
     return new
 
 
-#: For speed alone, a twentieth of a callback: a value of exactly this class is what a field of exactly that class would
-#: make of it.
-_AS_IT_IS: dict[type, type] = {
-    models.CharField: str,
-    IdField: str,
-    models.TextField: str,
-    models.DateTimeField: NoneType,
-    models.PositiveIntegerField: int,
-    models.PositiveSmallIntegerField: int,
-    models.BooleanField: bool,
-}
+#: Fields that make something else of a value for a database. Of a text, a whole number and a truth value the others
+#: make what it is, which costs a twentieth of a callback.
+_PREPARING = (models.DateTimeField, models.JSONField, models.UUIDField)
 
 
 @cache
-def _upsert(alias: str) -> tuple[str, str, str, list[tuple[str, type | None, Callable[..., Any]]]]:
-    """What is before the rows, a row, what is after them; and of each field its name, the class of the values that it
-    leaves as they are, and what prepares others.
-    """
+def _upsert(alias: str) -> tuple[str, str, str, list[tuple[str, Callable[..., Any] | None]]]:
+    """What is before the rows, a row, what is after them; each field's name, and what prepares its values."""
     connection, model = connections[alias], cast(Any, DeliveryEvent._meta)
     quote = connection.ops.quote_name
     fields = [field for field in model.concrete_fields if not field.primary_key]
@@ -109,8 +96,7 @@ def _upsert(alias: str) -> tuple[str, str, str, list[tuple[str, type | None, Cal
         f"INSERT INTO {table} ({', '.join(columns.values())}) VALUES ",  # noqa: S608  # names, no values
         f"({', '.join(['%s'] * len(fields))})",
         f" {conflict} {assignments} RETURNING {pk}, {fingerprint}, {times}",
-        # By the class itself: one derived from it may do more.
-        [(field.attname, _AS_IT_IS.get(type(field)), field.get_db_prep_save) for field in fields],
+        [(field.attname, field.get_db_prep_save if isinstance(field, _PREPARING) else None) for field in fields],
     )
 
 
@@ -135,8 +121,7 @@ def event_of(row: dict[str, Any], pk: Any, alias: str) -> DeliveryEvent:
 def insert_or_count(row: models.Model, alias: str, **changes: Any) -> bool:
     """Insert a row that was not there a moment ago. Returns False where it was after all, and has been counted."""
     try:
-        # A statement that fails spoils the transaction that it is in, also one of AUTOCOMMIT False.
-        with nullcontext() if connections[alias].get_autocommit() else transaction.atomic(using=alias):
+        with savepoint(alias):
             row.save(force_insert=True, using=alias)
     except IntegrityError:
         row.pk = None
@@ -177,8 +162,8 @@ def update(alias: str, changes: dict[str, Any], where: dict[str, Any]) -> int:
 
 
 def savepoint(alias: str) -> AbstractContextManager[Any]:
-    """What lets a statement fail inside somebody else's transaction; nothing in autocommit mode."""
-    return transaction.atomic(using=alias) if connections[alias].in_atomic_block else nullcontext()
+    """What lets a statement fail inside a transaction, somebody else's or one of ``AUTOCOMMIT: False``."""
+    return nullcontext() if connections[alias].get_autocommit() else transaction.atomic(using=alias)
 
 
 def trying_again(alias: str, operation: Callable[[], T]) -> T:
@@ -234,12 +219,9 @@ def _renew(connection: Any, *, is_left_behind: bool) -> None:
 
 def codes(error: BaseException) -> set[Any]:
     """SQLSTATE and MariaDB's number, as far as an error of any driver has them."""
-    found: set[Any] = set(error.args[:1]) if error.args and isinstance(error.args[0], int) else set()
-    cause: Any = error.__cause__
-    if cause is not None:
-        found |= {getattr(cause, "sqlstate", None), getattr(cause, "pgcode", None)}
-        found.add(getattr(getattr(cause, "diag", None), "sqlstate", None))
-    return found - {None}
+    numbers = {number for number in error.args[:1] if isinstance(number, int)}
+    cause = error.__cause__
+    return (numbers | {getattr(cause, "sqlstate", None), getattr(cause, "pgcode", None)}) - {None}
 
 
 def refuses_content(error: BaseException) -> bool:

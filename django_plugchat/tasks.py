@@ -50,10 +50,7 @@ def tell_receivers(pk: Any) -> None:
 
 def enqueue(pk: Any) -> None:
     """The default dispatcher: Django's Tasks framework, or inline where there is none."""
-    if hasattr(tell_receivers, "enqueue"):
-        tell_receivers.enqueue(pk)
-    else:
-        dispatch.deliver(pk)
+    getattr(tell_receivers, "enqueue", dispatch.deliver)(pk)
 
 
 def would_run_at_once() -> bool:

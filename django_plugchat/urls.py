@@ -1,6 +1,5 @@
-from typing import Any
-
 from django.urls import path, re_path, register_converter
+from django.urls.converters import StringConverter
 
 from django_plugchat.conf import digest_of
 from django_plugchat.views import callback
@@ -8,16 +7,11 @@ from django_plugchat.views import callback
 app_name = "plugchat"
 
 
-class SecretConverter:
+class SecretConverter(StringConverter):
     """A webhook secret in a URL, as its digest. Whose it is, the view asks: URLs are resolved on ASGI's event loop."""
-
-    regex = "[^/]+"
 
     def to_python(self, value: str) -> str:
         return digest_of(value)
-
-    def to_url(self, value: Any) -> str:
-        return str(value)
 
 
 register_converter(SecretConverter, "plugchat_secret")

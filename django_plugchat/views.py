@@ -15,6 +15,7 @@ from rest_framework.views import APIView
 
 from django_plugchat import accounts, bodies, recording, spool
 from django_plugchat.redaction import hide_secret
+from django_plugchat.spool import Receipt
 
 logger = logging.getLogger(__name__)
 
@@ -39,33 +40,24 @@ class CallbackView(APIView):
     metadata_class = None
     http_method_names = ["post"]
 
-    receipt: recording.Receipt
+    receipt: Receipt
 
     def initial(self, request: Request, *args: Any, digest: str = "", **kwargs: Any) -> None:
         # Instead of DRF's steps: each of them asks a setting of the project, and a wrong secret comes before a wrong
         # method. The URL's converter has made a digest of the secret: no frame and no log needs to hold it from here.
         hide_secret(request._request)
-        caller = accounts.caller(digest, recording.asked) if digest else None
-        if caller is None:
+        account = accounts.caller(digest, spool.asked) if digest else None
+        if account is None:
             raise NotFound
-        self.receipt = recording.Receipt(caller.account, caller.secret_id)
+        self.receipt = Receipt(account, digest[:8])
 
     def post(self, request: Request, **kwargs: Any) -> HttpResponse:
-        refusal, receipt = None, self.receipt
+        body, is_as_encoded = bodies.read(request._request)
+        receipt = self.receipt
         try:
-            body = bodies.read(request._request)
-        except bodies.NotAsEncoded as error:
-            body, refusal = error.content, error
-        try:
-            if refusal:
-                recording.refuse(body, receipt, refusal)
-                raise refusal
-            said = recording.take(body, receipt)
+            said = recording.take(body, receipt, is_as_encoded=is_as_encoded)
         except Error as error:
-            kept = spool.keep(
-                body, account=receipt.account, secret_id=receipt.secret_id, received_at=receipt.received_at
-            )
-            if not kept:
+            if not spool.keep(body, receipt):
                 raise
             # Its text may quote the row.
             logger.warning("A callback for account %r waits in the spool: %s", receipt.account, type(error).__name__)

@@ -42,6 +42,11 @@ def test_at_the_limit(post, plugchat):
     assert not RejectedCallback.objects.exists()
 
 
+def test_a_limit_that_is_changed_in_place(post, settings, monkeypatch):
+    monkeypatch.setitem(settings.PLUGCHAT, "MAX_BODY_BYTES", len(BODY) - 1)
+    assert post(BODY).status_code == 413
+
+
 def test_declared_too_large_is_not_stored_nor_parsed(post):
     for declared in (LIMIT + 1, "9" * 5000):
         assert post(b"{}", CONTENT_LENGTH=str(declared)).status_code == 413

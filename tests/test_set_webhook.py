@@ -67,7 +67,7 @@ def sent(provider: Provider) -> list[tuple[str, str, Any]]:
 
 
 def told_nothing(text: str) -> str:
-    for confidential in (*app_settings.index.confidential, "unknown-secret"):
+    for confidential in (*app_settings.confidential, "unknown-secret"):
         assert confidential not in text
     return text
 
@@ -809,7 +809,7 @@ def test_an_account_of_the_database_gets_a_new_secret(provider, filial, monkeypa
     [(token, _path, body)] = sent(provider)
     secret = body["value"].split("/")[-2]
     assert token == "token-of-filial"
-    assert accounts.caller(digest_of(secret)).account == "filial"
+    assert accounts.caller(digest_of(secret)) == "filial"
     assert secret not in output
     assert noted() == {("filial", DELIVERY): secret_id(secret)}
     assert "No account" in run("--all", "--only-missing")
@@ -843,7 +843,7 @@ def test_no_secret_is_made_before_it_is_needed(provider, filial, public_site, ar
 def test_the_url_of_a_new_secret_for_pasting(provider, filial):
     stderr = io.StringIO()
     url = run("--show-url", stderr=stderr)
-    assert accounts.caller(digest_of(url.split("/")[-2])).account == "filial"
+    assert accounts.caller(digest_of(url.split("/")[-2])) == "filial"
     assert "not shown again" in stderr.getvalue()
     assert provider.requests == []
 

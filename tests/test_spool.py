@@ -27,16 +27,16 @@ def folder(plugchat, tmp_path, monkeypatch):
 
 
 def keep(body: bytes = BODY, received_at: datetime = CAME) -> bool:
-    return spool.keep(body, account="default", secret_id="01234567", received_at=received_at)
+    return spool.keep(body, spool.Receipt("default", "01234567", received_at))
 
 
-def kept() -> list[tuple[dict[str, str], bytes]]:
+def kept() -> list[tuple[spool.Receipt | None, bytes]]:
     return [spool.read(path) for path in spool.paths()]
 
 
 def test_a_callback_is_kept_as_it_came(folder):
     assert keep()
-    assert kept() == [({"account": "default", "secret_id": "01234567"}, BODY)]
+    assert kept() == [(spool.Receipt("default", "01234567", CAME), BODY)]
     (path,) = spool.paths()
     assert spool.received_at(path) == CAME
     assert folder.stat().st_mode & 0o777 == 0o700
@@ -122,7 +122,7 @@ def test_what_is_not_ours_is_read_all_the_same(folder):
     (folder / "note").write_bytes(b"anything\n")
     (folder / f"{1_700_000_000_000_000}-0").write_bytes(b"{}\nbody")
     (folder / ".unfinished").write_bytes(b"half of")
-    assert kept() == [({}, b"{}\nbody"), ({}, b"anything\n")]
+    assert kept() == [(None, b"{}\nbody"), (None, b"anything\n")]
 
 
 def test_setting_aside(folder):
@@ -149,16 +149,24 @@ def test_one_at_a_time(folder):
 def ask(operation: Callable[[], object] = bool) -> str:
     """How the database answered; "not asked" where it was not asked."""
     answer = "not asked"
-    with suppress(Exception), spool.asking():
+
+    def asked() -> None:
+        nonlocal answer
         answer = "failed"
         operation()
         answer = "answered"
+
+    with suppress(Exception):
+        spool.asked("default", asked)
     return answer
 
 
 def fail_to_connect() -> str:
-    connection.close()
-    return ask(raising(OperationalError()))
+    def fail() -> None:
+        connection.close()
+        raise OperationalError
+
+    return ask(fail)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -176,10 +184,13 @@ def test_while_one_asks_again_the_others_do_not(monkeypatch):
     monkeypatch.setattr(spool, "PAUSE", 0)
     fail_to_connect()
     answers = []
-    with spool.asking():
+
+    def ask_beside() -> None:
         other = threading.Thread(target=lambda: answers.append(ask()))
         other.start()
         other.join()
+
+    spool.asked("default", ask_beside)
     assert answers == ["not asked"]
     assert ask() == "answered"
 

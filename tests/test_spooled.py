@@ -33,7 +33,7 @@ def folder(plugchat, tmp_path, monkeypatch):
 
 def keep(*, account="default", received_at=None, **changes):
     body = json.dumps(EXAMPLE | changes).encode()
-    assert spool.keep(body, account=account, secret_id="01234567", received_at=received_at or timezone.now())
+    assert spool.keep(body, spool.Receipt(account, "01234567", received_at or timezone.now()))
 
 
 def redispatch(*args):

@@ -462,11 +462,10 @@ def test_clocks_that_differ(monkeypatch, seconds, found):
 def test_callbacks_that_wait_in_the_spool(plugchat, tmp_path):
     plugchat(SPOOL_DIR=str(tmp_path / "spool"))
     assert of_this_host() == []
-    kept = {"account": "default", "secret_id": secret_id(SECRET)}
-    assert spool.keep(b"{}", **kept, received_at=ago(minutes=4))
+    assert spool.keep(b"{}", spool.Receipt("default", secret_id(SECRET), ago(minutes=4)))
     assert of_this_host() == []
     assert json.loads(run("--json")[1])["spool"]["waiting"] == 1
-    assert spool.keep(b"{}", **kept, received_at=ago(minutes=6))
+    assert spool.keep(b"{}", spool.Receipt("default", secret_id(SECRET), ago(minutes=6)))
     (found,) = of_this_host()
     assert found.name == "spooled"
     assert "spool: 2, since" in found.text

@@ -44,7 +44,7 @@ def _redacted(text: str) -> str:
     text = _AFTER_NAME.sub(lambda found: f"{found[1]}{MASK}{'/' if found[0].endswith('/') else ''}", text)
     text = _OWN_PAGE.sub(lambda url: _QUERY.sub(f"?{MASK}", url[0]), text)
     try:
-        confidential = app_settings.index.confidential
+        confidential = app_settings.confidential
     except ImproperlyConfigured:
         # A server's own process, which logs before it loads the project.
         return text

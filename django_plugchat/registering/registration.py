@@ -165,9 +165,8 @@ def target_of(account: Account, url: str | None = None, *, is_rehearsal: bool = 
 def _secret_id_in(url: str, alias: str) -> str:
     """Which of the account's secrets the path of a URL holds; "" if none."""
     for segment in urlsplit(url).path.split("/"):
-        caller = accounts.caller(digest_of(segment)) if addresses.SECRET.fullmatch(segment) else None
-        if caller and caller.account == alias:
-            return caller.secret_id
+        if addresses.SECRET.fullmatch(segment) and accounts.caller(digest_of(segment)) == alias:
+            return secret_id(segment)
     return ""
 
 

@@ -2,8 +2,10 @@
 
 import logging
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from django.db import Error, transaction
@@ -37,11 +39,11 @@ def _take_over(path: Path) -> bool:
     failure = ""
     for _attempt in range(2):
         try:
-            came_by, body = spool.read(path)
+            receipt, body = spool.read(path)
             # Of a file that is not ours nothing is known: a TypeError.
-            receipt = recording.Receipt(**came_by, received_at=spool.received_at(path), is_late=True)
+            late: Any = replace(receipt, is_late=True)  # type: ignore[type-var]
             with suppress(APIException):  # a refusal, which is kept
-                recording.take(body, receipt)
+                recording.take(body, late)
         except Exception as error:
             if isinstance(error, Error):
                 _ensure_writable()
