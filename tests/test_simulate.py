@@ -96,7 +96,7 @@ def test_statuses_are_stored_with_the_messages_they_are_about(live_server, simul
     lines = simulate(live_server.url, "--count=120", "--failures=0", "--duplicates=10", "--statuses=60")
     tally = {answer: int(times) for answer, times in lines[1:]}
     assert sum(tally.values()) == 120
-    assert tally["duplicate"] >= 12
+    assert tally["duplicate"] + tally.get("ignored", 0) >= 12
     assert tally.keys() <= {"recorded", "duplicate", "ignored"}
     events = DeliveryEvent.objects.all()
     sent = set(events.deliveries().values_list("message_id", flat=True))
@@ -217,7 +217,7 @@ def test_a_proxy_is_not_asked_for_this_machine(server, simulate, monkeypatch, cl
     [
         (404, {}, b"", "HTTP 404: The server does not know the secret"),
         (400, {}, b"", "HTTP 400: .*ALLOWED_HOSTS"),
-        (301, {"Location": "https://example.com/"}, b"", "HTTP 301: The server redirects"),
+        (301, {"Location": "https://example.com/"}, b"", "HTTP 301: Something other"),
         (503, {}, b"", "HTTP 503: The server failed"),
         (500, {}, b"", "HTTP 500: The server failed"),
         (403, {}, b"", "HTTP 403: Something other"),
@@ -253,13 +253,13 @@ def test_nothing_more_is_posted_when_a_server_goes_away(closed_port):
 
 
 def test_no_trusted_https(server, simulate):
-    with pytest.raises(CommandError, match="SSLError: No trusted HTTPS"):
+    with pytest.raises(CommandError, match=r"SSLError: .*the URL right"):
         simulate(server.url.replace("http:", "https:"), "--count=1")
 
 
 def test_no_answer_in_time(simulate, monkeypatch):
     monkeypatch.setattr(simulation, "TIMEOUT", 0.05)
-    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(CommandError, match=r"ReadTimeout: .*in time"):
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(CommandError, match=r"ReadTimeout: .*running"):
         simulate(f"http://127.0.0.1:{silent.getsockname()[1]}", "--count=1")
 
 
@@ -285,10 +285,10 @@ def test_posting_stops_with_whoever_reads_the_answers(server):
         (["--account=sul"], "no account 'sul'"),
         (["example.com"], "must begin with http"),
         (["ftp://example.com"], "must begin with http"),
-        (["http:///plugchat/"], "must begin with http"),
-        (["http://[::1"], "must begin with http"),
-        (["http://127.0.0.1:port"], "must begin with http"),
-        (["http://127.0.0.1:0"], "must begin with http"),
+        (["http:///plugchat/"], "the URL right"),
+        (["http://[::1"], "Invalid IPv6 URL"),
+        (["http://127.0.0.1:port"], "the URL right"),
+        (["http://127.0.0.1:0"], "the URL right"),
     ],
 )
 def test_unusable_arguments_are_refused(simulate, arguments, message):
