@@ -1,7 +1,6 @@
 import io
 import json
 import socket
-import sys
 import threading
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -294,25 +293,6 @@ def test_posting_stops_with_whoever_reads_the_answers(server):
 def test_unusable_arguments_are_refused(simulate, arguments, message):
     with pytest.raises(CommandError, match=message):
         simulate(*arguments)
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-@pytest.mark.parametrize(("stderr", "shown"), [(Terminal, True), (io.StringIO, False)])
-def test_a_progress_bar_on_a_terminal(server, simulate, monkeypatch, stderr, shown):
-    monkeypatch.setattr(sys, "stderr", stderr())
-    simulate(server.url, "--count=5")
-    assert ("/5 [" in sys.stderr.getvalue()) is shown
-
-
-def test_no_progress_bar_without_tqdm(server, simulate, monkeypatch):
-    monkeypatch.setitem(sys.modules, "tqdm", None)
-    monkeypatch.setattr(sys, "stderr", Terminal())
-    assert simulate(server.url, "--count=5")[1:] == [["recorded", "5"]]
-    assert sys.stderr.getvalue() == ""
 
 
 def test_the_tally_counts_each_answer_once(server):

@@ -8,7 +8,6 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from django_plugchat.conf import app_settings
-from django_plugchat.management.progress import progress
 from django_plugchat.models import DeliveryEvent, RejectedCallback
 from django_plugchat.phones.numbers import mask_phone
 from django_plugchat.upkeep import erasure, spooled
@@ -45,15 +44,13 @@ class Command(BaseCommand):
         left, needed = defaultdict[Any, list[Any]](list), defaultdict[Any, list[Any]](list)
         try:
             files, left[_("files of the spool")] = erasure.erase_spooled(person, dry_run=dry_run)
-            with progress() as step:
-                for found in erasure.erase(person, dry_run=dry_run):
-                    name = found.model._meta.verbose_name_plural
-                    erased[found.model] += found.done.deleted
-                    left[name] += found.left
-                    needed[name] += found.done.needed
-                    needed_by = needed_by.union(*found.done.needed.values())
-                    also_called |= found.also_called
-                    step(found.looked_at)
+            for found in erasure.erase(person, dry_run=dry_run):
+                name = found.model._meta.verbose_name_plural
+                erased[found.model] += found.done.deleted
+                left[name] += found.left
+                needed[name] += found.done.needed
+                needed_by = needed_by.union(*found.done.needed.values())
+                also_called |= found.also_called
         except KeyboardInterrupt:
             raise CommandError(_("Interrupted. Run it again for the rest."), returncode=130) from None
         except OSError as error:

@@ -9,7 +9,6 @@ from django.utils.translation import gettext_noop
 
 from django_plugchat import spool
 from django_plugchat.conf import app_settings
-from django_plugchat.management.progress import progress
 from django_plugchat.models import DeliveryEvent, RejectedCallback
 from django_plugchat.upkeep import deletion, spooled
 
@@ -58,13 +57,11 @@ class Command(BaseCommand):
         }
         deleted, files, needed, needed_by = Counter[Any](), 0, 0, set[str]()
         try:
-            with progress(sum(rows.count() for rows in old.values())) as step:
-                for by, rows in old.items():
-                    for done in deletion.delete_in_batches(rows, by=by, batch_size=batch_size, dry_run=dry_run):
-                        deleted[rows.model] += done.deleted
-                        needed += len(done.needed)
-                        needed_by = needed_by.union(*done.needed.values())
-                        step(done.deleted + len(done.needed))
+            for by, rows in old.items():
+                for done in deletion.delete_in_batches(rows, by=by, batch_size=batch_size, dry_run=dry_run):
+                    deleted[rows.model] += done.deleted
+                    needed += len(done.needed)
+                    needed_by = needed_by.union(*done.needed.values())
             files = _prune_spool(before, include_waiting=include_pending, dry_run=dry_run)
         except KeyboardInterrupt:
             raise CommandError(_("Interrupted. Run it again for the rest."), returncode=130) from None

@@ -9,7 +9,6 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop, ngettext
 
 from django_plugchat.management import simulation
-from django_plugchat.management.progress import progress
 
 
 class Command(BaseCommand):
@@ -41,12 +40,8 @@ class Command(BaseCommand):
             target = simulation.target(url, account)
         except (ValueError, ImproperlyConfigured) as error:
             raise CommandError(str(error)) from error
-        tally: Counter[str] = Counter()
-        with progress(count) as step:
-            callbacks = simulation.callbacks(count, **percents)
-            for answer in simulation.post_all(target, callbacks, concurrency=min(concurrency, count)):
-                tally[answer] += 1
-                step(1)
+        callbacks = simulation.callbacks(count, **percents)
+        tally = Counter(simulation.post_all(target, callbacks, concurrency=min(concurrency, count)))
         text = ngettext(
             "Posted %(count)d callback to %(origin)s. Answers:",
             "Posted %(count)d callbacks to %(origin)s. Answers:",
