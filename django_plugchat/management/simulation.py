@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from requests.adapters import HTTPAdapter
 
 from django_plugchat.provider.errors import ERRORS_BY_KIND
+from django_plugchat.registering.probe import ProbeError, probe
 from django_plugchat.testing import callback_path, delivery_callback, message_status_callback
 
 #: What the view says of a callback that it takes.
@@ -149,14 +150,10 @@ def post(session: requests.Session, url: str, callback: dict[str, Any]) -> str:
     return status if response.ok and status in TAKEN else f"HTTP {response.status_code}"
 
 
-def advice(answer: str) -> str:
-    """What to do about an answer that is none of ``TAKEN``."""
-    for beginning, text in (
-        ("HTTP 404", _("The server does not know the secret. Does it run with the same settings and the app's URLs?")),
-        ("HTTP 400", _("The server refuses the request. Is the URL's host in its ALLOWED_HOSTS?")),
-        ("HTTP 5", _("The server failed: its log says why.")),
-        ("HTTP ", _("Something other than django_plugchat's callback view answers at this URL.")),
-    ):
-        if answer.startswith(beginning):
-            return text
-    return _("Nothing answers there. Is the server running, and the URL right?")
+def advice(answer: str, url: str) -> str:
+    """What to do about an answer that is none of ``TAKEN``, by what a harmless callback meets there."""
+    try:
+        probe(url, timeout=TIMEOUT)
+    except ProbeError as error:
+        return f"{answer}: {error}"
+    return f"{answer}: {_('The server failed: its log says why.')}"

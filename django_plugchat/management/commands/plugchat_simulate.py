@@ -55,4 +55,4 @@ class Command(BaseCommand):
             self.stdout.write(f"  {answer:<15}  {times:>6}")
         unexpected = [answer for answer, _times in tally.most_common() if answer not in simulation.TAKEN]
         if unexpected:
-            raise CommandError(f"{unexpected[0]}: {simulation.advice(unexpected[0])}")
+            raise CommandError(simulation.advice(unexpected[0], target))
