@@ -10,7 +10,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from django_plugchat.conf import DEFAULTS
 from django_plugchat.provider import calls
-from django_plugchat.redaction import MASK
+from django_plugchat.redaction import mask_url
 from django_plugchat.registering.addresses import PRINTABLE, split_url
 from django_plugchat.registering.exchange import Answer, NoWholeAnswer, exchange, reason
 
@@ -74,7 +74,7 @@ class _Client:
 
     def shown_url(self, call: str) -> str:
         """Where one of the calls is, for people."""
-        return self._url(call)
+        return mask_url(self._url(call))
 
     def _url(self, call: str) -> str:
         base = self.base_url.removesuffix("/whatsapp") if call == calls.UPDATE_WEBHOOKS else self.base_url
@@ -164,10 +164,6 @@ class ZApiClient(_Client):
         headers = {"Client-Token": client_token} if client_token else {}
         path = f"/instances/{instance}/token/{token}"
         super().__init__(base_url=base_url, timeout=timeout, headers=headers, path=path)
-
-    def shown_url(self, call: str) -> str:
-        before, _token, call = self._url(call).rsplit("/", 2)
-        return f"{before}/{MASK}/{call}"
 
     def registered(self) -> dict[str, Any]:
         """Which URL the instance has for each webhook, as ``deliveryCallbackUrl`` and the like, and which types of

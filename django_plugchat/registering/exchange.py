@@ -79,16 +79,11 @@ def exchange(
             raise
         except requests.ConnectionError:
             pass
-        if seconds := asked or pause:
-            time.sleep(seconds)
+        time.sleep(asked or pause)
     return _attempt(method, url, timeout, headers, json)
 
 
 def _attempt(method: str, url: str, timeout: float, headers: Mapping[str, str], json: Any) -> Answer:
-    def with_headers(request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers.update(headers)
-        return request
-
     before = _is_ours.set(True)
     try:
         with requests.Session() as session:
@@ -96,10 +91,10 @@ def _attempt(method: str, url: str, timeout: float, headers: Mapping[str, str], 
             session.trust_env = url.lower().startswith("https:")
             session.mount("https://", _Adapter())
             session.mount("http://", _Adapter())
-            # As an auth function: requests would put what a .netrc says above an Authorization header.
-            session.auth = with_headers
+            # Without one, requests would put what a .netrc says above an Authorization header.
+            session.auth = lambda request: request
             options: Any = {"timeout": urllib3.Timeout(total=timeout), "allow_redirects": False, "stream": True}
-            with session.request(method, url, json=json, **options) as response:
+            with session.request(method, url, headers=headers, json=json, **options) as response:
                 body = response.raw.read(LONGEST_ANSWER + 1, decode_content=True)
                 return Answer(response.status_code, response.headers, body)
     except (requests.Timeout, urllib3.exceptions.HTTPError):
@@ -136,10 +131,9 @@ class _Response(HTTPResponse):
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
     """An error and those that it was made of, the innermost last."""
-    while error is not None:
+    while error:
         yield error
-        inner = (error.__cause__, getattr(error, "reason", None), *error.args)
-        error = next((candidate for candidate in inner if isinstance(candidate, BaseException)), None)
+        error = error.__cause__ or error.__context__
 
 
 def reason(error: BaseException) -> str:

@@ -59,10 +59,6 @@ class Obstacle(enum.Enum):
 class ProbeError(Exception):
     """Its text says what stands in the way and what to do, and quotes neither secret nor URL."""
 
-    def __init__(self, obstacle: Obstacle, text: str) -> None:
-        super().__init__(text)
-        self.obstacle = obstacle
-
 
 #: By the error that is among the causes of a request's.
 _OBSTACLE_BY_ERROR = {ProxyError: Obstacle.PROXY, SSLError: Obstacle.TLS, socket.gaierror: Obstacle.NAME}
@@ -95,7 +91,7 @@ def probe(url: str, *, timeout: float, secret_is_known: bool = True) -> None:
         said = _("%(host)s answered HTTP %(status)s (server: %(server)s).") + " "
     if obstacle and (secret_is_known or obstacle is not Obstacle.SECRET):
         # Outside of any except: the frames of requests hold the URL.
-        raise ProbeError(obstacle, (said + _(obstacle.value)) % values)
+        raise ProbeError((said + _(obstacle.value)) % values)
 
 
 def _shown(text: str) -> str:

@@ -67,7 +67,7 @@ class Job:
     def shown_apis(self) -> str:
         """Where the requests go, for people."""
         names = [calls.UPDATE_WEBHOOKS] if self.is_todays_call else self.webhooks
-        return ", ".join(map(self.client.shown_url, names))
+        return ", ".join(dict.fromkeys(map(self.client.shown_url, names)))
 
     def begin(self, *, waits: bool = False) -> None:
         """Make the secret, where the account is one of the database, and note what came before. Raises ValueError."""
