@@ -14,8 +14,8 @@ from django_plugchat.upkeep import deletion, spooled
 
 # One parameter each, of which SQLite takes 32,766.
 _LARGEST_BATCH = 10_000
-# Not before the calendar begins.
-_MOST_DAYS = 700_000
+# As RETENTION_DAYS.
+_MOST_DAYS = 365_000
 
 
 class Command(BaseCommand):
