@@ -10,7 +10,6 @@ from django.views.decorators.debug import sensitive_variables
 
 from django_plugchat.conf import DEFAULTS
 from django_plugchat.provider import calls
-from django_plugchat.redaction import mask_url
 from django_plugchat.registering.addresses import PRINTABLE, split_url
 from django_plugchat.registering.exchange import Answer, NoWholeAnswer, exchange, reason
 
@@ -72,11 +71,8 @@ class _Client:
         """The call of one webhook, by the provider's name. Raises PlugChatError."""
         self._request("PUT", webhook, {"value": url})
 
-    def shown_url(self, call: str) -> str:
-        """Where one of the calls is, for people."""
-        return mask_url(self._url(call))
-
-    def _url(self, call: str) -> str:
+    def url_of(self, call: str) -> str:
+        """Where one of the calls is. Of Z-API it holds the token."""
         base = self.base_url.removesuffix("/whatsapp") if call == calls.UPDATE_WEBHOOKS else self.base_url
         return f"{base}{self._path}/{call}"
 
@@ -86,7 +82,7 @@ class _Client:
         kind: type[PlugChatError] | None = PlugChatUnavailable
         try:
             answer = exchange(
-                method, self._url(call), json=body, timeout=self.timeout, pauses=self.pauses, headers=self._headers
+                method, self.url_of(call), json=body, timeout=self.timeout, pauses=self.pauses, headers=self._headers
             )
         except NoWholeAnswer:
             text = _("%(provider)s gave no whole answer within %(seconds)s seconds, but may have the URL. Try again.")

@@ -123,13 +123,13 @@ def test_both_webhooks_of_the_connection_are_registered(serve):
 def test_the_provider_is_where_its_pages_say():
     client = PlugChatClient(token=TOKEN)
     base = "https://www.plugchat.com.br/api"
-    assert client.shown_url(DELIVERY_WEBHOOK) == f"{base}/whatsapp/update-webhook-delivery"
-    assert client.shown_url(UPDATE_WEBHOOKS) == f"{base}/integrations/update-webhooks"
+    assert client.url_of(DELIVERY_WEBHOOK) == f"{base}/whatsapp/update-webhook-delivery"
+    assert client.url_of(UPDATE_WEBHOOKS) == f"{base}/integrations/update-webhooks"
 
 
 def test_todays_call_below_a_base_of_another_shape():
     client = PlugChatClient(token=TOKEN, base_url="http://localhost:8000/")
-    assert client.shown_url(UPDATE_WEBHOOKS) == "http://localhost:8000/integrations/update-webhooks"
+    assert client.url_of(UPDATE_WEBHOOKS) == "http://localhost:8000/integrations/update-webhooks"
 
 
 def test_a_slash_after_the_base_url_is_not_doubled(serve):
@@ -469,9 +469,11 @@ def test_the_engines_requests_are_the_documented_ones(serve, method, client_toke
         assert "Authorization" not in headers
 
 
-def test_the_engine_is_where_its_pages_say_and_its_token_is_not_shown():
+def test_the_engine_is_where_its_pages_say():
     client = ZApiClient(instance=INSTANCE, token=TOKEN)
-    assert client.shown_url(DELIVERY_WEBHOOK) == f"https://api.z-api.io/instances/{INSTANCE}/token/****"
+    assert (
+        client.url_of(DELIVERY_WEBHOOK) == f"https://api.z-api.io/instances/{INSTANCE}/token/{TOKEN}/{DELIVERY_WEBHOOK}"
+    )
     assert TOKEN not in repr(client)
 
 

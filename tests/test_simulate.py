@@ -171,11 +171,6 @@ def test_without_a_message_left_to_speak_of_another_is_sent():
     assert types.count("MessageStatusCallback") > types.count("DeliveryCallback") > 1
 
 
-def test_some_have_a_custom_id():
-    with_custom_id = sum("customId" in callback for callback in simulation.callbacks(300))
-    assert 0 < with_custom_id < 300
-
-
 def test_workers_keep_their_connections(server, simulate):
     simulate(server.url, "--count=40", "--concurrency=2")
     assert len(server.requests) == 40

@@ -64,8 +64,6 @@ def _spread(percent: float) -> Iterator[bool]:
 
 def _delivery(to_come: deque[list[dict[str, Any]]], *, failed: bool) -> dict[str, Any]:
     callback = delivery_callback()
-    if secrets.randbelow(3) == 0:  # most messages are sent without one
-        callback["customId"] = f"order-{secrets.randbelow(10**6)}"
     if failed:
         return callback | secrets.choice(FAILURES[secrets.choice(list(FAILURES))])
     if to_come and secrets.randbelow(4) == 0:

@@ -64,11 +64,6 @@ class Job:
         text = _("%(url)s (secret: %(id)s) for %(webhooks)s")
         return text % {"url": mask_url(self.url), "id": used, "webhooks": ", ".join(names)}
 
-    def shown_apis(self) -> str:
-        """Where the requests go, for people."""
-        names = [calls.UPDATE_WEBHOOKS] if self.is_todays_call else self.webhooks
-        return ", ".join(dict.fromkeys(map(self.client.shown_url, names)))
-
     def begin(self, *, waits: bool = False) -> None:
         """Make the secret, where the account is one of the database, and note what came before. Raises ValueError."""
         self.url, self.secret_id, self.is_secret_new = target_of(self.account, self._given)

@@ -168,7 +168,7 @@ class Command(BaseCommand):
             self._say(account.alias, text % {"url": mask_url(job.url)})
         if self.asked.dry_run:
             text = _("would register %(what)s by a PUT to %(api)s.")
-            self._say(account.alias, text % {"what": job.described(job.urls), "api": job.shown_apis()})
+            self._say(account.alias, text % {"what": job.described(job.urls), "api": job.client.host})
             return
         job.begin(waits=self.asked.wait is not None)
         self.running.append((job, self.pool.submit(copy_context().run, job.run)))
