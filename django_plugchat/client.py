@@ -11,7 +11,7 @@ from django.views.decorators.debug import sensitive_variables
 from django_plugchat.conf import DEFAULTS
 from django_plugchat.provider import calls
 from django_plugchat.registering.addresses import PRINTABLE, split_url
-from django_plugchat.registering.exchange import Answer, NoWholeAnswer, exchange, reason
+from django_plugchat.registering.exchange import Answer, exchange
 
 #: An instance or a token of Z-API, which are parts of a path.
 _SEGMENT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._~-]*")
@@ -78,37 +78,34 @@ class _Client:
 
     @sensitive_variables()
     def _request(self, method: str, call: str, body: dict[str, str] | None = None) -> Answer:
-        values = {"provider": self.provider, "host": self.host, "keys": self.keys, "seconds": self.timeout}
-        kind: type[PlugChatError] | None = PlugChatUnavailable
-        try:
-            answer = exchange(
-                method, self.url_of(call), json=body, timeout=self.timeout, pauses=self.pauses, headers=self._headers
-            )
-        except NoWholeAnswer:
+        answer = exchange(
+            method, self.url_of(call), json=body, timeout=self.timeout, pauses=self.pauses, headers=self._headers
+        )
+        kind: type[PlugChatError] = PlugChatUnavailable
+        if isinstance(answer, Answer):
+            refusal = _refusal(answer)
+            if refusal is None:
+                return answer
+            kind, text = refusal
+        elif answer.trouble == "TIMEOUT":
             text = _("%(provider)s gave no whole answer within %(seconds)s seconds, but may have the URL. Try again.")
-        except (OSError, ValueError) as error:
-            values["reason"] = reason(error)
-            text = _("%(provider)s can't be reached at %(host)s (%(reason)s). See API_URL, proxy, REQUESTS_CA_BUNDLE.")
         else:
-            values["status"] = answer.status
-            kind, text = _judged(answer)
-        if kind:
-            # Without a cause or a context: the frames of requests hold the token and the URL.
-            raise kind(text % values)
-        return answer
+            text = _("%(provider)s can't be reached at %(host)s (%(reason)s). See API_URL, proxy, REQUESTS_CA_BUNDLE.")
+        values = {"provider": self.provider, "host": self.host, "keys": self.keys, "seconds": self.timeout}
+        raise kind(text % (values | answer._asdict()))
 
 
-def _judged(answer: Answer) -> tuple[type[PlugChatError] | None, str]:
+def _refusal(answer: Answer) -> tuple[type[PlugChatError], str] | None:
     """What kind of an error an answer is, if it is one, and what to say."""
     status, content = answer.status, answer.json()
-    # The seed's page documents no body, so nothing but a no and a page for people is taken for a refusal.
-    if 200 <= status < 300 and isinstance(content, dict) and content.get("value") is False:
-        text = _("%(provider)s refused the URL. Check that it is a public https:// address, and %(keys)s.")
-        return PlugChatRequestError, text
-    if 200 <= status < 300 and answer.is_page():
-        return PlugChatRequestError, _("%(host)s answers, but not the API of %(provider)s. Check API_URL.")
     if 200 <= status < 300:
-        return None, ""
+        # The seed's page documents no body, so nothing but a no and a page for people is taken for a refusal.
+        if isinstance(content, dict) and content.get("value") is False:
+            text = _("%(provider)s refused the URL. Check that it is a public https:// address, and %(keys)s.")
+            return PlugChatRequestError, text
+        if answer.is_page():
+            return PlugChatRequestError, _("%(host)s answers, but not the API of %(provider)s. Check API_URL.")
+        return None
     if 300 <= status < 400:
         text = _("%(host)s redirects elsewhere (HTTP %(status)s): the token is not sent there. Correct API_URL.")
         return PlugChatRequestError, text

@@ -4,7 +4,7 @@ import logging
 import re
 import socket
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from http.client import HTTPResponse
 from json import loads
@@ -23,14 +23,17 @@ LONGEST_ANSWER = 65536
 LONGEST_WAIT = 30
 #: Answers of a server that may take the same request later.
 _PASSING = frozenset({429, 502, 503, 504})
+_TROUBLES = {
+    requests.Timeout: "TIMEOUT",
+    # From reading: requests makes its own of all that came before.
+    urllib3.exceptions.HTTPError: "TIMEOUT",
+    requests.exceptions.ProxyError: "PROXY",
+    requests.exceptions.SSLError: "TLS",
+}
 
 # What urllib3 says of our requests is dropped: their paths hold secrets and tokens.
 _is_ours: ContextVar[bool] = ContextVar("django_plugchat_request", default=False)
 logging.getLogger("urllib3.connectionpool").addFilter(lambda record: not _is_ours.get())
-
-
-class NoWholeAnswer(Exception):  # noqa: N818
-    """There was no connection or no whole answer in time, or it broke off: the request may have been taken."""
 
 
 class Answer(NamedTuple):
@@ -55,35 +58,41 @@ class Answer(NamedTuple):
         return not is_text or text.startswith("<") or "html" in kind or "xml" in kind
 
 
+class NoAnswer(NamedTuple):
+    """Why there is none. No error: the frames of requests' own hold everything that was sent."""
+
+    #: ``NAME``, ``PROXY``, ``TLS``, ``CONNECTION``; ``TIMEOUT`` where it was not whole in time, or broke off: then the
+    #: request may have been taken.
+    trouble: str
+    #: In the system's words. Not the whole text of an error: that may quote what was sent or answered.
+    reason: str
+    may_pass: bool
+
+
 @sensitive_variables()
 def exchange(
     method: str, url: str, *, json: Any, timeout: float, pauses: Iterable[float] = (), headers: Mapping[str, str] = {}
-) -> Answer:
+) -> Answer | NoAnswer:
     """Send a request, each attempt within ``timeout`` seconds for connecting and reading. No redirects.
 
     ``pauses`` are the seconds before each further attempt: after a connection that was refused or closed without an
     answer, and after an answer that says to come later, unless that is too late.
-
-    Raises NoWholeAnswer, or what requests raises, whose frames hold everything that was sent.
     """
     headers = {"User-Agent": f"django-plugchat/{__version__}", **headers}
     for pause in pauses:
-        asked = 0
-        try:
-            answer = _attempt(method, url, timeout, headers, json)
+        answer, asked = _attempt(method, url, timeout, headers, json), 0
+        if isinstance(answer, Answer):
             if re.fullmatch("[0-9]{1,9}", said := answer.headers.get("Retry-After", "")):
                 asked = int(said)
             if answer.status not in _PASSING or asked > LONGEST_WAIT:
                 return answer
-        except (requests.exceptions.SSLError, requests.exceptions.ProxyError):
-            raise
-        except requests.ConnectionError:
-            pass
+        elif not answer.may_pass:
+            return answer
         time.sleep(asked or pause)
     return _attempt(method, url, timeout, headers, json)
 
 
-def _attempt(method: str, url: str, timeout: float, headers: Mapping[str, str], json: Any) -> Answer:
+def _attempt(method: str, url: str, timeout: float, headers: Mapping[str, str], json: Any) -> Answer | NoAnswer:
     before = _is_ours.set(True)
     try:
         with requests.Session() as session:
@@ -97,11 +106,22 @@ def _attempt(method: str, url: str, timeout: float, headers: Mapping[str, str], 
             with session.request(method, url, headers=headers, json=json, **options) as response:
                 body = response.raw.read(LONGEST_ANSWER + 1, decode_content=True)
                 return Answer(response.status_code, response.headers, body)
-    except (requests.Timeout, urllib3.exceptions.HTTPError):
-        # The latter from reading: requests makes its own of all that came before.
-        raise NoWholeAnswer from None
+    except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:
+        return _no_answer(error)
     finally:
         _is_ours.reset(before)
+
+
+def _no_answer(error: Exception) -> NoAnswer:
+    innermost: BaseException = error
+    while inner := innermost.__cause__ or innermost.__context__:
+        innermost = inner
+    reason = getattr(innermost, "strerror", None) or type(innermost).__name__
+    for kind, trouble in _TROUBLES.items():
+        if isinstance(error, kind):
+            return NoAnswer(trouble, reason, may_pass=False)
+    trouble = "NAME" if isinstance(innermost, socket.gaierror) else "CONNECTION"
+    return NoAnswer(trouble, reason, may_pass=isinstance(error, requests.ConnectionError))
 
 
 class _Adapter(HTTPAdapter):
@@ -127,16 +147,3 @@ class _Response(HTTPResponse):
             return read(buffer)
 
         raw.readinto = read_in_time
-
-
-def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and those that it was made of, the innermost last."""
-    while error:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def reason(error: BaseException) -> str:
-    """The innermost error in the system's words. Not its whole text: that may quote what was sent or answered."""
-    *_outer, innermost = causes(error)
-    return getattr(innermost, "strerror", None) or type(innermost).__name__
