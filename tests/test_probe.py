@@ -120,7 +120,7 @@ def test_a_name_that_is_not_found(monkeypatch):
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     obstacle, text = found(url_at(443))
-    assert obstacle == Obstacle.NAME
+    assert obstacle == Obstacle.CONNECTION
     assert "Name or service not known" in text
     assert "DNS" in text
 

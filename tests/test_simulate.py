@@ -240,7 +240,7 @@ def test_other_answers_of_the_view_are_expected(server, simulate, answer):
 
 
 def test_no_server(simulate, closed_port):
-    with pytest.raises(CommandError, match=r"ConnectionError: .*Check the web server") as raised:
+    with pytest.raises(CommandError, match=r"ConnectionError: .*the web server") as raised:
         simulate(f"http://127.0.0.1:{closed_port}")
     assert SECRET not in str(raised.value)
 

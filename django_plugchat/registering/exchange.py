@@ -61,7 +61,7 @@ class Answer(NamedTuple):
 class NoAnswer(NamedTuple):
     """Why there is none. No error: the frames of requests' own hold everything that was sent."""
 
-    #: ``NAME``, ``PROXY``, ``TLS``, ``CONNECTION``; ``TIMEOUT`` where it was not whole in time, or broke off: then the
+    #: ``PROXY``, ``TLS``, ``CONNECTION``; ``TIMEOUT`` where it was not whole in time, or broke off: then the
     #: request may have been taken.
     trouble: str
     #: In the system's words. Not the whole text of an error: that may quote what was sent or answered.
@@ -120,8 +120,7 @@ def _no_answer(error: Exception) -> NoAnswer:
     for kind, trouble in _TROUBLES.items():
         if isinstance(error, kind):
             return NoAnswer(trouble, reason, may_pass=False)
-    trouble = "NAME" if isinstance(innermost, socket.gaierror) else "CONNECTION"
-    return NoAnswer(trouble, reason, may_pass=isinstance(error, requests.ConnectionError))
+    return NoAnswer("CONNECTION", reason, may_pass=isinstance(error, requests.ConnectionError))
 
 
 class _Adapter(HTTPAdapter):

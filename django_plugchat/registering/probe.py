@@ -16,10 +16,9 @@ HARMLESS = {"type": "PresenceChatCallback", "status": "UNAVAILABLE"}
 class Obstacle(enum.Enum):
     """Each by its advice."""
 
-    NAME = gettext_noop("The name %(host)s is not found (%(reason)s). Check its spelling, and its record in the DNS.")
     CONNECTION = gettext_noop(
-        "There is no connection to %(host)s (%(reason)s). Check the web server, its port, the firewall, and "
-        "REQUESTS_CA_BUNDLE here."
+        "There is no connection to %(host)s (%(reason)s). Check the name's spelling and its record in the DNS, the web "
+        "server, its port, the firewall, and REQUESTS_CA_BUNDLE here."
     )
     TIMEOUT = gettext_noop(
         "%(host)s gave no whole answer within %(seconds)s seconds. Try from outside: perhaps this is so only from "

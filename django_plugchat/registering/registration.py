@@ -185,24 +185,24 @@ class Expected:
 
     def __init__(self, job: Job, callback_type: str) -> None:
         self.account, self.secret_id, self.type = job.account.alias, job.secret_id, callback_type
-        self._before = {model: {*self._newest(model, 2 * _LOOKED_AT)} for model in (DeliveryEvent, RejectedCallback)}
+        # Twice as many as are looked at later: where some were deleted meanwhile, older ones move up.
+        self._before = {*self._newest(2 * _LOOKED_AT)}
 
-    def _newest(self, model: Any, number: int) -> Iterable[tuple[int, int, str]]:
-        rows = model.objects.for_writing().for_account(self.account).order_by("-received_at", "-pk")
-        rows = rows.filter(type=self.type) if model is DeliveryEvent else rows
-        return rows.values_list("pk", "times_received", "secret_id")[:number]  # type: ignore[no-any-return]
-
-    def _new(self, model: Any) -> list[int]:
-        # Half as many as are known: where some were deleted meanwhile, older ones move up.
-        rows = {*self._newest(model, _LOOKED_AT)} - self._before[model]
-        return [pk for pk, _times, used in rows if used == self.secret_id]
+    def _newest(self, number: int) -> Iterator[tuple[Any, int, int, str]]:
+        events = DeliveryEvent.objects.for_writing().filter(type=self.type)
+        for rows in (events, RejectedCallback.objects.for_writing()):
+            newest = rows.for_account(self.account).order_by("-received_at", "-pk")
+            for row in newest.values_list("pk", "times_received", "secret_id")[:number]:
+                yield rows.model, *row
 
     def heard(self) -> str:
         """That one has come, for people; "" while there is none."""
         values = {"type": self.type, "id": self.secret_id}
-        if self._new(DeliveryEvent):
+        came = {*self._newest(_LOOKED_AT)} - self._before
+        new = [(model, pk) for model, pk, _times, used in came if used == self.secret_id]
+        if any(model is DeliveryEvent for model, _pk in new):
             return _("a %(type)s with the secret %(id)s has come and is stored.") % values
-        bodies = RejectedCallback.objects.for_writing().filter(pk__in=self._new(RejectedCallback))
+        bodies = RejectedCallback.objects.for_writing().filter(pk__in=[pk for _model, pk in new])
         # What can't be read counts for deliveries: the provider calls.
         of_status = [MESSAGE_STATUS_CALLBACK.encode() in bytes(body) for body in bodies.values_list("body", flat=True)]
         text = _("a %(type)s with the secret %(id)s has come and was refused. The admin says why.")
