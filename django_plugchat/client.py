@@ -42,13 +42,12 @@ class _Client:
     #: Seconds before each further attempt.
     pauses: tuple[float, ...] = (0, 1, 2)
 
-    def __init__(self, *, base_url: str, timeout: float, headers: dict[str, str], path: str = "") -> None:
-        """``path`` comes before the name of each call."""
+    def __init__(self, *, base_url: str, timeout: float, headers: dict[str, str]) -> None:
         if not 0 < timeout <= threading.TIMEOUT_MAX:
             raise ValueError(_("The timeout must be a positive number of seconds."))
         self.host = split_url(base_url, is_base=True, allow_loopback_http=True).netloc
-        self.base_url, self.timeout = base_url.rstrip("/"), timeout
-        self._headers, self._path = headers, path
+        self.timeout = timeout
+        self._base_url, self._headers = base_url.rstrip("/"), headers
 
     @sensitive_variables()
     def update_delivery_webhook(self, url: str) -> None:
@@ -73,8 +72,8 @@ class _Client:
 
     def url_of(self, call: str) -> str:
         """Where one of the calls is. Of Z-API it holds the token."""
-        base = self.base_url.removesuffix("/whatsapp") if call == calls.UPDATE_WEBHOOKS else self.base_url
-        return f"{base}{self._path}/{call}"
+        base = self._base_url.removesuffix("/whatsapp") if call == calls.UPDATE_WEBHOOKS else self._base_url
+        return f"{base}/{call}"
 
     @sensitive_variables()
     def _request(self, method: str, call: str, body: dict[str, str] | None = None) -> Answer:
@@ -155,8 +154,8 @@ class ZApiClient(_Client):
         if client_token and not PRINTABLE.fullmatch(client_token):
             raise ValueError(_("The Client-Token must be of printable ASCII characters, without spaces."))
         headers = {"Client-Token": client_token} if client_token else {}
-        path = f"/instances/{instance}/token/{token}"
-        super().__init__(base_url=base_url, timeout=timeout, headers=headers, path=path)
+        base_url = f"{base_url.rstrip('/')}/instances/{instance}/token/{token}"
+        super().__init__(base_url=base_url, timeout=timeout, headers=headers)
 
     def registered(self) -> dict[str, Any]:
         """Which URL the instance has for each webhook, as ``deliveryCallbackUrl`` and the like, and which types of

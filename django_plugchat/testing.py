@@ -18,7 +18,6 @@ from django_plugchat.provider.callbacks import DELIVERY_CALLBACK, MESSAGE_STATUS
 from django_plugchat.registering import addresses
 from django_plugchat.signals import delivery_recorded
 
-_AREA_CODES = ("11", "21", "31", "41", "44", "51", "61", "71", "81", "85")
 _INSTANCE = "3B8D1E0F5A724C96A1D0E7F2B4C6985A"
 
 
@@ -51,7 +50,7 @@ def _message_id() -> str:
 
 
 def _callback(own: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    phone = f"55{secrets.choice(_AREA_CODES)}9{secrets.randbelow(10**8):08}"
+    phone = f"55119{secrets.randbelow(10**8):08}"
     of_all = {"phone": phone, "instanceId": _INSTANCE, "momment": time.time_ns() // 1_000_000}
     return _changed({**of_all, **own}, overrides)
 

@@ -424,7 +424,7 @@ def test_unusable_base_urls(base_url):
 
 @pytest.mark.parametrize("base_url", [DEFAULTS["API_URL"], "HTTPS://api.example.com:8443/v2/", "http://[::1]:8000"])
 def test_usable_base_urls(base_url):
-    assert PlugChatClient(token=TOKEN, base_url=base_url).base_url == base_url.rstrip("/")
+    assert PlugChatClient(token=TOKEN, base_url=base_url).url_of("me") == f"{base_url.rstrip('/')}/me"
 
 
 @pytest.mark.parametrize("timeout", [0, float("nan"), float("inf")])

@@ -197,7 +197,7 @@ def test_by_default_it_posts_to_the_development_server():
 
 def test_a_password_in_the_url_is_not_printed(server, simulate):
     lines = simulate(server.url.replace("http://", "http://user:pass@"), "--count=1")
-    assert lines[0][:5] == ["Posted", "1", "callback", "to", f"{server.url}."]
+    assert lines[0][:5] == ["Posted", "1", "callback", "to", f"127.0.0.1:{server.server_port}."]
 
 
 def test_a_proxy_is_not_asked_for_this_machine(server, simulate, monkeypatch, closed_port):

@@ -94,19 +94,17 @@ class Command(BaseCommand):
 
     def _other_urls(self) -> dict[str, str]:
         """The URLs of other webhooks that the call is to hold. Refuses what it can't."""
-        urls: dict[str, str] = {}
-        for given in self.asked.others:
-            key, _equals, url = given.partition("=")
-            free = [known for known in UPDATE_WEBHOOKS_KEYS if known not in {*self.webhooks, *urls}]
-            if key not in free:
-                # What was typed is not quoted: it may hold a secret.
-                text = _("--webhook takes KEY=URL, with one of these keys: %(keys)s.")
-                raise CommandError(text % {"keys": ", ".join(free)})
+        urls = dict(given.partition("=")[::2] for given in self.asked.others)
+        free = [key for key in UPDATE_WEBHOOKS_KEYS if key not in self.webhooks]
+        if not urls.keys() <= {*free}:
+            # What was typed is not quoted: it may hold a secret.
+            text = _("--webhook takes KEY=URL, with one of these keys: %(keys)s.")
+            raise CommandError(text % {"keys": ", ".join(free)})
+        for key, url in urls.items():
             try:
                 addresses.ensure_reachable(url)
             except addresses.UnusableURLError as problem:
                 raise CommandError(f"--webhook {key}: {problem}") from None
-            urls[key] = url
         return urls
 
     def _say(self, alias: str, text: str, style: Callable[[str], str] = str) -> None:

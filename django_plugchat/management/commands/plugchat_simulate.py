@@ -47,9 +47,8 @@ class Command(BaseCommand):
             "Posted %(count)d callbacks to %(origin)s. Answers:",
             tally.total(),
         )
-        parts = urlsplit(target)
         # Without the path, which holds the secret, and without a password.
-        origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        origin = urlsplit(target).netloc.rpartition("@")[2]
         self.stdout.write(text % {"count": tally.total(), "origin": origin})
         for answer, times in tally.most_common():
             self.stdout.write(f"  {answer:<15}  {times:>6}")
