@@ -105,9 +105,6 @@ def _refusal(answer: Answer) -> tuple[type[PlugChatError], str] | None:
         if answer.is_page():
             return PlugChatRequestError, _("%(host)s answers, but not the API of %(provider)s. Check API_URL.")
         return None
-    if 300 <= status < 400:
-        text = _("%(host)s redirects elsewhere (HTTP %(status)s): the token is not sent there. Correct API_URL.")
-        return PlugChatRequestError, text
     # The engine answers 400 where its Client-Token is missing.
     if status in {401, 403} or (status == 400 and b"client-token" in answer.body.lower()):
         return PlugChatAuthError, _("%(provider)s refused the credentials (HTTP %(status)s). Check %(keys)s.")

@@ -126,7 +126,7 @@ def post_all(url: str, callbacks: Iterable[dict[str, Any]], *, concurrency: int 
     with requests.Session() as session, ThreadPoolExecutor(concurrency) as pool:
         # A proxy of the environment is for other machines.
         session.trust_env = urlsplit(url).hostname not in {"127.0.0.1", "::1", "localhost"}
-        session.mount("http", HTTPAdapter(pool_maxsize=concurrency))
+        session.mount(f"{urlsplit(url).scheme}://", HTTPAdapter(pool_maxsize=concurrency))
         try:
             while some := list(itertools.islice(waiting, 10 * concurrency)):
                 yield from pool.map(partial(post, session, url), some)

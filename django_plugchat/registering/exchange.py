@@ -4,6 +4,7 @@ import logging
 import re
 import socket
 import time
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from http.client import HTTPResponse
@@ -50,12 +51,9 @@ class Answer(NamedTuple):
 
     def is_page(self) -> bool:
         """Whether it is meant for people or for a program of another kind, as HTML is."""
-        if not self.body or self.json() is not None:
-            return False
-        text = self.body.decode("utf-8-sig", errors="replace").lstrip()
-        is_text = len(self.body) <= LONGEST_ANSWER and "\N{REPLACEMENT CHARACTER}" not in text
         kind = self.headers.get("Content-Type", "").lower()
-        return not is_text or text.startswith("<") or "html" in kind or "xml" in kind
+        is_marked_up = self.body.removeprefix(BOM_UTF8).lstrip().startswith(b"<") or "html" in kind or "xml" in kind
+        return bool(self.body) and is_marked_up and self.json() is None
 
 
 class NoAnswer(NamedTuple):
@@ -104,7 +102,7 @@ def _attempt(method: str, url: str, timeout: float, headers: Mapping[str, str], 
             session.auth = lambda request: request
             options: Any = {"timeout": urllib3.Timeout(total=timeout), "allow_redirects": False, "stream": True}
             with session.request(method, url, headers=headers, json=json, **options) as response:
-                body = response.raw.read(LONGEST_ANSWER + 1, decode_content=True)
+                body = response.raw.read(LONGEST_ANSWER, decode_content=True)
                 return Answer(response.status_code, response.headers, body)
     except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:
         return _no_answer(error)

@@ -156,11 +156,8 @@ def target_of(account: Account, url: str | None = None, *, is_rehearsal: bool = 
 
 def _secret_id_in(url: str, alias: str) -> str:
     """Which of the account's secrets the path of a URL holds; "" if none."""
-    for segment in urlsplit(url).path.split("/"):
-        caller = accounts.caller(digest_of(segment)) if addresses.SECRET.fullmatch(segment) else None
-        if caller and caller.account == alias:
-            return caller.secret_id
-    return ""
+    callers = (accounts.caller(digest_of(segment)) for segment in urlsplit(url).path.split("/"))
+    return next((caller.secret_id for caller in callers if caller and caller.account == alias), "")
 
 
 def missing(candidates: Iterable[Account], webhooks: list[str]) -> list[Account]:

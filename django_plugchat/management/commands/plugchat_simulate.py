@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_noop, ngettext
+from django.utils.translation import gettext_noop
 
 from django_plugchat.management import simulation
 
@@ -42,11 +42,7 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         callbacks = simulation.callbacks(count, **percents)
         tally = Counter(simulation.post_all(target, callbacks, concurrency=min(concurrency, count)))
-        text = ngettext(
-            "Posted %(count)d callback to %(origin)s. Answers:",
-            "Posted %(count)d callbacks to %(origin)s. Answers:",
-            tally.total(),
-        )
+        text = _("Callbacks posted to %(origin)s: %(count)d. Answers:")
         # Without the path, which holds the secret, and without a password.
         origin = urlsplit(target).netloc.rpartition("@")[2]
         self.stdout.write(text % {"count": tally.total(), "origin": origin})
