@@ -58,14 +58,10 @@ class Command(BaseCommand):
             if message.is_serious():
                 raise CommandError(f"{message.msg} {message.hint}")
         self.asked = asked = Namespace(**options)
-        for is_wrong, text in (
-            (asked.only_missing and not all_accounts, _("--only-missing is for --all.")),
-            (asked.others and not asked.api, _("--webhook is for --api update-webhooks.")),
-            (not 1 <= asked.concurrency < 1000, _("--concurrency takes an integer from 1 to 999.")),
-            (not 0 <= (asked.wait or 0) < 10**9, _("--wait takes a number of seconds.")),
-        ):
-            if is_wrong:
-                raise CommandError(text)
+        if asked.others and not asked.api:
+            raise CommandError(_("--webhook is for --api update-webhooks."))
+        if not 1 <= asked.concurrency < 1000:
+            raise CommandError(_("--concurrency takes an integer from 1 to 999."))
         self.webhooks = registration.webhooks(asked.with_status, asked.with_connection, by_todays_call=bool(asked.api))
         self.others = self._other_urls()
         self.expected: list[Expected] = []
