@@ -78,7 +78,7 @@ def test_hosts_that_the_provider_can_not_reach(host):
     "host", ["example.com", "www.example.org.", "shop.example.net:8443", "shop.example", "shop.test", "no.invalid"]
 )
 def test_names_for_examples_are_nobodys(host):
-    assert "name for examples" in refused(f"https://{host}/hook")
+    assert "not public" in refused(f"https://{host}/hook")
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_no_public_url(plugchat, public_url):
 
 def test_a_url_that_is_left_as_an_example_said_is_not_usable(plugchat):
     plugchat(PUBLIC_URL="https://example.com")
-    with pytest.raises(UnusableURLError, match="name for examples"):
+    with pytest.raises(UnusableURLError, match="not public"):
         url_with(SECRET)
 
 

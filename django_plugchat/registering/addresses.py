@@ -86,11 +86,10 @@ def ensure_reachable(url: str) -> None:
     host = _host_of(split_url(url))
     ip = _ip(host)
     is_public = ip.is_global and not ip.is_multicast if ip else "." in host and not host.endswith(_PRIVATE_DOMAINS)
-    if is_nobodys(url):
-        text = _("%(host)s is a name for examples. Put the address of this site in PUBLIC_URL, or give it here.")
-        raise UnusableURLError(text % {"host": mask_url(host)})
-    if not is_public:
-        text = _("The provider can't reach %(host)s: it is not public. Give the https:// URL of a tunnel to this site.")
+    if is_nobodys(url) or not is_public:
+        text = _(
+            "The provider can't reach %(host)s: it is not public. Give the URL of this site, or of a tunnel to it."
+        )
         raise UnusableURLError(text % {"host": mask_url(host)})
 
 
