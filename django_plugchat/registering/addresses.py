@@ -87,9 +87,7 @@ def ensure_reachable(url: str) -> None:
     ip = _ip(host)
     is_public = ip.is_global and not ip.is_multicast if ip else "." in host and not host.endswith(_PRIVATE_DOMAINS)
     if is_nobodys(url) or not is_public:
-        text = _(
-            "The provider can't reach %(host)s: it is not public. Give the URL of this site, or of a tunnel to it."
-        )
+        text = _("The provider can't reach %(host)s: it is not public. Give the URL of this site or of a tunnel to it.")
         raise UnusableURLError(text % {"host": mask_url(host)})
 
 

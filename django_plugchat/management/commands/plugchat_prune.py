@@ -42,8 +42,7 @@ class Command(BaseCommand):
             raise CommandError(_("--batch-size goes from 1 to %(largest)d.") % {"largest": _LARGEST_BATCH})
         if not dry_run:
             deletion.tell_sqlite()
-        if days is None:
-            days = app_settings.retention_days
+        days = app_settings.retention_days if days is None else days
         if days is None:
             self.stdout.write(_("Retention is off: RETENTION_DAYS is None. Nothing was deleted."))
             return

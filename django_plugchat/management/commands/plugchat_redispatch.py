@@ -45,10 +45,8 @@ class Command(BaseCommand):
         except OSError as error:
             raise CommandError(_("The spool can't be used (%(error)s).") % {"error": error}) from None
         except Error as error:
-            raise CommandError(
-                _("The database failed (%(error)s). Callbacks that wait in the spool: %(count)d.")
-                % {"error": type(error).__name__, "count": spool.state().waiting}
-            ) from None
+            text = _("The database failed (%(error)s). Callbacks that wait in the spool: %(count)d.")
+            raise CommandError(text % {"error": type(error).__name__, "count": spool.state().waiting}) from None
         taken = _("Events tried: %(count)d") if inline else _("Events handed to the dispatcher: %(count)d")
         self.stdout.write(taken % {"count": swept.taken})
         self.say(_("Events that all receivers took: %(count)d"), swept.done)
