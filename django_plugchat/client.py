@@ -2,7 +2,9 @@
 
 import re
 import threading
+import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -11,10 +13,14 @@ from django.views.decorators.debug import sensitive_variables
 from django_plugchat.conf import DEFAULTS
 from django_plugchat.provider import calls
 from django_plugchat.registering.addresses import PRINTABLE, split_url
-from django_plugchat.registering.exchange import Answer, exchange
+from django_plugchat.registering.exchange import Answer, NoAnswer, exchange
 
 #: An instance or a token of Z-API, which are parts of a path.
 _SEGMENT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._~-]*")
+#: Answers of a server that may take the same request later.
+_PASSING = frozenset({429, 502, 503, 504})
+#: Seconds that a Retry-After may ask of somebody who waits in front of a terminal.
+_LONGEST_WAIT = 30
 
 
 class PlugChatError(Exception):
@@ -77,9 +83,7 @@ class _Client:
 
     @sensitive_variables()
     def _request(self, method: str, call: str, body: dict[str, str] | None = None) -> Answer:
-        answer = exchange(
-            method, self.url_of(call), json=body, timeout=self.timeout, pauses=self.pauses, headers=self._headers
-        )
+        answer = self._answer(method, call, body)
         kind: type[PlugChatError] = PlugChatUnavailable
         if isinstance(answer, Answer):
             refusal = _refusal(answer)
@@ -92,6 +96,21 @@ class _Client:
             text = _("%(provider)s can't be reached at %(host)s (%(reason)s). See API_URL, proxy, REQUESTS_CA_BUNDLE.")
         values = {"provider": self.provider, "host": self.host, "keys": self.keys, "seconds": self.timeout}
         raise kind(text % (values | answer._asdict()))
+
+    def _answer(self, method: str, call: str, body: dict[str, str] | None) -> Answer | NoAnswer:
+        """Asked again after a connection that was refused or closed, and as an answer says, unless that is too late."""
+        ask = partial(exchange, method, self.url_of(call), json=body, timeout=self.timeout, headers=self._headers)
+        for pause in self.pauses:
+            answer, asked = ask(), 0
+            if isinstance(answer, Answer):
+                if re.fullmatch("[0-9]{1,9}", said := answer.headers.get("Retry-After", "")):
+                    asked = int(said)
+                if answer.status not in _PASSING or asked > _LONGEST_WAIT:
+                    return answer
+            elif not answer.may_pass:
+                return answer
+            time.sleep(asked or pause)
+        return ask()
 
 
 def _refusal(answer: Answer) -> tuple[type[PlugChatError], str] | None:

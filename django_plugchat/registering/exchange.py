@@ -1,11 +1,10 @@
 """One HTTP request and its answer, within a deadline."""
 
 import logging
-import re
 import socket
 import time
 from codecs import BOM_UTF8
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextvars import ContextVar
 from http.client import HTTPResponse
 from json import loads
@@ -20,10 +19,6 @@ from django_plugchat import __version__
 
 #: Bytes of an answer that are read. What is asked here has short answers; a page of somebody else may be of any length.
 LONGEST_ANSWER = 65536
-#: Seconds that a Retry-After may ask of somebody who waits in front of a terminal.
-LONGEST_WAIT = 30
-#: Answers of a server that may take the same request later.
-_PASSING = frozenset({429, 502, 503, 504})
 _TROUBLES = {
     requests.Timeout: "TIMEOUT",
     # From reading: requests makes its own of all that came before.
@@ -64,33 +59,13 @@ class NoAnswer(NamedTuple):
     trouble: str
     #: In the system's words. Not the whole text of an error: that may quote what was sent or answered.
     reason: str
+    #: Whether the same request may be taken later.
     may_pass: bool
 
 
 @sensitive_variables()
-def exchange(
-    method: str, url: str, *, json: Any, timeout: float, pauses: Iterable[float] = (), headers: Mapping[str, str] = {}
-) -> Answer | NoAnswer:
-    """Send a request, each attempt within ``timeout`` seconds for connecting and reading. No redirects.
-
-    ``pauses`` are the seconds before each further attempt: after a connection that was refused or closed without an
-    answer, and after an answer that says to come later, unless that is too late.
-    """
-    headers = {"User-Agent": f"django-plugchat/{__version__}", **headers}
-    for pause in pauses:
-        answer, asked = _attempt(method, url, timeout, headers, json), 0
-        if isinstance(answer, Answer):
-            if re.fullmatch("[0-9]{1,9}", said := answer.headers.get("Retry-After", "")):
-                asked = int(said)
-            if answer.status not in _PASSING or asked > LONGEST_WAIT:
-                return answer
-        elif not answer.may_pass:
-            return answer
-        time.sleep(asked or pause)
-    return _attempt(method, url, timeout, headers, json)
-
-
-def _attempt(method: str, url: str, timeout: float, headers: Mapping[str, str], json: Any) -> Answer | NoAnswer:
+def exchange(method: str, url: str, *, json: Any, timeout: float, headers: Mapping[str, str] = {}) -> Answer | NoAnswer:
+    """Send a request, within ``timeout`` seconds for connecting and reading. No redirects."""
     before = _is_ours.set(True)
     try:
         with requests.Session() as session:
@@ -101,7 +76,8 @@ def _attempt(method: str, url: str, timeout: float, headers: Mapping[str, str], 
             # Without one, requests would put what a .netrc says above an Authorization header.
             session.auth = lambda request: request
             options: Any = {"timeout": urllib3.Timeout(total=timeout), "allow_redirects": False, "stream": True}
-            with session.request(method, url, headers=headers, json=json, **options) as response:
+            options["headers"] = {"User-Agent": f"django-plugchat/{__version__}", **headers}
+            with session.request(method, url, json=json, **options) as response:
                 body = response.raw.read(LONGEST_ANSWER, decode_content=True)
                 return Answer(response.status_code, response.headers, body)
     except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:
