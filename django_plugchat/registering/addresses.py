@@ -51,8 +51,7 @@ def split_url(url: str, *, is_base: bool = False, allow_loopback_http: bool = Fa
             not is_valid,
             _("The URL needs a valid host after https://: a whole name such as hooks.yoursite.com, or an IP address."),
         ),
-        ("@" in parts.netloc, _("The URL must not contain a user name or a password.")),
-        ("#" in url, _("The URL must not contain a fragment (#).")),
+        ("@" in parts.netloc or "#" in url, _("The URL must not contain a user name, a password or a fragment (#).")),
         (is_base and "?" in url, _("The URL must not contain a query (?).")),
     ):
         if is_wrong:
