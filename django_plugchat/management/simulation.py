@@ -58,8 +58,7 @@ def callbacks(
 
 def _spread(percent: float) -> Iterator[bool]:
     """A yes for that percentage of the times, spread evenly: 10 percent is every tenth."""
-    for number in itertools.count():
-        yield int((number + 1) * percent / 100) > int(number * percent / 100)
+    return (int((number + 1) * percent / 100) > int(number * percent / 100) for number in itertools.count())
 
 
 def _delivery(to_come: deque[list[dict[str, Any]]], *, failed: bool) -> dict[str, Any]:
