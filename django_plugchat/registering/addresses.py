@@ -47,10 +47,7 @@ def split_url(url: str, *, is_base: bool = False, allow_loopback_http: bool = Fa
     for is_wrong, text in (
         (url and not PRINTABLE.fullmatch(url), _("The URL must be of printable ASCII characters, without spaces.")),
         (not is_https and not is_local, _("The URL must start with https://.")),
-        (
-            not is_valid,
-            _("The URL needs a valid host after https://: a whole name such as hooks.yoursite.com, or an IP address."),
-        ),
+        (not is_valid, _("The URL needs a valid host after https://: a whole name, or an IP address.")),
         ("@" in parts.netloc or "#" in url, _("The URL must not contain a user name, a password or a fragment (#).")),
         (is_base and "?" in url, _("The URL must not contain a query (?).")),
     ):
@@ -90,11 +87,6 @@ def ensure_reachable(url: str) -> None:
         raise UnusableURLError(text % {"host": mask_url(host)})
 
 
-def is_whole(url: str) -> bool:
-    """Whether a URL has a path, and so says more than where the site is. Raises UnusableURLError."""
-    return bool(split_url(url).path.strip("/"))
-
-
 def is_allowed_host(url: str) -> bool:
     """Whether Django answers requests to the host of this URL."""
     request = HttpRequest()
@@ -117,7 +109,7 @@ def url_with(secret: str, url: str | None = None) -> str:
         text = _("Set PUBLIC_URL in PLUGCHAT to the https:// address of this site, or give a URL as the argument.")
         raise UnusableURLError(text)
     ensure_reachable(base)
-    if url is not None and is_whole(url):
+    if url is not None and urlsplit(url).path.strip("/"):
         return url
     split_url(base, is_base=True)
     path = callback_path(secret)

@@ -68,9 +68,9 @@ class Command(BaseCommand):
         self.failures: list[str] = []
         try:
             # Refused here if it could not be registered for any account.
-            addresses.url_with("a-new-secret", asked.url)
+            target = addresses.url_with("a-new-secret", asked.url)
             chosen = _chosen(account, all_accounts)
-            if len(chosen) > 1 and asked.url is not None and addresses.is_whole(asked.url):
+            if len(chosen) > 1 and target == asked.url:
                 text = _("The secret in the URL says which account calls: give --all a URL without a path.")
                 raise CommandError(text)
             chosen = registration.missing(chosen, self.webhooks) if asked.only_missing else chosen
