@@ -107,7 +107,7 @@ class _Client:
                     asked = int(said)
                 if answer.status not in _PASSING or asked > _LONGEST_WAIT:
                     return answer
-            elif not answer.may_pass:
+            elif answer.trouble != "CONNECTION":
                 return answer
             time.sleep(asked or pause)
         return ask()

@@ -59,8 +59,6 @@ class NoAnswer(NamedTuple):
     trouble: str
     #: In the system's words. Not the whole text of an error: that may quote what was sent or answered.
     reason: str
-    #: Whether the same request may be taken later.
-    may_pass: bool
 
 
 @sensitive_variables()
@@ -90,11 +88,8 @@ def _no_answer(error: Exception) -> NoAnswer:
     innermost: BaseException = error
     while inner := innermost.__cause__ or innermost.__context__:
         innermost = inner
-    reason = getattr(innermost, "strerror", None) or type(innermost).__name__
-    for kind, trouble in _TROUBLES.items():
-        if isinstance(error, kind):
-            return NoAnswer(trouble, reason, may_pass=False)
-    return NoAnswer("CONNECTION", reason, may_pass=isinstance(error, requests.ConnectionError))
+    trouble = next((trouble for kind, trouble in _TROUBLES.items() if isinstance(error, kind)), "CONNECTION")
+    return NoAnswer(trouble, getattr(innermost, "strerror", None) or type(innermost).__name__)
 
 
 class _Adapter(HTTPAdapter):
