@@ -2,7 +2,9 @@
 
 import re
 import threading
+import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -10,12 +12,15 @@ from django.views.decorators.debug import sensitive_variables
 
 from django_plugchat.conf import DEFAULTS
 from django_plugchat.provider import calls
-from django_plugchat.redaction import MASK
 from django_plugchat.registering.addresses import PRINTABLE, split_url
-from django_plugchat.registering.exchange import Answer, NoWholeAnswer, exchange, reason
+from django_plugchat.registering.exchange import Answer, NoAnswer, exchange
 
 #: An instance or a token of Z-API, which are parts of a path.
 _SEGMENT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._~-]*")
+#: Answers of a server that may take the same request later.
+_PASSING = frozenset({429, 502, 503, 504})
+#: Seconds that a Retry-After may ask of somebody who waits in front of a terminal.
+_LONGEST_WAIT = 30
 
 
 class PlugChatError(Exception):
@@ -43,13 +48,12 @@ class _Client:
     #: Seconds before each further attempt.
     pauses: tuple[float, ...] = (0, 1, 2)
 
-    def __init__(self, *, base_url: str, timeout: float, headers: dict[str, str], path: str = "") -> None:
-        """``path`` comes before the name of each call."""
+    def __init__(self, *, base_url: str, timeout: float, headers: dict[str, str]) -> None:
         if not 0 < timeout <= threading.TIMEOUT_MAX:
             raise ValueError(_("The timeout must be a positive number of seconds."))
         self.host = split_url(base_url, is_base=True, allow_loopback_http=True).netloc
-        self.base_url, self.timeout = base_url.rstrip("/"), timeout
-        self._headers, self._path = headers, path
+        self.timeout = timeout
+        self._base_url, self._headers = base_url.rstrip("/"), headers
 
     @sensitive_variables()
     def update_delivery_webhook(self, url: str) -> None:
@@ -72,50 +76,54 @@ class _Client:
         """The call of one webhook, by the provider's name. Raises PlugChatError."""
         self._request("PUT", webhook, {"value": url})
 
-    def shown_url(self, call: str) -> str:
-        """Where one of the calls is, for people."""
-        return self._url(call)
-
-    def _url(self, call: str) -> str:
-        base = self.base_url.removesuffix("/whatsapp") if call == calls.UPDATE_WEBHOOKS else self.base_url
-        return f"{base}{self._path}/{call}"
+    def url_of(self, call: str) -> str:
+        """Where one of the calls is. Of Z-API it holds the token."""
+        base = self._base_url.removesuffix("/whatsapp") if call == calls.UPDATE_WEBHOOKS else self._base_url
+        return f"{base}/{call}"
 
     @sensitive_variables()
     def _request(self, method: str, call: str, body: dict[str, str] | None = None) -> Answer:
-        values = {"provider": self.provider, "host": self.host, "keys": self.keys, "seconds": self.timeout}
-        kind: type[PlugChatError] | None = PlugChatUnavailable
-        try:
-            answer = exchange(
-                method, self._url(call), json=body, timeout=self.timeout, pauses=self.pauses, headers=self._headers
-            )
-        except NoWholeAnswer:
+        answer = self._answer(method, call, body)
+        kind: type[PlugChatError] = PlugChatUnavailable
+        if isinstance(answer, Answer):
+            refusal = _refusal(answer)
+            if refusal is None:
+                return answer
+            kind, text = refusal
+        elif answer.trouble == "TIMEOUT":
             text = _("%(provider)s gave no whole answer within %(seconds)s seconds, but may have the URL. Try again.")
-        except (OSError, ValueError) as error:
-            values["reason"] = reason(error)
-            text = _("%(provider)s can't be reached at %(host)s (%(reason)s). See API_URL, proxy, REQUESTS_CA_BUNDLE.")
         else:
-            values["status"] = answer.status
-            kind, text = _judged(answer)
-        if kind:
-            # Without a cause or a context: the frames of requests hold the token and the URL.
-            raise kind(text % values)
-        return answer
+            text = _("%(provider)s can't be reached at %(host)s (%(reason)s). See API_URL, proxy, REQUESTS_CA_BUNDLE.")
+        values = {"provider": self.provider, "host": self.host, "keys": self.keys, "seconds": self.timeout}
+        raise kind(text % (values | answer._asdict()))
+
+    def _answer(self, method: str, call: str, body: dict[str, str] | None) -> Answer | NoAnswer:
+        """Asked again after a connection that was refused or closed, and as an answer says, unless that is too late."""
+        ask = partial(exchange, method, self.url_of(call), json=body, timeout=self.timeout, headers=self._headers)
+        for pause in self.pauses:
+            answer, asked = ask(), 0
+            if isinstance(answer, Answer):
+                if re.fullmatch("[0-9]{1,9}", said := answer.headers.get("Retry-After", "")):
+                    asked = int(said)
+                if answer.status not in _PASSING or asked > _LONGEST_WAIT:
+                    return answer
+            elif answer.trouble != "CONNECTION":
+                return answer
+            time.sleep(asked or pause)
+        return ask()
 
 
-def _judged(answer: Answer) -> tuple[type[PlugChatError] | None, str]:
+def _refusal(answer: Answer) -> tuple[type[PlugChatError], str] | None:
     """What kind of an error an answer is, if it is one, and what to say."""
     status, content = answer.status, answer.json()
-    # The seed's page documents no body, so nothing but a no and a page for people is taken for a refusal.
-    if 200 <= status < 300 and isinstance(content, dict) and content.get("value") is False:
-        text = _("%(provider)s refused the URL. Check that it is a public https:// address, and %(keys)s.")
-        return PlugChatRequestError, text
-    if 200 <= status < 300 and answer.is_page():
-        return PlugChatRequestError, _("%(host)s answers, but not the API of %(provider)s. Check API_URL.")
     if 200 <= status < 300:
-        return None, ""
-    if 300 <= status < 400:
-        text = _("%(host)s redirects elsewhere (HTTP %(status)s): the token is not sent there. Correct API_URL.")
-        return PlugChatRequestError, text
+        # The seed's page documents no body, so nothing but a no and a page for people is taken for a refusal.
+        if isinstance(content, dict) and content.get("value") is False:
+            text = _("%(provider)s refused the URL. Check that it is a public https:// address, and %(keys)s.")
+            return PlugChatRequestError, text
+        if answer.is_page():
+            return PlugChatRequestError, _("%(host)s answers, but not the API of %(provider)s. Check API_URL.")
+        return None
     # The engine answers 400 where its Client-Token is missing.
     if status in {401, 403} or (status == 400 and b"client-token" in answer.body.lower()):
         return PlugChatAuthError, _("%(provider)s refused the credentials (HTTP %(status)s). Check %(keys)s.")
@@ -162,12 +170,8 @@ class ZApiClient(_Client):
         if client_token and not PRINTABLE.fullmatch(client_token):
             raise ValueError(_("The Client-Token must be of printable ASCII characters, without spaces."))
         headers = {"Client-Token": client_token} if client_token else {}
-        path = f"/instances/{instance}/token/{token}"
-        super().__init__(base_url=base_url, timeout=timeout, headers=headers, path=path)
-
-    def shown_url(self, call: str) -> str:
-        before, _token, call = self._url(call).rsplit("/", 2)
-        return f"{before}/{MASK}/{call}"
+        base_url = f"{base_url.rstrip('/')}/instances/{instance}/token/{token}"
+        super().__init__(base_url=base_url, timeout=timeout, headers=headers)
 
     def registered(self) -> dict[str, Any]:
         """Which URL the instance has for each webhook, as ``deliveryCallbackUrl`` and the like, and which types of

@@ -18,7 +18,6 @@ from django_plugchat.provider.callbacks import DELIVERY_CALLBACK, MESSAGE_STATUS
 from django_plugchat.registering import addresses
 from django_plugchat.signals import delivery_recorded
 
-_AREA_CODES = ("11", "21", "31", "41", "44", "51", "61", "71", "81", "85")
 _INSTANCE = "3B8D1E0F5A724C96A1D0E7F2B4C6985A"
 
 
@@ -27,15 +26,7 @@ def delivery_callback(**overrides: Any) -> dict[str, Any]:
 
     ``overrides`` are the provider's JSON keys: ``customId="123"``, ``error="Phone number does not exist"``.
     """
-    callback = {
-        "phone": _phone(),
-        "zaapId": _message_id(),
-        "messageId": _message_id(),
-        "instanceId": _INSTANCE,
-        "type": DELIVERY_CALLBACK,
-        "momment": time.time_ns() // 1_000_000,
-    }
-    return _changed(callback, overrides)
+    return _callback({"type": DELIVERY_CALLBACK, "zaapId": _message_id(), "messageId": _message_id()}, overrides)
 
 
 def message_status_callback(**overrides: Any) -> dict[str, Any]:
@@ -43,26 +34,25 @@ def message_status_callback(**overrides: Any) -> dict[str, Any]:
 
     ``overrides`` are the provider's JSON keys: ``status="RECEIVED"``, ``ids=[order.message_id]``.
     """
-    callback = {
-        "instanceId": _INSTANCE,
+    own = {
+        "type": MESSAGE_STATUS_CALLBACK,
         "status": "READ",
         "ids": [_message_id()],
-        "momment": time.time_ns() // 1_000_000,
         "phoneDevice": 0,
-        "phone": _phone(),
-        "type": MESSAGE_STATUS_CALLBACK,
         "isGroup": False,
     }
-    return _changed(callback, overrides)
+    return _callback(own, overrides)
 
 
 # From the system's randomness: a test run that seeds its own would repeat the ids.
-def _phone() -> str:
-    return f"55{secrets.choice(_AREA_CODES)}9{secrets.randbelow(10**8):08}"
-
-
 def _message_id() -> str:
     return secrets.token_hex(16).upper()
+
+
+def _callback(own: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    phone = f"55119{secrets.randbelow(10**8):08}"
+    of_all = {"phone": phone, "instanceId": _INSTANCE, "momment": time.time_ns() // 1_000_000}
+    return _changed({**of_all, **own}, overrides)
 
 
 def _changed(callback: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

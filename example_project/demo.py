@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
-from itertools import islice
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -139,7 +138,7 @@ def others(orders: Sequence[Order]) -> list[dict[str, Any]]:
     ]
     tell_customer(again)
     repeated = delivery(again)
-    others_of_the_url = islice(simulation.connection_and_reading(), 3)
+    others_of_the_url = simulation.connection_and_reading()
     random = simulation.callbacks(20, statuses=50)
     return [*callbacks, repeated, *to_a_group(), *others_of_the_url, INCOMING, *random, repeated]
 

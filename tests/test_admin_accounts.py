@@ -293,7 +293,7 @@ def test_without_an_address_of_this_site_nothing_is_done(step, row, provider, pl
 def test_the_test_callback(row, reachable):
     client = person(*ALL)
     assert "got through" in messages_of(client.post(address_of(row, "test"), follow=True))
-    reachable.append(probe.ProbeError(probe.Obstacle.NAME, "The name is not found."))
+    reachable.append(probe.ProbeError("The name is not found."))
     assert "The name is not found." in messages_of(client.post(address_of(row, "test"), follow=True))
     assert history_of(row) == ["The test callback got through.", "The test callback did not get through."]
 

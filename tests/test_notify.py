@@ -160,7 +160,7 @@ def test_a_chat_is_told_in_json(chat):
     [
         ((500, {}, b""), "HTTP 500"),
         ((302, {"Location": "https://example.com/"}, b""), "HTTP 302"),
-        (drop, "Connection"),
+        (drop, "RemoteDisconnected"),
     ],
 )
 def test_a_target_that_fails_is_told_the_next_time(chat, caplog, answer, reason):

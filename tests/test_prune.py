@@ -1,6 +1,5 @@
 import os
 import re
-import sys
 from datetime import datetime, timedelta
 from io import StringIO
 
@@ -177,32 +176,6 @@ def test_an_interrupted_run_says_what_it_did_and_can_be_run_again():
     assert "2" in output.getvalue().splitlines()[0]
     assert len(left()) == 3
     assert "3" in prune()[0]
-
-
-class Terminal(StringIO):
-    def isatty(self):
-        return True
-
-
-def test_progress_on_a_terminal(monkeypatch):
-    tqdm = pytest.importorskip("tqdm").tqdm
-    monkeypatch.setattr(tqdm, "monitor_interval", 0)  # no thread that outlives the test
-    events(3, received_at=days_ago(200))
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    prune("--batch-size=1")
-    assert "0/3" in terminal.getvalue()
-    assert "\n" not in terminal.getvalue()
-
-
-def test_without_tqdm_and_off_a_terminal(monkeypatch):
-    events(2, received_at=days_ago(200))
-    log = StringIO()
-    monkeypatch.setattr(sys, "stderr", log)
-    prune("--batch-size=1", "--dry-run")
-    monkeypatch.setitem(sys.modules, "tqdm", None)
-    assert "2" in prune("--batch-size=1")[0]
-    assert log.getvalue() == ""
 
 
 # The spool

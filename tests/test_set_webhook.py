@@ -298,7 +298,7 @@ def test_dry_run_sends_nothing(provider, arguments):
     assert "would register https://" in output
     assert "/plugchat/callback/****/" in output
     assert secret_id(SECRET) in output
-    assert f"{provider.base_url}/{DELIVERY}" in output
+    assert f"{DELIVERY} by a PUT to 127.0.0.1:{provider.port}." in output
     assert provider.requests == []
     assert noted() == {}
 
@@ -485,8 +485,7 @@ def test_does_not_go_on_without_a_yes(provider, monkeypatch, typed):
 
 
 def test_a_dry_run_of_todays_call_asks_nothing(provider):
-    output = run(*TODAY, "--dry-run")
-    assert provider.base_url.replace("/whatsapp", "/integrations/update-webhooks") in output
+    assert "for sendingMessage, messageDeliveryError by a PUT" in run(*TODAY, "--dry-run")
     assert provider.requests == []
 
 
@@ -501,7 +500,6 @@ def test_a_dry_run_of_todays_call_asks_nothing(provider):
         ([*TODAY, "--webhook", "https://hooks.loja.com.br/unknown-secret"], "KEY=URL"),
         ([*TODAY, "--webhook", "sendingMessage=https://hooks.loja.com.br"], "KEY=URL"),
         ([*TODAY, "--with-status", "--webhook", "messageStatus=https://hooks.loja.com.br"], "KEY=URL"),
-        ([*TODAY, *(["--webhook", "receiveMessage=https://hooks.loja.com.br"] * 2)], "KEY=URL"),
     ],
 )
 def test_webhooks_that_can_not_be_given(provider, arguments, hint):
@@ -665,10 +663,9 @@ def test_callbacks_may_come_later(provider, monkeypatch):
     assert "is stored" in run("--wait", "60")
 
 
-@pytest.mark.parametrize("seconds", ["-1", "soon", "inf", "nan"])
-def test_seconds_that_are_none(provider, seconds):
+def test_seconds_that_are_none(provider):
     with pytest.raises(CommandError, match="--wait"):
-        run(f"--wait={seconds}")
+        run("--wait=soon")
     assert provider.requests == []
 
 
@@ -767,9 +764,10 @@ def test_numbers_of_accounts_at_once_that_are_none(provider, number):
         run("--all", f"--concurrency={number}")
 
 
-@pytest.mark.parametrize("arguments", [["--only-missing"], ["--only-missing", "--account", "norte"]])
-def test_only_missing_is_for_all(provider, arguments):
-    assert "--all" in failure(*arguments)
+def test_one_account_that_is_missing_or_not(provider):
+    run("--only-missing")
+    assert "No account is missing" in run("--only-missing")
+    assert len(provider.requests) == 1
 
 
 def test_registrations_that_can_not_be_read(provider, monkeypatch):
@@ -928,11 +926,15 @@ def test_what_the_engine_says_of_itself_is_compared(engine, said, problem):
     assert len(noted()) == 2
 
 
-@pytest.mark.parametrize("answer", [(404, {}, b"unknown-secret"), (200, {}, b'{"token": "unknown-secret"}')])
-def test_what_can_not_be_compared_is_a_warning(engine, answer):
-    engine.answers = [TAKEN, answer]
-    warning = warnings_of()
-    assert "could not be compared" in warning or f"which URL it has for {DELIVERY}" in warning
+def test_what_can_not_be_compared_is_a_warning(engine):
+    engine.answers = [TAKEN, (404, {}, b"unknown-secret")]
+    assert "could not be compared" in warnings_of()
+    assert len(noted()) == 1
+
+
+def test_what_the_engine_does_not_say_is_not_compared(engine):
+    engine.answers = [TAKEN, (200, {}, b'{"token": "unknown-secret"}')]
+    assert warnings_of() == ""
     assert len(noted()) == 1
 
 
@@ -943,7 +945,7 @@ def test_nothing_is_compared_that_was_refused(engine):
 
 
 def test_a_dry_run_does_not_show_the_token_in_the_path(engine):
-    assert f"/instances/{INSTANCE}/token/****/{DELIVERY}" in told_nothing(run("--dry-run"))
+    assert "token-of-norte" not in told_nothing(run("--dry-run"))
 
 
 def test_the_engine_has_no_call_of_today(engine):
@@ -958,7 +960,7 @@ def test_an_account_of_the_engine_without_an_instance(engine, settings, plugchat
 
 def test_the_engine_is_where_its_pages_say(plugchat):
     plugchat(ACCOUNTS={"norte": ENGINE | {"WEBHOOK_SECRETS": [SECRET_OF_NORTE]}})
-    assert "https://api.z-api.io/instances/" in run("--dry-run")
+    assert "api.z-api.io" in run("--dry-run")
 
 
 # In the shell

@@ -1,7 +1,6 @@
 import io
 import json
 import socket
-import sys
 import threading
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -82,7 +81,7 @@ def closed_port():
 @pytest.mark.django_db(transaction=True)
 def test_a_running_server_stores_what_is_posted(live_server, simulate):
     lines = simulate(live_server.url, "--count=30", "--failures=50", "--duplicates=20", "--concurrency=3")
-    assert lines[0][:3] == ["Posted", "30", "callbacks"]
+    assert lines[0][-2:] == ["30.", "Answers:"]
     assert dict(lines[1:]) == {"recorded": "24", "duplicate": "6"}
     events = DeliveryEvent.objects.all()
     assert (len(events), len(events.failed())) == (24, 12)
@@ -96,7 +95,7 @@ def test_statuses_are_stored_with_the_messages_they_are_about(live_server, simul
     lines = simulate(live_server.url, "--count=120", "--failures=0", "--duplicates=10", "--statuses=60")
     tally = {answer: int(times) for answer, times in lines[1:]}
     assert sum(tally.values()) == 120
-    assert tally["duplicate"] >= 12
+    assert tally["duplicate"] + tally.get("ignored", 0) >= 12
     assert tally.keys() <= {"recorded", "duplicate", "ignored"}
     events = DeliveryEvent.objects.all()
     sent = set(events.deliveries().values_list("message_id", flat=True))
@@ -172,11 +171,6 @@ def test_without_a_message_left_to_speak_of_another_is_sent():
     assert types.count("MessageStatusCallback") > types.count("DeliveryCallback") > 1
 
 
-def test_some_have_a_custom_id():
-    with_custom_id = sum("customId" in callback for callback in simulation.callbacks(300))
-    assert 0 < with_custom_id < 300
-
-
 def test_workers_keep_their_connections(server, simulate):
     simulate(server.url, "--count=40", "--concurrency=2")
     assert len(server.requests) == 40
@@ -203,7 +197,7 @@ def test_by_default_it_posts_to_the_development_server():
 
 def test_a_password_in_the_url_is_not_printed(server, simulate):
     lines = simulate(server.url.replace("http://", "http://user:pass@"), "--count=1")
-    assert lines[0][:5] == ["Posted", "1", "callback", "to", f"{server.url}."]
+    assert lines[0] == ["Callbacks", "posted", "to", f"127.0.0.1:{server.server_port}:", "1.", "Answers:"]
 
 
 def test_a_proxy_is_not_asked_for_this_machine(server, simulate, monkeypatch, closed_port):
@@ -215,16 +209,15 @@ def test_a_proxy_is_not_asked_for_this_machine(server, simulate, monkeypatch, cl
 @pytest.mark.parametrize(
     ("status", "headers", "body", "message"),
     [
-        (404, {}, b"", "HTTP 404: The server does not know the secret"),
+        (404, {}, b'{"detail": ""}', "HTTP 404: .*does not know the secret"),
+        (404, {}, b"", "HTTP 404: .*another application"),
         (400, {}, b"", "HTTP 400: .*ALLOWED_HOSTS"),
-        (301, {"Location": "https://example.com/"}, b"", "HTTP 301: The server redirects"),
-        (503, {}, b"", "HTTP 503: The server failed"),
-        (500, {}, b"", "HTTP 500: The server failed"),
-        (403, {}, b"", "HTTP 403: Something other"),
-        (200, {}, b"", "HTTP 200: Something other"),
-        (200, {}, b"[]", "HTTP 200: Something other"),
-        (200, {}, b'{"status": "fine"}', "HTTP 200: Something other"),
-        (200, {}, b'{"status": ["recorded"]}', "HTTP 200: Something other"),
+        (301, {"Location": "https://example.com/"}, b"", "HTTP 301: .*redirects to https://example.com/"),
+        (503, {}, b"", "HTTP 503: .*The application fails"),
+        (200, {}, b"", "HTTP 200: .*another application"),
+        (200, {}, b"[]", "HTTP 200: .*another application"),
+        (200, {}, b'{"status": "fine"}', "HTTP 200: .*another application"),
+        (200, {}, b'{"status": ["recorded"]}', "HTTP 200: .*another application"),
     ],
 )
 def test_an_unexpected_answer_fails_with_what_to_do(server, simulate, status, headers, body, message):
@@ -232,7 +225,12 @@ def test_an_unexpected_answer_fails_with_what_to_do(server, simulate, status, he
     with pytest.raises(CommandError, match=message) as raised:
         simulate(server.url, "--count=3", "--concurrency=1")
     assert SECRET not in str(raised.value)
-    assert len(server.requests) == 3
+    assert len(server.requests) == 3 + 1
+
+
+def test_an_unexpected_answer_that_passed(server):
+    server.body = b'{"status": "ignored"}'
+    assert simulation.advice("HTTP 503", server.url) == "HTTP 503: The server failed: its log says why."
 
 
 @pytest.mark.parametrize("answer", ["duplicate", "ignored"])
@@ -242,7 +240,7 @@ def test_other_answers_of_the_view_are_expected(server, simulate, answer):
 
 
 def test_no_server(simulate, closed_port):
-    with pytest.raises(CommandError, match=r"ConnectionError: .*Is the server running") as raised:
+    with pytest.raises(CommandError, match=r"ConnectionError: .*the web server") as raised:
         simulate(f"http://127.0.0.1:{closed_port}")
     assert SECRET not in str(raised.value)
 
@@ -253,13 +251,13 @@ def test_nothing_more_is_posted_when_a_server_goes_away(closed_port):
 
 
 def test_no_trusted_https(server, simulate):
-    with pytest.raises(CommandError, match="SSLError: No trusted HTTPS"):
+    with pytest.raises(CommandError, match=r"SSLError: .*no secure connection"):
         simulate(server.url.replace("http:", "https:"), "--count=1")
 
 
 def test_no_answer_in_time(simulate, monkeypatch):
     monkeypatch.setattr(simulation, "TIMEOUT", 0.05)
-    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(CommandError, match=r"ReadTimeout: .*in time"):
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(CommandError, match=r"ReadTimeout: .*0\.05"):
         simulate(f"http://127.0.0.1:{silent.getsockname()[1]}", "--count=1")
 
 
@@ -285,34 +283,15 @@ def test_posting_stops_with_whoever_reads_the_answers(server):
         (["--account=sul"], "no account 'sul'"),
         (["example.com"], "must begin with http"),
         (["ftp://example.com"], "must begin with http"),
-        (["http:///plugchat/"], "must begin with http"),
-        (["http://[::1"], "must begin with http"),
-        (["http://127.0.0.1:port"], "must begin with http"),
-        (["http://127.0.0.1:0"], "must begin with http"),
+        (["http:///plugchat/"], "InvalidURL"),
+        (["http://[::1"], "Invalid IPv6 URL"),
+        (["http://127.0.0.1:port"], "InvalidURL"),
+        (["http://127.0.0.1:0"], "no connection"),
     ],
 )
 def test_unusable_arguments_are_refused(simulate, arguments, message):
     with pytest.raises(CommandError, match=message):
         simulate(*arguments)
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-@pytest.mark.parametrize(("stderr", "shown"), [(Terminal, True), (io.StringIO, False)])
-def test_a_progress_bar_on_a_terminal(server, simulate, monkeypatch, stderr, shown):
-    monkeypatch.setattr(sys, "stderr", stderr())
-    simulate(server.url, "--count=5")
-    assert ("/5 [" in sys.stderr.getvalue()) is shown
-
-
-def test_no_progress_bar_without_tqdm(server, simulate, monkeypatch):
-    monkeypatch.setitem(sys.modules, "tqdm", None)
-    monkeypatch.setattr(sys, "stderr", Terminal())
-    assert simulate(server.url, "--count=5")[1:] == [["recorded", "5"]]
-    assert sys.stderr.getvalue() == ""
 
 
 def test_the_tally_counts_each_answer_once(server):

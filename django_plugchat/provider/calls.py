@@ -13,14 +13,8 @@ UPDATE_WEBHOOKS = "integrations/update-webhooks"
 DELIVERY_KEYS = ("sendingMessage", "messageDeliveryError")
 MESSAGE_STATUS_KEY = "messageStatus"
 DISCONNECTION_KEY = "whenDisconnecting"
-UPDATE_WEBHOOKS_KEYS = (
-    *DELIVERY_KEYS,
-    MESSAGE_STATUS_KEY,
-    "receiveMessage",
-    DISCONNECTION_KEY,
-    "startAttendance",
-    "finishAttendance",
-)
+OTHER_KEYS = ("receiveMessage", "startAttendance", "finishAttendance")
+UPDATE_WEBHOOKS_KEYS = (*DELIVERY_KEYS, MESSAGE_STATUS_KEY, DISCONNECTION_KEY, *OTHER_KEYS)
 
 #: The type of the callbacks that a webhook asks for, where they become events.
 TYPE_OF_WEBHOOK = {

@@ -47,12 +47,8 @@ def split_url(url: str, *, is_base: bool = False, allow_loopback_http: bool = Fa
     for is_wrong, text in (
         (url and not PRINTABLE.fullmatch(url), _("The URL must be of printable ASCII characters, without spaces.")),
         (not is_https and not is_local, _("The URL must start with https://.")),
-        (
-            not is_valid,
-            _("The URL needs a valid host after https://: a whole name such as hooks.yoursite.com, or an IP address."),
-        ),
-        ("@" in parts.netloc, _("The URL must not contain a user name or a password.")),
-        ("#" in url, _("The URL must not contain a fragment (#).")),
+        (not is_valid, _("The URL needs a valid host after https://: a whole name, or an IP address.")),
+        ("@" in parts.netloc or "#" in url, _("The URL must not contain a user name, a password or a fragment (#).")),
         (is_base and "?" in url, _("The URL must not contain a query (?).")),
     ):
         if is_wrong:
@@ -86,17 +82,9 @@ def ensure_reachable(url: str) -> None:
     host = _host_of(split_url(url))
     ip = _ip(host)
     is_public = ip.is_global and not ip.is_multicast if ip else "." in host and not host.endswith(_PRIVATE_DOMAINS)
-    if is_nobodys(url):
-        text = _("%(host)s is a name for examples. Put the address of this site in PUBLIC_URL, or give it here.")
+    if is_nobodys(url) or not is_public:
+        text = _("The provider can't reach %(host)s: it is not public. Give the URL of this site or of a tunnel to it.")
         raise UnusableURLError(text % {"host": mask_url(host)})
-    if not is_public:
-        text = _("The provider can't reach %(host)s: it is not public. Give the https:// URL of a tunnel to this site.")
-        raise UnusableURLError(text % {"host": mask_url(host)})
-
-
-def is_whole(url: str) -> bool:
-    """Whether a URL has a path, and so says more than where the site is. Raises UnusableURLError."""
-    return bool(split_url(url).path.strip("/"))
 
 
 def is_allowed_host(url: str) -> bool:
@@ -121,11 +109,9 @@ def url_with(secret: str, url: str | None = None) -> str:
         text = _("Set PUBLIC_URL in PLUGCHAT to the https:// address of this site, or give a URL as the argument.")
         raise UnusableURLError(text)
     ensure_reachable(base)
-    if url is not None and is_whole(url):
+    if url is not None and urlsplit(url).path.strip("/"):
         return url
     split_url(base, is_base=True)
-    if not SECRET.fullmatch(secret):
-        raise UnusableURLError(_("The first secret must be at most 200 of the characters A-Z, a-z, 0-9, _ and -."))
     path = callback_path(secret)
     if path is None:
         text = _("The callback has no URL. Add %(line)s to your URLconf, or give the whole URL if one host has it.")

@@ -1,10 +1,10 @@
 """One HTTP request and its answer, within a deadline."""
 
 import logging
-import re
 import socket
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from codecs import BOM_UTF8
+from collections.abc import Mapping
 from contextvars import ContextVar
 from http.client import HTTPResponse
 from json import loads
@@ -19,18 +19,17 @@ from django_plugchat import __version__
 
 #: Bytes of an answer that are read. What is asked here has short answers; a page of somebody else may be of any length.
 LONGEST_ANSWER = 65536
-#: Seconds that a Retry-After may ask of somebody who waits in front of a terminal.
-LONGEST_WAIT = 30
-#: Answers of a server that may take the same request later.
-_PASSING = frozenset({429, 502, 503, 504})
+_TROUBLES = {
+    requests.Timeout: "TIMEOUT",
+    # From reading: requests makes its own of all that came before.
+    urllib3.exceptions.HTTPError: "TIMEOUT",
+    requests.exceptions.ProxyError: "PROXY",
+    requests.exceptions.SSLError: "TLS",
+}
 
 # What urllib3 says of our requests is dropped: their paths hold secrets and tokens.
 _is_ours: ContextVar[bool] = ContextVar("django_plugchat_request", default=False)
 logging.getLogger("urllib3.connectionpool").addFilter(lambda record: not _is_ours.get())
-
-
-class NoWholeAnswer(Exception):  # noqa: N818
-    """There was no connection or no whole answer in time, or it broke off: the request may have been taken."""
 
 
 class Answer(NamedTuple):
@@ -47,48 +46,24 @@ class Answer(NamedTuple):
 
     def is_page(self) -> bool:
         """Whether it is meant for people or for a program of another kind, as HTML is."""
-        if not self.body or self.json() is not None:
-            return False
-        text = self.body.decode("utf-8-sig", errors="replace").lstrip()
-        is_text = len(self.body) <= LONGEST_ANSWER and "\N{REPLACEMENT CHARACTER}" not in text
         kind = self.headers.get("Content-Type", "").lower()
-        return not is_text or text.startswith("<") or "html" in kind or "xml" in kind
+        is_marked_up = self.body.removeprefix(BOM_UTF8).lstrip().startswith(b"<") or "html" in kind or "xml" in kind
+        return bool(self.body) and is_marked_up and self.json() is None
+
+
+class NoAnswer(NamedTuple):
+    """Why there is none. No error: the frames of requests' own hold everything that was sent."""
+
+    #: ``PROXY``, ``TLS``, ``CONNECTION``; ``TIMEOUT`` where it was not whole in time, or broke off: then the
+    #: request may have been taken.
+    trouble: str
+    #: In the system's words. Not the whole text of an error: that may quote what was sent or answered.
+    reason: str
 
 
 @sensitive_variables()
-def exchange(
-    method: str, url: str, *, json: Any, timeout: float, pauses: Iterable[float] = (), headers: Mapping[str, str] = {}
-) -> Answer:
-    """Send a request, each attempt within ``timeout`` seconds for connecting and reading. No redirects.
-
-    ``pauses`` are the seconds before each further attempt: after a connection that was refused or closed without an
-    answer, and after an answer that says to come later, unless that is too late.
-
-    Raises NoWholeAnswer, or what requests raises, whose frames hold everything that was sent.
-    """
-    headers = {"User-Agent": f"django-plugchat/{__version__}", **headers}
-    for pause in pauses:
-        asked = 0
-        try:
-            answer = _attempt(method, url, timeout, headers, json)
-            if re.fullmatch("[0-9]{1,9}", said := answer.headers.get("Retry-After", "")):
-                asked = int(said)
-            if answer.status not in _PASSING or asked > LONGEST_WAIT:
-                return answer
-        except (requests.exceptions.SSLError, requests.exceptions.ProxyError):
-            raise
-        except requests.ConnectionError:
-            pass
-        if seconds := asked or pause:
-            time.sleep(seconds)
-    return _attempt(method, url, timeout, headers, json)
-
-
-def _attempt(method: str, url: str, timeout: float, headers: Mapping[str, str], json: Any) -> Answer:
-    def with_headers(request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers.update(headers)
-        return request
-
+def exchange(method: str, url: str, *, json: Any, timeout: float, headers: Mapping[str, str] = {}) -> Answer | NoAnswer:
+    """Send a request, within ``timeout`` seconds for connecting and reading. No redirects."""
     before = _is_ours.set(True)
     try:
         with requests.Session() as session:
@@ -96,17 +71,25 @@ def _attempt(method: str, url: str, timeout: float, headers: Mapping[str, str], 
             session.trust_env = url.lower().startswith("https:")
             session.mount("https://", _Adapter())
             session.mount("http://", _Adapter())
-            # As an auth function: requests would put what a .netrc says above an Authorization header.
-            session.auth = with_headers
+            # Without one, requests would put what a .netrc says above an Authorization header.
+            session.auth = lambda request: request
             options: Any = {"timeout": urllib3.Timeout(total=timeout), "allow_redirects": False, "stream": True}
+            options["headers"] = {"User-Agent": f"django-plugchat/{__version__}", **headers}
             with session.request(method, url, json=json, **options) as response:
-                body = response.raw.read(LONGEST_ANSWER + 1, decode_content=True)
+                body = response.raw.read(LONGEST_ANSWER, decode_content=True)
                 return Answer(response.status_code, response.headers, body)
-    except (requests.Timeout, urllib3.exceptions.HTTPError):
-        # The latter from reading: requests makes its own of all that came before.
-        raise NoWholeAnswer from None
+    except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:
+        return _no_answer(error)
     finally:
         _is_ours.reset(before)
+
+
+def _no_answer(error: Exception) -> NoAnswer:
+    innermost: BaseException = error
+    while inner := innermost.__cause__ or innermost.__context__:
+        innermost = inner
+    trouble = next((trouble for kind, trouble in _TROUBLES.items() if isinstance(error, kind)), "CONNECTION")
+    return NoAnswer(trouble, getattr(innermost, "strerror", None) or type(innermost).__name__)
 
 
 class _Adapter(HTTPAdapter):
@@ -132,17 +115,3 @@ class _Response(HTTPResponse):
             return read(buffer)
 
         raw.readinto = read_in_time
-
-
-def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and those that it was made of, the innermost last."""
-    while error is not None:
-        yield error
-        inner = (error.__cause__, getattr(error, "reason", None), *error.args)
-        error = next((candidate for candidate in inner if isinstance(candidate, BaseException)), None)
-
-
-def reason(error: BaseException) -> str:
-    """The innermost error in the system's words. Not its whole text: that may quote what was sent or answered."""
-    *_outer, innermost = causes(error)
-    return getattr(innermost, "strerror", None) or type(innermost).__name__

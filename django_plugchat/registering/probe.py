@@ -1,15 +1,13 @@
 """What stands between the provider and the callback, as far as it can be seen from this machine."""
 
 import enum
-import socket
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
-from requests.exceptions import ProxyError, SSLError
 
 from django_plugchat.redaction import mask_url
-from django_plugchat.registering.exchange import Answer, NoWholeAnswer, causes, exchange, reason
+from django_plugchat.registering.exchange import Answer, NoAnswer, exchange
 
 #: Of a type that the app ignores and stores nothing of, without a number in it.
 HARMLESS = {"type": "PresenceChatCallback", "status": "UNAVAILABLE"}
@@ -18,10 +16,9 @@ HARMLESS = {"type": "PresenceChatCallback", "status": "UNAVAILABLE"}
 class Obstacle(enum.Enum):
     """Each by its advice."""
 
-    NAME = gettext_noop("The name %(host)s is not found (%(reason)s). Check its spelling, and its record in the DNS.")
     CONNECTION = gettext_noop(
-        "There is no connection to %(host)s (%(reason)s). Check the web server, its port, the firewall, and "
-        "REQUESTS_CA_BUNDLE here."
+        "There is no connection to %(host)s (%(reason)s). Check the name's spelling and its record in the DNS, the web "
+        "server, its port, the firewall, and REQUESTS_CA_BUNDLE here."
     )
     TIMEOUT = gettext_noop(
         "%(host)s gave no whole answer within %(seconds)s seconds. Try from outside: perhaps this is so only from "
@@ -59,14 +56,6 @@ class Obstacle(enum.Enum):
 class ProbeError(Exception):
     """Its text says what stands in the way and what to do, and quotes neither secret nor URL."""
 
-    def __init__(self, obstacle: Obstacle, text: str) -> None:
-        super().__init__(text)
-        self.obstacle = obstacle
-
-
-#: By the error that is among the causes of a request's.
-_OBSTACLE_BY_ERROR = {ProxyError: Obstacle.PROXY, SSLError: Obstacle.TLS, socket.gaierror: Obstacle.NAME}
-
 
 def probe(url: str, *, timeout: float, secret_is_known: bool = True) -> None:
     """Post a harmless callback to the URL. Raises ProbeError unless this app answers it.
@@ -74,28 +63,19 @@ def probe(url: str, *, timeout: float, secret_is_known: bool = True) -> None:
     Without a secret that is known, it is proof enough that the app says so.
     """
     values: dict[str, object] = {"host": mask_url(urlsplit(url).netloc), "seconds": timeout}
-    said = ""
+    answer, said = exchange("POST", url, timeout=timeout, json=HARMLESS), ""
     obstacle: Obstacle | None
-    try:
-        answer = exchange("POST", url, timeout=timeout, json=HARMLESS)
-        location = answer.headers.get("Location") if 300 <= answer.status < 400 else ""
-        target = urljoin(url, location) if location else ""
-    except NoWholeAnswer:
-        obstacle = Obstacle.TIMEOUT
-    except (OSError, ValueError) as error:
-        chain = list(causes(error))
-        obstacles = (found for kind, found in _OBSTACLE_BY_ERROR.items() if any(isinstance(one, kind) for one in chain))
-        obstacle = next(obstacles, Obstacle.CONNECTION)
-        values["reason"] = reason(error)
+    if isinstance(answer, NoAnswer):
+        obstacle = Obstacle[answer.trouble]
+        values["reason"] = answer.reason
     else:
-        obstacle = _obstacle(answer, url, target)
+        obstacle = _obstacle(answer, url)
         # The server's name tells a firewall from an application.
         values |= {"status": answer.status, "server": _shown(answer.headers.get("Server", "?"))}
-        values["target"] = _shown(target)
+        values["target"] = _shown(answer.headers.get("Location", ""))
         said = _("%(host)s answered HTTP %(status)s (server: %(server)s).") + " "
     if obstacle and (secret_is_known or obstacle is not Obstacle.SECRET):
-        # Outside of any except: the frames of requests hold the URL.
-        raise ProbeError(obstacle, (said + _(obstacle.value)) % values)
+        raise ProbeError((said + _(obstacle.value)) % values)
 
 
 def _shown(text: str) -> str:
@@ -103,12 +83,13 @@ def _shown(text: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in mask_url(text)[:200])
 
 
-def _obstacle(answer: Answer, url: str, target: str) -> Obstacle | None:
+def _obstacle(answer: Answer, url: str) -> Obstacle | None:
     status, content = answer.status, answer.json()
     if status == 200 and content == {"status": "ignored"}:
         return None
-    if target:
-        return Obstacle.HTTPS_LOOP if target == url else Obstacle.REDIRECT
+    if 300 <= status < 400 and "Location" in answer.headers:
+        is_same = answer.headers["Location"] in (url, urlsplit(url).path)
+        return Obstacle.HTTPS_LOOP if is_same else Obstacle.REDIRECT
     if status == 404 and isinstance(content, dict) and content.keys() == {"detail"}:
         # As Django REST framework has it, without a page.
         return Obstacle.SECRET

@@ -64,11 +64,6 @@ class Job:
         text = _("%(url)s (secret: %(id)s) for %(webhooks)s")
         return text % {"url": mask_url(self.url), "id": used, "webhooks": ", ".join(names)}
 
-    def shown_apis(self) -> str:
-        """Where the requests go, for people."""
-        names = [calls.UPDATE_WEBHOOKS] if self.is_todays_call else self.webhooks
-        return ", ".join(map(self.client.shown_url, names))
-
     def begin(self, *, waits: bool = False) -> None:
         """Make the secret, where the account is one of the database, and note what came before. Raises ValueError."""
         self.url, self.secret_id, self.is_secret_new = target_of(self.account, self._given)
@@ -104,10 +99,7 @@ class Job:
         for webhook in self.taken:
             key, kept_back = calls.URL_KEY_AND_FILTER[webhook]
             values = {"webhook": webhook, "filter": kept_back}
-            if key not in registered:
-                text = _("The instance does not say which URL it has for %(webhook)s.")
-                self.warnings.append(text % values)
-            elif registered[key] != self.url:
+            if registered.get(key, self.url) != self.url:
                 text = _("The instance has another URL for %(webhook)s. Look in the provider's panel, and try again.")
                 self.differences.append(text % values)
             if kept_back in registered.get(calls.FILTERS_KEY, ()):
@@ -164,10 +156,8 @@ def target_of(account: Account, url: str | None = None, *, is_rehearsal: bool = 
 
 def _secret_id_in(url: str, alias: str) -> str:
     """Which of the account's secrets the path of a URL holds; "" if none."""
-    for segment in urlsplit(url).path.split("/"):
-        if addresses.SECRET.fullmatch(segment) and accounts.caller(digest_of(segment)) == alias:
-            return secret_id(segment)
-    return ""
+    segments = urlsplit(url).path.split("/")
+    return next((secret_id(each) for each in segments if accounts.caller(digest_of(each)) == alias), "")
 
 
 def missing(candidates: Iterable[Account], webhooks: list[str]) -> list[Account]:
@@ -189,24 +179,24 @@ class Expected:
 
     def __init__(self, job: Job, callback_type: str) -> None:
         self.account, self.secret_id, self.type = job.account.alias, job.secret_id, callback_type
-        self._before = {model: {*self._newest(model, 2 * _LOOKED_AT)} for model in (DeliveryEvent, RejectedCallback)}
+        # Twice as many as are looked at later: where some were deleted meanwhile, older ones move up.
+        self._before = {*self._newest(2 * _LOOKED_AT)}
 
-    def _newest(self, model: Any, number: int) -> Iterable[tuple[int, int, str]]:
-        rows = model.objects.for_writing().for_account(self.account).order_by("-received_at", "-pk")
-        rows = rows.filter(type=self.type) if model is DeliveryEvent else rows
-        return rows.values_list("pk", "times_received", "secret_id")[:number]  # type: ignore[no-any-return]
-
-    def _new(self, model: Any) -> list[int]:
-        # Half as many as are known: where some were deleted meanwhile, older ones move up.
-        rows = {*self._newest(model, _LOOKED_AT)} - self._before[model]
-        return [pk for pk, _times, used in rows if used == self.secret_id]
+    def _newest(self, number: int) -> Iterator[tuple[Any, int, int, str]]:
+        events = DeliveryEvent.objects.for_writing().filter(type=self.type)
+        for rows in (events, RejectedCallback.objects.for_writing()):
+            newest = rows.for_account(self.account).order_by("-received_at", "-pk")
+            for row in newest.values_list("pk", "times_received", "secret_id")[:number]:
+                yield rows.model, *row
 
     def heard(self) -> str:
         """That one has come, for people; "" while there is none."""
         values = {"type": self.type, "id": self.secret_id}
-        if self._new(DeliveryEvent):
+        came = {*self._newest(_LOOKED_AT)} - self._before
+        new = [(model, pk) for model, pk, _times, used in came if used == self.secret_id]
+        if any(model is DeliveryEvent for model, _pk in new):
             return _("a %(type)s with the secret %(id)s has come and is stored.") % values
-        bodies = RejectedCallback.objects.for_writing().filter(pk__in=self._new(RejectedCallback))
+        bodies = RejectedCallback.objects.for_writing().filter(pk__in=[pk for _model, pk in new])
         # What can't be read counts for deliveries: the provider calls.
         of_status = [MESSAGE_STATUS_CALLBACK.encode() in bytes(body) for body in bodies.values_list("body", flat=True)]
         text = _("a %(type)s with the secret %(id)s has come and was refused. The admin says why.")

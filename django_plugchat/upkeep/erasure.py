@@ -31,7 +31,6 @@ class Batch(NamedTuple):
     """Of some rows: what was erased, and the keys of those that may be about somebody else."""
 
     model: type[models.Model]
-    looked_at: int
     done: Deletion
     left: list[Any]
     #: The stored forms of other numbers and privacy ids that the app knows the person by.
@@ -80,7 +79,7 @@ def erase(person: Person, *, dry_run: bool = False) -> Iterator[Batch]:
                     entry.save(update_fields=["object_repr", "change_message"])
             left = [row.pk for row, how in found if how is Found.PERHAPS and row.pk not in known]
             also_called = {row.phone_digits for row in tied if not person.is_called(row.phone)}
-            yield Batch(rows.model, len(batch), Deletion(deleted, needed), left, also_called)
+            yield Batch(rows.model, Deletion(deleted, needed), left, also_called)
 
 
 def erase_spooled(person: Person, *, dry_run: bool = False) -> tuple[int, list[str]]:

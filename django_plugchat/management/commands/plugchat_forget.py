@@ -1,5 +1,5 @@
 import sys
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,12 +7,11 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from django_plugchat.conf import app_settings
-from django_plugchat.management.progress import progress
+from django_plugchat.management.deleting import EVENTS, HISTORY, REJECTED, SPOOLED, counting
 from django_plugchat.models import DeliveryEvent, RejectedCallback
 from django_plugchat.phones.mentions import Person
 from django_plugchat.phones.numbers import mask_phone
-from django_plugchat.upkeep import erasure, spooled
+from django_plugchat.upkeep import erasure
 
 _MOST_NAMED = 20
 
@@ -41,34 +40,21 @@ class Command(BaseCommand):
             person = Person(text, or_national=national)
         except ValueError as error:
             raise CommandError(str(error)) from None
-        files, erased, also_called, needed_by = 0, Counter[Any](), set[str](), set[str]()
+        also_called, needed_by = set[str](), set[str]()
         #: The keys of rows, by what people call these.
         left, needed = defaultdict[Any, list[Any]](list), defaultdict[Any, list[Any]](list)
+        texts = {DeliveryEvent: EVENTS, RejectedCallback: REJECTED}
         try:
-            files, left[_("files of the spool")] = erasure.erase_spooled(person, dry_run=dry_run)
-            with progress() as step:
+            with counting(self.stdout, EVENTS, REJECTED, HISTORY, dry_run=dry_run) as counts:
+                counts[SPOOLED], left[_("files of the spool")] = erasure.erase_spooled(person, dry_run=dry_run)
                 for found in erasure.erase(person, dry_run=dry_run):
                     name = found.model._meta.verbose_name_plural
-                    erased[found.model] += found.done.deleted
+                    counts[texts.get(found.model, HISTORY)] += found.done.deleted
                     left[name] += found.left
                     needed[name] += found.done.needed
                     needed_by = needed_by.union(*found.done.needed.values())
                     also_called |= found.also_called
-                    step(found.looked_at)
-        except KeyboardInterrupt:
-            raise CommandError(_("Interrupted. Run it again for the rest."), returncode=130) from None
-        except OSError as error:
-            raise CommandError(_("The spool can't be used (%(error)s).") % {"error": error}) from None
         finally:
-            events, rejected = erased.pop(DeliveryEvent, 0), erased.pop(RejectedCallback, 0)
-            self.stdout.write(_("Events: %(count)d") % {"count": events})
-            self.stdout.write(_("Rejected callbacks: %(count)d") % {"count": rejected})
-            entries = _("Entries of the admin's history, without the number: %(count)d")
-            self.stdout.write(entries % {"count": erased.total()})
-            if app_settings.spool_dir:
-                self.stdout.write(_("Callbacks in the spool: %(count)d") % {"count": files})
-                self.stdout.write(spooled.reach())
-            self.stdout.write(_("That is what would be erased.") if dry_run else _("All that is erased."))
             for line in _left(left, also_called):
                 self.stdout.write(line)
         text = _(

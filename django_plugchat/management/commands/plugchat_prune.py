@@ -1,4 +1,3 @@
-from collections import Counter
 from datetime import timedelta
 from typing import Any
 
@@ -8,12 +7,14 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from django_plugchat.conf import app_settings
-from django_plugchat.management.progress import progress
-from django_plugchat.models import DeliveryEvent, RejectedCallback
+from django_plugchat.management.deleting import EVENTS, REJECTED, SPOOLED, counting
+from django_plugchat.models import RejectedCallback
 from django_plugchat.upkeep import deletion, spooled
 
 # One parameter each, of which SQLite takes 32,766.
 _LARGEST_BATCH = 10_000
+# As RETENTION_DAYS.
+_MOST_DAYS = 365_000
 
 
 class Command(BaseCommand):
@@ -40,42 +41,23 @@ class Command(BaseCommand):
             raise CommandError(_("--batch-size goes from 1 to %(largest)d.") % {"largest": _LARGEST_BATCH})
         if not dry_run:
             deletion.analyze()
-        if days is None:
-            days = app_settings.retention_days
+        days = app_settings.retention_days if days is None else days
         if days is None:
             self.stdout.write(_("Retention is off: RETENTION_DAYS is None. Nothing was deleted."))
             return
-        try:
-            before = timezone.now() - timedelta(days=days)
-        except OverflowError:
-            before = None
-        if before is None or days < 0:
+        if not 0 <= days <= _MOST_DAYS:
             raise CommandError(_("%(days)d days ago is no date to delete by.") % {"days": days})
-        old = {
-            "received_at": deletion.old_events(before, include_pending=include_pending),
-            "pk": RejectedCallback.objects.for_writing().filter(last_received_at__lt=before),
-        }
-        deleted, files, needed, needed_by = Counter[Any](), 0, 0, set[str]()
-        try:
-            with progress(sum(rows.count() for rows in old.values())) as step:
-                for by, rows in old.items():
-                    for done in deletion.delete_in_batches(rows, by=by, batch_size=batch_size, dry_run=dry_run):
-                        deleted[rows.model] += done.deleted
-                        needed += len(done.needed)
-                        needed_by = needed_by.union(*done.needed.values())
-                        step(done.deleted + len(done.needed))
-            files = spooled.prune(before, include_waiting=include_pending, dry_run=dry_run)
-        except KeyboardInterrupt:
-            raise CommandError(_("Interrupted. Run it again for the rest."), returncode=130) from None
-        except OSError as error:
-            raise CommandError(_("The spool can't be used (%(error)s).") % {"error": error}) from None
-        finally:
-            self.stdout.write(_("Events: %(count)d") % {"count": deleted[DeliveryEvent]})
-            self.stdout.write(_("Rejected callbacks: %(count)d") % {"count": deleted[RejectedCallback]})
-            if app_settings.spool_dir:
-                self.stdout.write(_("Callbacks in the spool: %(count)d") % {"count": files})
-                self.stdout.write(spooled.reach())
-            self.stdout.write(_("That is what would be deleted.") if dry_run else _("All that is deleted."))
+        before = timezone.now() - timedelta(days=days)
+        events = deletion.old_events(before, include_pending=include_pending)
+        rejected = RejectedCallback.objects.for_writing().filter(last_received_at__lt=before)
+        needed, needed_by = 0, set[str]()
+        with counting(self.stdout, EVENTS, REJECTED, dry_run=dry_run) as counts:
+            for text, rows, by in ((EVENTS, events, "received_at"), (REJECTED, rejected, "pk")):
+                for done in deletion.delete_in_batches(rows, by=by, batch_size=batch_size, dry_run=dry_run):
+                    counts[text] += done.deleted
+                    needed += len(done.needed)
+                    needed_by = needed_by.union(*done.needed.values())
+            counts[SPOOLED] = spooled.prune(before, include_waiting=include_pending, dry_run=dry_run)
         if needed:
             text = _("Kept, because rows of other tables (%(needed_by)s) need them: %(count)d")
             self.stdout.write(text % {"count": needed, "needed_by": ", ".join(sorted(needed_by))})

@@ -43,16 +43,11 @@ class Command(BaseCommand):
         except OSError as error:
             raise CommandError(_("The spool can't be used (%(error)s).") % {"error": error}) from None
         except Error as error:
-            raise CommandError(
-                _("The database failed (%(error)s). Callbacks that wait in the spool: %(count)d.")
-                % {"error": type(error).__name__, "count": spool.state().waiting}
-            ) from None
-        if not swept.taken:
-            self.stdout.write(_("No event was taken."))
+            text = _("The database failed (%(error)s). Callbacks that wait in the spool: %(count)d.")
+            raise CommandError(text % {"error": type(error).__name__, "count": spool.state().waiting}) from None
         taken = _("Events tried: %(count)d") if inline else _("Events handed to the dispatcher: %(count)d")
-        self.say(taken, swept.taken)
+        self.stdout.write(taken % {"count": swept.taken})
         self.say(_("Events that all receivers took: %(count)d"), swept.done)
-        self.say(_("Events that a receiver failed with: %(count)d"), swept.failed)
         self.say(_("Events given up, with no attempt left: %(count)d"), swept.exhausted)
         self.say(_("Events left for a later run: %(count)d"), swept.left)
         if swept.next_due_at:

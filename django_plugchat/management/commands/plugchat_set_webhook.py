@@ -1,9 +1,10 @@
 from argparse import Namespace
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import replace
+from functools import partial
 from getpass import getpass
 from typing import Any
 
@@ -28,20 +29,17 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        def flag(name: str, text: str, to: Any = parser, **options: Any) -> None:
-            to.add_argument(name, action="store_true", help=text, **options)
-
         parser.description = _(self.help)
         add = parser.add_argument
+        flag = partial(add, action="store_true")
         add("url", nargs="?", help=_("A tunnel, say, instead of PUBLIC_URL. With a path it is taken as it is."))
         which = parser.add_mutually_exclusive_group()
         which.add_argument("--account", metavar="NAME", help=_('By default the only one, or that named "default".'))
-        flag("--all", _("Every account."), which, dest="all_accounts")
-        flag("--only-missing", _("With --all: only what is not registered by the present secret."))
-        text = _("With --all: accounts at once. Default: 1")
-        add("--concurrency", type=int, default=1, metavar="N", help=text)
-        flag("--with-status", _("Also for what becomes of messages: received, read, played."))
-        flag("--with-connection", _("Also for when the number is connected or disconnected."))
+        which.add_argument("--all", action="store_true", dest="all_accounts", help=_("Every account."))
+        flag("--only-missing", help=_("With --all: only what is not registered by the present secret."))
+        add("--concurrency", type=int, default=1, metavar="N", help=_("With --all: accounts at once. Default: 1"))
+        flag("--with-status", help=_("Also for what becomes of messages: received, read, played."))
+        flag("--with-connection", help=_("Also for when the number is connected or disconnected."))
         text = _("Make the call of PlugChat's documentation of today instead of those of 2022.")
         add("--api", choices=["update-webhooks"], help=text)
         text = _("With --api update-webhooks: the URL of another webhook. KEY is one of %(keys)s.")
@@ -49,35 +47,30 @@ class Command(BaseCommand):
         add("--webhook", action="append", default=[], dest="others", metavar="KEY=URL", help=text)
         text = _("Ask nothing: no token, and not whether to leave webhooks out.")
         add("--no-input", "--noinput", action="store_false", dest="interactive", help=text)
-        text = _("First post a harmless callback to the URL, and stop if something stands in the way.")
-        flag("--probe", text)
+        flag("--probe", help=_("First post a harmless callback to the URL, and stop if something stands in the way."))
         text = _("Then wait for a callback of each webhook. Exit with 1 without one.")
         add("--wait", type=float, metavar="SECONDS", help=text)
-        flag("--dry-run", _("Say what the provider would be sent, and do not send it."))
-        flag("--show-url", _("Print the whole URL, secret included, and do nothing else."))
+        flag("--dry-run", help=_("Say what the provider would be sent, and do not send it."))
+        flag("--show-url", help=_("Print the whole URL, secret included, and do nothing else."))
 
     def handle(self, *, account: str | None, all_accounts: bool, **options: Any) -> None:
         for message in run_checks(tags=["plugchat"]):
             if message.is_serious():
                 raise CommandError(f"{message.msg} {message.hint}")
         self.asked = asked = Namespace(**options)
-        for is_wrong, text in (
-            (asked.only_missing and not all_accounts, _("--only-missing is for --all.")),
-            (asked.others and not asked.api, _("--webhook is for --api update-webhooks.")),
-            (not 1 <= asked.concurrency < 1000, _("--concurrency takes an integer from 1 to 999.")),
-            (not 0 <= (asked.wait or 0) < 10**9, _("--wait takes a number of seconds.")),
-        ):
-            if is_wrong:
-                raise CommandError(text)
+        if asked.others and not asked.api:
+            raise CommandError(_("--webhook is for --api update-webhooks."))
+        if not 1 <= asked.concurrency < 1000:
+            raise CommandError(_("--concurrency takes an integer from 1 to 999."))
         self.webhooks = registration.webhooks(asked.with_status, asked.with_connection, by_todays_call=bool(asked.api))
         self.others = self._other_urls()
         self.expected: list[Expected] = []
         self.failures: list[str] = []
         try:
             # Refused here if it could not be registered for any account.
-            addresses.url_with("a-new-secret", asked.url)
+            target = addresses.url_with("a-new-secret", asked.url)
             chosen = _chosen(account, all_accounts)
-            if len(chosen) > 1 and asked.url is not None and addresses.is_whole(asked.url):
+            if len(chosen) > 1 and target == asked.url:
                 text = _("The secret in the URL says which account calls: give --all a URL without a path.")
                 raise CommandError(text)
             chosen = registration.missing(chosen, self.webhooks) if asked.only_missing else chosen
@@ -85,7 +78,7 @@ class Command(BaseCommand):
             if not chosen:
                 self.stdout.write(_("No account is missing: all are registered."))
             elif asked.show_url:
-                list(self._each(chosen, self._show_url))
+                self._each(chosen, self._show_url)
             else:
                 self._register(chosen)
         except (addresses.UnusableURLError, Error) as error:
@@ -97,19 +90,17 @@ class Command(BaseCommand):
 
     def _other_urls(self) -> dict[str, str]:
         """The URLs of other webhooks that the call is to hold. Refuses what it can't."""
-        urls: dict[str, str] = {}
-        for text in self.asked.others:
-            key, _equals, url = text.partition("=")
-            free = [known for known in UPDATE_WEBHOOKS_KEYS if known not in {*self.webhooks, *urls}]
-            if key not in free:
-                # What was typed is not quoted: it may hold a secret.
-                text = _("--webhook takes KEY=URL, with one of these keys: %(keys)s.")
-                raise CommandError(text % {"keys": ", ".join(free)})
+        urls = dict(given.partition("=")[::2] for given in self.asked.others)
+        free = [key for key in UPDATE_WEBHOOKS_KEYS if key not in self.webhooks]
+        if not urls.keys() <= {*free}:
+            # What was typed is not quoted: it may hold a secret.
+            text = _("--webhook takes KEY=URL, with one of these keys: %(keys)s.")
+            raise CommandError(text % {"keys": ", ".join(free)})
+        for key, url in urls.items():
             try:
                 addresses.ensure_reachable(url)
             except addresses.UnusableURLError as problem:
                 raise CommandError(f"--webhook {key}: {problem}") from None
-            urls[key] = url
         return urls
 
     def _say(self, alias: str, text: str, style: Callable[[str], str] = str) -> None:
@@ -123,15 +114,13 @@ class Command(BaseCommand):
         if not self.is_alone:
             self.stderr.write(self.failures[-1])
 
-    def _each(self, chosen: list[Account], do: Callable[[Account], Any]) -> Iterator[Any]:
+    def _each(self, chosen: list[Account], do: Callable[[Account], None]) -> None:
         """One account that fails does not stop the others."""
         for account in chosen:
             try:
-                result = do(account)
+                do(account)
             except (ValueError, ProbeError, Error) as error:
                 self._fail(account.alias, _told(error))
-            else:
-                yield result
 
     def _show_url(self, account: Account) -> None:
         target, _id, is_new = registration.target_of(account, self.asked.url)
@@ -141,25 +130,15 @@ class Command(BaseCommand):
 
     def _register(self, chosen: list[Account]) -> None:
         """The provider is asked in threads; everything else, the database too, is done in this one."""
-        running: deque[tuple[Job, Future[None]]] = deque()
-
-        def finish_down_to(left: int) -> None:
-            while len(running) > left:
-                job, future = running[0]
-                future.result()
-                running.popleft()
-                self._finish(job)
-
         if self.asked.api:
             self._confirm_omissions()
-        with ThreadPoolExecutor(self.asked.concurrency) as pool:
+        self.running: deque[tuple[Job, Future[None]]] = deque()
+        with ThreadPoolExecutor(self.asked.concurrency) as self.pool:
             try:
-                for job in filter(None, self._each(chosen, self._begun)):
-                    running.append((job, pool.submit(copy_context().run, job.run)))
-                    finish_down_to(self.asked.concurrency - 1)
-                finish_down_to(0)
+                self._each(chosen, self._begin)
+                self._finish_down_to(0)
             except KeyboardInterrupt:
-                finish_down_to(0)
+                self._finish_down_to(0)
                 text = _("Interrupted. Run it again with --only-missing for the rest.")
                 raise CommandError(text, returncode=130) from None
         if not self.asked.dry_run and len(self.failures) < len(chosen):
@@ -175,7 +154,7 @@ class Command(BaseCommand):
         if is_asked and _answer(input, _("Type yes to go on: ")).lower() not in {"yes", _("yes")}:
             raise CommandError(_("Nothing was registered. Give --no-input to go on without being asked."))
 
-    def _begun(self, account: Account) -> Job | None:
+    def _begin(self, account: Account) -> None:
         job = Job(self._with_token(account), self.webhooks, self.asked.url, others=self.others)
         if self.asked.probe:
             probe(job.url, timeout=app_settings.api_timeout, secret_is_known=not job.is_secret_new)
@@ -183,10 +162,11 @@ class Command(BaseCommand):
             self._say(account.alias, text % {"url": mask_url(job.url)})
         if self.asked.dry_run:
             text = _("would register %(what)s by a PUT to %(api)s.")
-            self._say(account.alias, text % {"what": job.described(job.urls), "api": job.shown_apis()})
-            return None
+            self._say(account.alias, text % {"what": job.described(job.urls), "api": job.client.host})
+            return
         job.begin(waits=self.asked.wait is not None)
-        return job
+        self.running.append((job, self.pool.submit(copy_context().run, job.run)))
+        self._finish_down_to(self.asked.concurrency - 1)
 
     def _with_token(self, account: Account) -> Account:
         account = accounts.with_token(account)
@@ -198,6 +178,13 @@ class Command(BaseCommand):
         if account.provider == Z_API:
             client_token = _answer(getpass, _("Client-Token of account %(account)s, if it has one: ") % values)
         return replace(account, token=token, client_token=client_token)
+
+    def _finish_down_to(self, left: int) -> None:
+        while len(self.running) > left:
+            job, future = self.running[0]
+            future.result()
+            self.running.popleft()
+            self._finish(job)
 
     def _finish(self, job: Job) -> None:
         job.finish()

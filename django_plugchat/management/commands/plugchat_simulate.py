@@ -6,10 +6,9 @@ from urllib.parse import urlsplit
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_noop, ngettext
+from django.utils.translation import gettext_noop
 
 from django_plugchat.management import simulation
-from django_plugchat.management.progress import progress
 
 
 class Command(BaseCommand):
@@ -41,23 +40,14 @@ class Command(BaseCommand):
             target = simulation.target(url, account)
         except (ValueError, ImproperlyConfigured) as error:
             raise CommandError(str(error)) from error
-        tally: Counter[str] = Counter()
-        with progress(count) as step:
-            callbacks = simulation.callbacks(count, **percents)
-            for answer in simulation.post_all(target, callbacks, concurrency=min(concurrency, count)):
-                tally[answer] += 1
-                step(1)
-        text = ngettext(
-            "Posted %(count)d callback to %(origin)s. Answers:",
-            "Posted %(count)d callbacks to %(origin)s. Answers:",
-            tally.total(),
-        )
-        parts = urlsplit(target)
+        callbacks = simulation.callbacks(count, **percents)
+        tally = Counter(simulation.post_all(target, callbacks, concurrency=min(concurrency, count)))
+        text = _("Callbacks posted to %(origin)s: %(count)d. Answers:")
         # Without the path, which holds the secret, and without a password.
-        origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        origin = urlsplit(target).netloc.rpartition("@")[2]
         self.stdout.write(text % {"count": tally.total(), "origin": origin})
         for answer, times in tally.most_common():
             self.stdout.write(f"  {answer:<15}  {times:>6}")
         unexpected = [answer for answer, _times in tally.most_common() if answer not in simulation.TAKEN]
         if unexpected:
-            raise CommandError(f"{unexpected[0]}: {simulation.advice(unexpected[0])}")
+            raise CommandError(simulation.advice(unexpected[0], target))

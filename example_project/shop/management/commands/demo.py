@@ -95,10 +95,11 @@ class Command(BaseCommand):
         self.stdout.write("")
 
     def _post(self, url: str, *callbacks: dict[str, Any], path: str | None = "", refused: bool = False) -> list[str]:
-        answers = list(simulation.post_all(simulation.target(f"{url}{path}", "default"), callbacks))
+        target = simulation.target(f"{url}{path}", "default")
+        answers = list(simulation.post_all(target, callbacks))
         for answer in answers:
             if answer not in simulation.TAKEN and not refused:
-                raise CommandError(f"{answer}: {simulation.advice(answer)}")
+                raise CommandError(simulation.advice(answer, target))
         return answers
 
     def _tell_one(self, order: Order, post: Callable[..., list[str]]) -> None:
