@@ -21,7 +21,8 @@ def of_group(name: str) -> list[str]:
 
 def lowest() -> list[str]:
     project = PYPROJECT["project"]
-    declared = [*project["dependencies"], *project["optional-dependencies"]["tasks"], *of_group("databases")]
+    declared = [*project["dependencies"], *project["optional-dependencies"]["progress"]]
+    declared += [*project["optional-dependencies"]["tasks"], *of_group("databases")]
     return [requirement.replace(">=", "==") for requirement in declared]
 
 

@@ -1,5 +1,6 @@
 import os
 import re
+import sys
 from datetime import datetime, timedelta
 from io import StringIO
 
@@ -9,6 +10,7 @@ from django.db import connection
 from django.db.models.signals import post_delete
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from tqdm import tqdm
 
 from django_plugchat.models import DeliveryEvent, RejectedCallback
 from django_plugchat.upkeep import deletion
@@ -176,6 +178,29 @@ def test_an_interrupted_run_says_what_it_did_and_can_be_run_again():
     assert "2" in output.getvalue().splitlines()[0]
     assert len(left()) == 3
     assert "3" in prune()[0]
+
+
+class Terminal(StringIO):
+    def isatty(self):
+        return True
+
+
+def test_progress_on_a_terminal(monkeypatch):
+    monkeypatch.setattr(tqdm, "monitor_interval", 0)  # no thread that outlives the test
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    events(3, received_at=days_ago(200))
+    prune("--batch-size=1")
+    assert "0it [" in sys.stderr.getvalue()
+    assert "\n" not in sys.stderr.getvalue()
+
+
+def test_no_progress_off_a_terminal_nor_without_tqdm(monkeypatch):
+    events(2, received_at=days_ago(200))
+    monkeypatch.setattr(sys, "stderr", StringIO())
+    prune("--batch-size=1", "--dry-run")
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    assert "2" in prune("--batch-size=1")[0]
+    assert sys.stderr.getvalue() == ""
 
 
 # The spool

@@ -99,7 +99,10 @@ class Job:
         for webhook in self.taken:
             key, kept_back = calls.URL_KEY_AND_FILTER[webhook]
             values = {"webhook": webhook, "filter": kept_back}
-            if registered.get(key, self.url) != self.url:
+            if key not in registered:
+                text = _("The instance does not say which URL it has for %(webhook)s.")
+                self.warnings.append(text % values)
+            elif registered[key] != self.url:
                 text = _("The instance has another URL for %(webhook)s. Look in the provider's panel, and try again.")
                 self.differences.append(text % values)
             if kept_back in registered.get(calls.FILTERS_KEY, ()):

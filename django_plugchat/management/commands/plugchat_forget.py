@@ -8,6 +8,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from django_plugchat.management.deleting import EVENTS, HISTORY, REJECTED, SPOOLED, counting
+from django_plugchat.management.progress import progress
 from django_plugchat.models import DeliveryEvent, RejectedCallback
 from django_plugchat.phones.mentions import Person
 from django_plugchat.phones.numbers import mask_phone
@@ -47,7 +48,7 @@ class Command(BaseCommand):
         try:
             with counting(self.stdout, EVENTS, REJECTED, HISTORY, dry_run=dry_run) as counts:
                 counts[SPOOLED], left[_("files of the spool")] = erasure.erase_spooled(person, dry_run=dry_run)
-                for found in erasure.erase(person, dry_run=dry_run):
+                for found in progress(erasure.erase(person, dry_run=dry_run)):
                     name = found.model._meta.verbose_name_plural
                     counts[texts.get(found.model, HISTORY)] += found.done.deleted
                     left[name] += found.left

@@ -8,6 +8,7 @@ from django.utils.translation import gettext_noop
 
 from django_plugchat.conf import app_settings
 from django_plugchat.management.deleting import EVENTS, REJECTED, SPOOLED, counting
+from django_plugchat.management.progress import progress
 from django_plugchat.models import RejectedCallback
 from django_plugchat.upkeep import deletion, spooled
 
@@ -53,7 +54,8 @@ class Command(BaseCommand):
         needed, needed_by = 0, set[str]()
         with counting(self.stdout, EVENTS, REJECTED, dry_run=dry_run) as counts:
             for text, rows, by in ((EVENTS, events, "received_at"), (REJECTED, rejected, "pk")):
-                for done in deletion.delete_in_batches(rows, by=by, batch_size=batch_size, dry_run=dry_run):
+                batches = deletion.delete_in_batches(rows, by=by, batch_size=batch_size, dry_run=dry_run)
+                for done in progress(batches):
                     counts[text] += done.deleted
                     needed += len(done.needed)
                     needed_by = needed_by.union(*done.needed.values())

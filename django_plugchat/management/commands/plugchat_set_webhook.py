@@ -62,6 +62,8 @@ class Command(BaseCommand):
             raise CommandError(_("--webhook is for --api update-webhooks."))
         if not 1 <= asked.concurrency < 1000:
             raise CommandError(_("--concurrency takes an integer from 1 to 999."))
+        if not 0 <= (asked.wait or 0) < 10**9:
+            raise CommandError(_("--wait takes a number of seconds."))
         self.webhooks = registration.webhooks(asked.with_status, asked.with_connection, by_todays_call=bool(asked.api))
         self.others = self._other_urls()
         self.expected: list[Expected] = []

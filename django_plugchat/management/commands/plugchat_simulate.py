@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from django_plugchat.management import simulation
+from django_plugchat.management.progress import progress
 
 
 class Command(BaseCommand):
@@ -41,7 +42,8 @@ class Command(BaseCommand):
         except (ValueError, ImproperlyConfigured) as error:
             raise CommandError(str(error)) from error
         callbacks = simulation.callbacks(count, **percents)
-        tally = Counter(simulation.post_all(target, callbacks, concurrency=min(concurrency, count)))
+        answers = simulation.post_all(target, callbacks, concurrency=min(concurrency, count))
+        tally = Counter(progress(answers, count))
         text = _("Callbacks posted to %(origin)s: %(count)d. Answers:")
         # Without the path, which holds the secret, and without a password.
         origin = urlsplit(target).netloc.rpartition("@")[2]
