@@ -64,12 +64,12 @@ def label(alias: str) -> str:
     For an account that is not in the setting, a process reads all labels every 30 seconds.
     """
     configured = app_settings.accounts.get(alias)
-    return configured.label if configured else _memory.labels().get(alias, alias)
+    return str(configured.label) if configured else _memory.labels().get(alias, alias)
 
 
 def labels() -> dict[str, str]:
     """By alias: of the setting's accounts, then of all of the database's. Read every 30 seconds."""
-    configured = {alias: account.label for alias, account in app_settings.accounts.items()}
+    configured = {alias: str(account.label) for alias, account in app_settings.accounts.items()}
     return configured | {alias: name for alias, name in _memory.labels().items() if alias not in configured}
 
 
@@ -144,7 +144,7 @@ def move(alias: str) -> models.Account:
         raise ValueError(_("The settings have no account with this alias."))
     if account.api_url:
         raise ValueError(_("The account has an API_URL, which only an account of the settings can have."))
-    label = "" if account.label == alias else account.label
+    label = "" if account.label == alias else str(account.label)
     row = models.Account(alias=alias, label=label, provider=account.provider, instance=account.instance)
     with transaction.atomic(using=router.db_for_write(models.Account)):
         # Not ``clean``: an account of the settings has this alias.

@@ -32,7 +32,8 @@ class Account:
     """An account of ``ACCOUNTS`` or of the database; no secret and no token of the latter is known."""
 
     alias: str
-    label: str
+    #: May be lazy: ``accounts.label`` gives it as a string, in the language of its reader.
+    label: Any
     provider: str = PLUGCHAT
     instance: str = ""
     #: "" for the default of the provider.
@@ -51,8 +52,7 @@ class Account:
         secrets = secrets if isinstance(secrets, list | tuple) else ()
         return cls(
             alias=alias,
-            # May be lazy: whoever stores or compares it needs a string.
-            label=str(options.get("LABEL") or alias),
+            label=options.get("LABEL") or alias,
             provider=texts.get("PROVIDER") or PLUGCHAT,
             instance=texts.get("INSTANCE", ""),
             api_url=texts.get("API_URL", ""),

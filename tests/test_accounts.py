@@ -1,4 +1,5 @@
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -6,6 +7,8 @@ from asgiref.sync import sync_to_async
 from django.db import Error, OperationalError, connection, connections
 from django.test import AsyncClient
 from django.urls import resolve
+from django.utils import translation
+from django.utils.translation import gettext_lazy
 
 from django_plugchat import accounts, conf, spool, statements
 from django_plugchat.conf import digest_of, secret_id
@@ -264,6 +267,14 @@ def test_the_secret_to_register_comes_first():
         "norte": [secret_id(SECRET_OF_NORTE)],
         "filial": [secret_id(newer), secret_id(older)],
     }
+
+
+def test_a_lazy_label_is_in_the_language_of_whoever_reads_it(plugchat):
+    plugchat(ACCOUNTS={"default": {"LABEL": gettext_lazy("Home")}})
+    for language, label in (("en", "Home"), ("pt-br", "Início"), ("en", "Home")):
+        with translation.override(language):
+            assert accounts.label("default") == accounts.labels()["default"] == label
+            assert json.dumps(accounts.label("default"))
 
 
 def test_labels_cost_a_statement_in_half_a_minute(clock, django_assert_num_queries):
