@@ -51,7 +51,10 @@ def callbacks(
         elif secrets.randbelow(8) == 0:
             callback = next(others)
         else:
-            callback = _status(to_come)
+            chosen = secrets.choice(to_come)
+            callback = message_status_callback(**chosen.pop(0))
+            if not chosen:
+                to_come.remove(chosen)
         earlier.append(callback)
         yield callback
 
@@ -80,14 +83,6 @@ def _delivery(to_come: deque[list[dict[str, Any]]], *, failed: bool) -> dict[str
         said = [{"status": "RECEIVED"}, {"status": "READ"}][: secrets.choice([0, 1, 2, 2])]
     about = {"phone": callback["phone"], "ids": [callback["messageId"]], "isGroup": is_group}
     to_come.append([about | one for one in ({"status": "SENT"}, *said)])
-    return callback
-
-
-def _status(to_come: deque[list[dict[str, Any]]]) -> dict[str, Any]:
-    chosen = secrets.choice(to_come)
-    callback = message_status_callback(**chosen.pop(0))
-    if not chosen:
-        to_come.remove(chosen)
     return callback
 
 
