@@ -51,7 +51,10 @@ def callbacks(
         elif secrets.randbelow(8) == 0:
             callback = next(others)
         else:
-            callback = _status(to_come)
+            chosen = secrets.choice(to_come)
+            callback = message_status_callback(**chosen.pop(0))
+            if not chosen:
+                to_come.remove(chosen)
         earlier.append(callback)
         yield callback
 
@@ -83,33 +86,20 @@ def _delivery(to_come: deque[list[dict[str, Any]]], *, failed: bool) -> dict[str
     return callback
 
 
-def _status(to_come: deque[list[dict[str, Any]]]) -> dict[str, Any]:
-    chosen = secrets.choice(to_come)
-    callback = message_status_callback(**chosen.pop(0))
-    if not chosen:
-        to_come.remove(chosen)
-    return callback
-
-
 def connection_and_reading() -> list[dict[str, Any]]:
-    """What else comes to the same URL: the instance is disconnected (in seconds) and connected (in milliseconds), and
-    between that the account itself reads what a contact wrote.
-    """
+    """What else comes to the same URL: the instance goes and comes back, and the account reads what a contact wrote."""
     instance, now = {"instanceId": delivery_callback()["instanceId"]}, time.time()
     lost = {"type": "DisconnectedCallback", "disconnected": True, "error": "Device has been disconnected"}
     found = {"type": "ConnectedCallback", "connected": True, "phone": delivery_callback()["phone"]}
     return [
-        instance | lost | {"momment": int(now) - 60},
+        instance | lost | {"momment": int(now) - 60},  # in seconds, unlike all others
         message_status_callback(status="READ_BY_ME"),
         instance | found | {"momment": int(now * 1000)},
     ]
 
 
 def target(url: str, account: str) -> str:
-    """Where to post: a URL without a path gets the account's callback path.
-
-    Raises ValueError or ImproperlyConfigured.
-    """
+    """Where to post: a URL without a path gets the account's callback path. Raises ValueError, ImproperlyConfigured."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https"):
         raise ValueError(_("The URL must begin with http:// or https:// and a host."))
@@ -117,10 +107,7 @@ def target(url: str, account: str) -> str:
 
 
 def post_all(url: str, callbacks: Iterable[dict[str, Any]], *, concurrency: int = 1) -> Iterator[str]:
-    """Post them on connections that are kept; yield what ``post`` says of each, in their order.
-
-    Ends early when the server gives no answer at all.
-    """
+    """Post them on connections that are kept; yield what ``post`` says of each, in order, until nothing answers."""
     waiting = iter(callbacks)
     with requests.Session() as session, ThreadPoolExecutor(concurrency) as pool:
         # A proxy of the environment is for other machines.
@@ -135,10 +122,7 @@ def post_all(url: str, callbacks: Iterable[dict[str, Any]], *, concurrency: int 
 
 
 def post(session: requests.Session, url: str, callback: dict[str, Any]) -> str:
-    """Post one, and return the ``status`` that the view answered, else the HTTP status.
-
-    Raises ``requests.RequestException`` where nothing answers.
-    """
+    """The ``status`` that the view answers, else the HTTP status. Raises ``requests.RequestException``."""
     response = session.post(url, json=callback, timeout=TIMEOUT, allow_redirects=False)
     try:
         status = response.json()["status"]

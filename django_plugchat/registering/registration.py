@@ -117,11 +117,9 @@ class Job:
                 self.is_retired = True
             for webhook in self.taken:
                 used = self.secret_id if self.urls[webhook] == self.url else ""
-                Registration.objects.for_writing().update_or_create(
-                    account=self.account.alias,
-                    webhook=webhook,
-                    defaults={"secret_id": used, "registered_at": timezone.now()},
-                )
+                values = {"secret_id": used, "registered_at": timezone.now()}
+                rows = Registration.objects.for_writing()
+                rows.update_or_create(values, account=self.account.alias, webhook=webhook)
         except Exception as error:
             # Whatever the database is like, the provider has the URL.
             text = _("This could not be noted in the database (%(error)s).")

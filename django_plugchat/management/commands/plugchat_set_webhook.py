@@ -1,5 +1,4 @@
 from argparse import Namespace
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
@@ -134,7 +133,7 @@ class Command(BaseCommand):
         """The provider is asked in threads; everything else, the database too, is done in this one."""
         if self.asked.api:
             self._confirm_omissions()
-        self.running: deque[tuple[Job, Future[None]]] = deque()
+        self.running: list[tuple[Job, Future[None]]] = []
         with ThreadPoolExecutor(self.asked.concurrency) as self.pool:
             try:
                 self._each(chosen, self._begin)
@@ -185,7 +184,7 @@ class Command(BaseCommand):
         while len(self.running) > left:
             job, future = self.running[0]
             future.result()
-            self.running.popleft()
+            self.running.pop(0)
             self._finish(job)
 
     def _finish(self, job: Job) -> None:
