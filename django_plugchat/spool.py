@@ -35,10 +35,10 @@ MOST_FILES = 100_000
 #: Seconds for which a process does not ask a database again that it could not reach.
 PAUSE = 5.0
 #: Seconds after which a failure is one that other requests should not wait for as well.
-_SLOW = 0.5
+SLOW = 0.5
 #: Counting a full folder takes up to a tenth of a second.
-_COUNTED_FOR = 1.0
-_LEAST_FREE = 10 * 1024 * 1024
+COUNTED_FOR = 1.0
+LEAST_FREE = 10 * 1024 * 1024
 _UNFINISHED_FOR = 3600
 _ASIDE = "aside"
 
@@ -56,7 +56,7 @@ class Receipt:
     is_late: bool = False
 
 
-class _Process:
+class Process:
     """What this process knows, all its threads together."""
 
     #: By the clock that never goes back; 0 for none.
@@ -66,7 +66,7 @@ class _Process:
     files, counted_at = 0, -math.inf
 
 
-_process = _Process()
+process = Process()
 
 
 def _folder() -> Path | None:
@@ -87,27 +87,27 @@ def asked(alias: str, operation: Callable[[], T]) -> T:
 
     After a failure to reach it, requests of this process don't try for 5 seconds, then one at a time.
     """
-    ends_at = _process.pause_ends_at
+    ends_at = process.pause_ends_at
     is_pausing = ends_at and _usable()
-    if is_pausing and not (time.monotonic() >= ends_at and _process.turn.acquire(blocking=False)):
+    if is_pausing and not (time.monotonic() >= ends_at and process.turn.acquire(blocking=False)):
         raise OperationalError("The database could not be reached a moment ago.")
     began = time.monotonic()
     try:
         answer = statements.trying_again(alias, operation)
     except Error:
-        if _usable() and (connections[alias].connection is None or time.monotonic() - began > _SLOW):
-            _process.pause_ends_at = time.monotonic() + PAUSE
+        if _usable() and (connections[alias].connection is None or time.monotonic() - began > SLOW):
+            process.pause_ends_at = time.monotonic() + PAUSE
         raise
     else:
         end_pause()
         return answer
     finally:
         if is_pausing:
-            _process.turn.release()
+            process.turn.release()
 
 
 def end_pause() -> None:
-    _process.pause_ends_at = 0.0
+    process.pause_ends_at = 0.0
 
 
 # Keeping
@@ -136,11 +136,11 @@ def keep(body: bytes, receipt: Receipt) -> bool:
 
 
 def _ensure_room() -> None:
-    if time.monotonic() > _process.counted_at + _COUNTED_FOR:
-        _process.files, _process.counted_at = len(paths()), time.monotonic()
-    if _process.files >= MOST_FILES:
+    if time.monotonic() > process.counted_at + COUNTED_FOR:
+        process.files, process.counted_at = len(paths()), time.monotonic()
+    if process.files >= MOST_FILES:
         raise OSError(errno.ENOSPC, f"{MOST_FILES} callbacks wait there already")
-    _process.files += 1
+    process.files += 1
 
 
 def _write(folder: Path, name: str, content: bytes) -> None:
@@ -229,7 +229,7 @@ def state() -> State:
     problem = ""
     if not os.access(there, os.W_OK | os.X_OK):
         problem = _("The spool %(folder)s can't be written.") % {"folder": folder}
-    elif len(found) >= MOST_FILES or free < _LEAST_FREE:
+    elif len(found) >= MOST_FILES or free < LEAST_FREE:
         problem = _("The spool %(folder)s is full.") % {"folder": folder}
     return State(len(found), received_at(found[0]) if found else None, set_aside, problem)
 

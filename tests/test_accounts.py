@@ -157,13 +157,13 @@ def test_a_known_secret_stays_known_while_the_database_is_away(clock, reads):
 
 @pytest.mark.django_db(transaction=True)
 def test_nobody_waits_for_a_database_that_is_known_to_be_away(clock, reads, post, plugchat, tmp_path, monkeypatch):
-    monkeypatch.setattr(spool, "_process", spool._Process())
+    monkeypatch.setattr(spool, "process", spool.Process())
     plugchat(SPOOL_DIR=str(tmp_path / "spool"))
     secrets = [added(), accounts.new_secret("filial")]
     clock(1)
     assert all(map(caller, secrets))
     clock(3600)
-    monkeypatch.setattr(spool, "_SLOW", -1)
+    monkeypatch.setattr(spool, "SLOW", -1)
     reads.is_away, reads.count = True, 0
     assert [post(EXAMPLE, url=url_of(secret)).json() for secret in secrets] == 2 * [{"status": "kept"}]
     assert reads.count == 1

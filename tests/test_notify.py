@@ -226,11 +226,11 @@ def test_one_account_says_nothing_of_the_others(plugchat):
 
 def test_hosts_tell_of_themselves(monkeypatch):
     monkeypatch.setattr(notify.socket, "gethostname", lambda: "web1")
-    monkeypatch.setattr(findings, "_CLOCKS", {connection.vendor: "0"})
+    monkeypatch.setattr(findings, "CLOCKS", {connection.vendor: "0"})
     run(TARGET)
     assert "- web1: clocks." in mails()[0][1]
     # Another host, whose clock is right, does not say that it is over.
-    monkeypatch.setattr(findings, "_CLOCKS", {})
+    monkeypatch.setattr(findings, "CLOCKS", {})
     monkeypatch.setattr(notify.socket, "gethostname", lambda: "web2")
     run(TARGET)
     assert mails() == []

@@ -636,7 +636,7 @@ def test_other_callbacks_prove_nothing(provider, monkeypatch, fields):
 def test_rows_that_others_deleted_prove_nothing(provider, monkeypatch):
     rows.event()
     newest = rows.event()
-    monkeypatch.setattr(registration, "_LOOKED_AT", 1)
+    monkeypatch.setattr(registration, "LOOKED_AT", 1)
     on_registering(monkeypatch, newest.delete)
     assert "no DeliveryCallback" in failure("--wait", "0.05")
 

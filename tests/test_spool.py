@@ -21,7 +21,7 @@ BODY = b'{"type": "DeliveryCallback",\n"phone": "5544999999999"}'
 
 @pytest.fixture(autouse=True)
 def folder(plugchat, tmp_path, monkeypatch):
-    monkeypatch.setattr(spool, "_process", spool._Process())
+    monkeypatch.setattr(spool, "process", spool.Process())
     plugchat(SPOOL_DIR=str(tmp_path / "outer" / "spool"))
     return tmp_path / "outer" / "spool"
 
@@ -79,7 +79,7 @@ def test_a_full_folder(monkeypatch, caplog):
     assert "is full" in spool.state().problem
     # Counted again after a second.
     spool.paths()[0].unlink()
-    monkeypatch.setattr(spool, "_COUNTED_FOR", -1)
+    monkeypatch.setattr(spool, "COUNTED_FOR", -1)
     assert keep()
 
 
@@ -91,7 +91,7 @@ def test_a_full_disk(folder, monkeypatch):
     folder.mkdir(parents=True)
     assert not keep()
     assert list(folder.iterdir()) == []
-    monkeypatch.setattr(spool, "_LEAST_FREE", 10**18)
+    monkeypatch.setattr(spool, "LEAST_FREE", 10**18)
     assert "is full" in spool.state().problem
 
 
@@ -200,7 +200,7 @@ def test_a_failure_that_took_long_begins_a_pause_as_well(monkeypatch):
     connection.ensure_connection()
     assert [ask(raising(OperationalError())), ask()] == ["failed", "answered"]
     assert [ask(raising(ValueError())), ask()] == ["failed", "answered"]
-    monkeypatch.setattr(spool, "_SLOW", -1)
+    monkeypatch.setattr(spool, "SLOW", -1)
     assert [ask(raising(OperationalError())), ask()] == ["failed", "not asked"]
 
 

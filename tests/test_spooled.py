@@ -26,7 +26,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def folder(plugchat, tmp_path, monkeypatch):
-    monkeypatch.setattr(spool, "_process", spool._Process())
+    monkeypatch.setattr(spool, "process", spool.Process())
     plugchat(SPOOL_DIR=str(tmp_path / "spool"))
     return tmp_path / "spool"
 

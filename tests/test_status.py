@@ -449,7 +449,7 @@ def test_messages_of_the_last_hour_may_still_be_received():
 @pytest.mark.parametrize(("seconds", "found"), [(0, []), (29, []), (31, ["clocks"]), (-31, ["clocks"])])
 def test_clocks_that_differ(monkeypatch, seconds, found):
     now = time.time
-    monkeypatch.setattr(findings, "_CLOCKS", {connection.vendor: repr(now() + seconds)})
+    monkeypatch.setattr(findings, "CLOCKS", {connection.vendor: repr(now() + seconds)})
     assert [each.name for each in of_this_host()] == found
     succeeded, output = run()
     assert succeeded == (not found)
@@ -779,7 +779,7 @@ def test_prometheus_where_all_is_well(plugchat, monkeypatch):
     assert [family.name for family in text_string_to_metric_families(run("--prometheus")[1])] == [
         "plugchat_checked_timestamp_seconds"
     ]
-    monkeypatch.setattr(findings, "_CLOCKS", {connection.vendor: "0"})
+    monkeypatch.setattr(findings, "CLOCKS", {connection.vendor: "0"})
     assert 'plugchat_finding{account="",finding="clocks"} 1.0\n' in run("--prometheus")[1]
 
 

@@ -18,7 +18,7 @@ from django_plugchat.redaction import mask_url
 from django_plugchat.registering import addresses
 
 #: Of an account's newest rows, how many are looked at for one that came again: the provider repeats soon, if at all.
-_LOOKED_AT = 1_000
+LOOKED_AT = 1_000
 
 
 def webhooks(with_status: bool, with_connection: bool, *, by_todays_call: bool = False) -> list[str]:
@@ -181,7 +181,7 @@ class Expected:
     def __init__(self, job: Job, callback_type: str) -> None:
         self.account, self.secret_id, self.type = job.account.alias, job.secret_id, callback_type
         # Twice as many as are looked at later: where some were deleted meanwhile, older ones move up.
-        self._before = {*self._newest(2 * _LOOKED_AT)}
+        self._before = {*self._newest(2 * LOOKED_AT)}
 
     def _newest(self, number: int) -> Iterator[tuple[Any, int, int, str]]:
         events = DeliveryEvent.objects.for_writing().filter(type=self.type)
@@ -193,7 +193,7 @@ class Expected:
     def heard(self) -> str:
         """That one has come, for people; "" while there is none."""
         values = {"type": self.type, "id": self.secret_id}
-        came = {*self._newest(_LOOKED_AT)} - self._before
+        came = {*self._newest(LOOKED_AT)} - self._before
         new = [(model, pk) for model, pk, _times, used in came if used == self.secret_id]
         if any(model is DeliveryEvent for model, _pk in new):
             return _("a %(type)s with the secret %(id)s has come and is stored.") % values

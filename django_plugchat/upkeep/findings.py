@@ -27,7 +27,7 @@ from django_plugchat.upkeep.figures import DAY, ENOUGH_MESSAGES, HOUR, Figures, 
 _REDISPATCH = "python manage.py plugchat_redispatch"
 _RUNBOOK = "https://github.com/django-plugchat/django-plugchat/blob/main/docs/{}howto/monitoring.md#{}"
 #: Seconds since the epoch, by the database's clock. SQLite has this host's.
-_CLOCKS = {"postgresql": "EXTRACT(EPOCH FROM CLOCK_TIMESTAMP())", "mysql": "UNIX_TIMESTAMP(NOW(6))"}
+CLOCKS = {"postgresql": "EXTRACT(EPOCH FROM CLOCK_TIMESTAMP())", "mysql": "UNIX_TIMESTAMP(NOW(6))"}
 #: plugchat_redispatch, which takes the spool over, runs every minute.
 _SOON_TAKEN = timedelta(minutes=5)
 #: What was on its way when an instance was disconnected may come a little later.
@@ -216,7 +216,7 @@ def of_this_host() -> list[Finding]:
     """What is about no account: this host's clock, and its spool."""
     found = []
     connection = connections[router.db_for_write(DeliveryEvent)]
-    if clock := _CLOCKS.get(connection.vendor):
+    if clock := CLOCKS.get(connection.vendor):
         before = time.time()
         with connection.cursor() as cursor:
             cursor.execute(f"SELECT {clock}")
