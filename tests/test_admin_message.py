@@ -221,8 +221,7 @@ def test_nobody_changes_a_message_so_there_is_no_history_of_changes(viewer):
     assert f"{EVENTS}{row.pk}/history/" not in open_page(viewer, row).content.decode()
 
 
-def test_deleting_it_deletes_all_that_was_said_about_it(monkeypatch):
-    monkeypatch.setattr(message, "_DELETED_AT_ONCE", 2)
+def test_deleting_it_deletes_all_that_was_said_about_it():
     client = person("view_deliveryevent", "delete_deliveryevent")
     event(zaap_id="SAME", outcome="failed", error="Timeout on send message")
     event(zaap_id="SAME", message_id="M1")

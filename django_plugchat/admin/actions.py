@@ -92,20 +92,17 @@ class BoundedDeletion(ReadOnlyAdmin):
     @action(permissions=["delete"], description=delete_selected.short_description)  # type: ignore[attr-defined]
     @asked(instead=_("To delete what is old, run: python manage.py plugchat_prune"), flag=DELETION)
     def delete_selected(self, request: HttpRequest, keys: list[Any]) -> Done:
-        rows, deleted, needed = self.model._default_manager.for_writing(), 0, 0
-        keys = self.whole(keys)
+        rows, keys = self.model._default_manager.for_writing(), self.whole(keys)
         for start in range(0, len(keys), _AT_A_TIME):
-            batch = keys[start : start + _AT_A_TIME]
             # With whatever a project's own models hang on them.
-            if self.get_deleted_objects(rows.filter(pk__in=batch), request)[2]:
+            if self.get_deleted_objects(rows.filter(pk__in=keys[start : start + _AT_A_TIME]), request)[2]:
                 raise PermissionDenied
-            done = deletion.delete(rows, batch)
-            deleted, needed = deleted + done.deleted, needed + len(done.needed)
+        done = deletion.delete(rows, keys)
         gone = ngettext_lazy("%(count)s was deleted.", "%(count)s were deleted.", "count")
         kept = ngettext_lazy(
             "%(count)s stays: another model's rows need it.", "%(count)s stay: another model's rows need them.", "count"
         )
-        return deleted, [(messages.SUCCESS, gone, deleted), (messages.WARNING, kept, needed)]
+        return done.deleted, [(messages.SUCCESS, gone, done.deleted), (messages.WARNING, kept, len(done.needed))]
 
     def whole(self, keys: list[Any]) -> list[Any]:
         """With the keys of what is not kept without them."""

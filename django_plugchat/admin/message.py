@@ -25,7 +25,6 @@ MAX_EVENTS_LISTED = 50
 #: How long after a message another one to the same number counts as another try.
 _TRIED_AGAIN = timedelta(days=7)
 _MOST_COMPARED = 400
-_DELETED_AT_ONCE = 500
 
 #: The fields that developers see of an event, beside its ids and its payload.
 _TECHNICAL = (
@@ -107,8 +106,8 @@ class MessagePage(ReadOnlyAdmin):
         return listed[:MAX_EVENTS_LISTED], *rest
 
     def delete_model(self, request: HttpRequest, event: Any) -> None:
-        for _done in deletion.delete_in_batches(event.said.for_writing(), by="pk", batch_size=_DELETED_AT_ONCE):
-            pass
+        rows = event.said.for_writing()
+        deletion.delete(rows, list(rows.values_list("pk", flat=True)))
 
 
 def _not_taken(events: list[Any]) -> list[Any]:
