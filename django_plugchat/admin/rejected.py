@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.translation import gettext_lazy as _
@@ -13,23 +13,15 @@ from rest_framework.exceptions import ParseError
 
 from django_plugchat import payloads, recording
 from django_plugchat.admin.actions import BoundedDeletion, Done, asked
-from django_plugchat.admin.base import pre, sees_phones
+from django_plugchat.admin.base import pre
 from django_plugchat.admin.filters import AccountFilter, ReceivedFilter
-from django_plugchat.admin.search import terms
 from django_plugchat.models import RejectedCallback
-from django_plugchat.phones.numbers import searched
-
-# Each is compared with every row, in several forms.
-_MOST_TERMS = 10
-_LONGEST_TERM = 255
 
 
 @admin.register(RejectedCallback)
 class RejectedCallbackAdmin(BoundedDeletion):
     list_display = ("received", "wrong", "account_label")
     list_filter = (ReceivedFilter, AccountFilter, "reason")
-    search_fields = ("search_terms",)
-    search_help_text = _("A phone number, however it is written, or a whole zaapId, customId or messageId.")
     actions = ("replay", "delete_selected")
     # What to do about it stands above them, in the template.
     fieldsets = (
@@ -50,24 +42,7 @@ class RejectedCallbackAdmin(BoundedDeletion):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[RejectedCallback]:
         # For the list; the page of one loads it.
-        return super().get_queryset(request).defer("body", "search_terms")
-
-    # Searching
-
-    def get_search_fields(self, request: HttpRequest) -> Any:
-        return self.search_fields if sees_phones(request) else ()
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[RejectedCallback], search_term: str
-    ) -> tuple[QuerySet[RejectedCallback], bool]:
-        if not search_term.strip() or not sees_phones(request):
-            return queryset, False
-        wanted = [term for term in terms(search_term) if len(term) <= _LONGEST_TERM][:_MOST_TERMS]
-        # Nothing to look for finds nothing.
-        holding = Q(pk__in=[])
-        for form in {form for term in wanted for form in (term, term.upper(), *searched(term))}:
-            holding |= Q(search_terms__contains=f"\n{form}\n")
-        return queryset.filter(holding), False
+        return super().get_queryset(request).defer("body")
 
     # Replaying
 
