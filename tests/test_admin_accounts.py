@@ -128,7 +128,7 @@ def test_the_page_says_whether_the_account_lives(row):
         event(account="filial", secret_id=secret_id(secret), received_at=now - timedelta(minutes=minutes))
     page = person("view_account", "change_account").get(address_of(row))
     text = text_of(page)
-    assert "! disconnected" in text
+    assert "! 1 thing needs a person. Disconnected from WhatsApp" in text
     assert "Last callback 5 minutes ago" in text or "last callback 5 minutes ago" in text
     webhooks = {kept.webhook: bool(last) for kept, last in page.context["webhooks"]}
     assert webhooks == {"update-webhook-delivery": True, "update-webhook-message-status": False}

@@ -26,7 +26,6 @@ from django.views.decorators.debug import sensitive_post_parameters, sensitive_v
 
 from django_plugchat import accounts, conf
 from django_plugchat.admin.base import NewestFirst, ReadOnlyAdmin, pill, seen_accounts, time_tag
-from django_plugchat.admin.overview import RULES
 from django_plugchat.conf import app_settings
 from django_plugchat.models import Account, Connection, DeliveryEvent, Registration, RejectedCallback
 from django_plugchat.registering import addresses, registration
@@ -173,7 +172,7 @@ class AccountAdmin(ReadOnlyAdmin):
             context |= {
                 "title": str(row),
                 "subtitle": row.alias if row.label else None,
-                "findings": [(RULES[each.name][0], each.text) for status in found for each in status.findings],
+                "findings": [finding for status in found for finding in status.findings],
                 "facts": [line for status in found for line in describe(status.figures)],
                 "webhooks": [(each, figures.last_call(each)) for figures, each in registered],
                 "secrets": [

@@ -8,9 +8,7 @@ from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
-from django.utils import timezone
 from django.utils.text import capfirst
-from django.utils.translation import gettext_lazy as _
 
 from django_plugchat import times
 from django_plugchat.admin.base import ReadOnlyAdmin, seen_accounts
@@ -19,29 +17,17 @@ from django_plugchat.upkeep import findings
 from django_plugchat.upkeep.figures import DAY, describe, first_calls
 
 ACCOUNTS_ON_A_PAGE = 25
-#: Each rule of ``findings``, in the order of the runbook: in a few words, and where the rows are that it is about. Of a
-#: finding of 24 hours, the list shows both days: it knows no hours.
-RULES = {
-    "never_called": (_("never called"), ""),
-    "silent_since_registered": (_("silent since it was registered"), ""),
-    "silent": (_("silent"), ""),
-    "disconnected": (_("disconnected"), ""),
-    "other_instance": (_("another instance"), ""),
-    "statuses_silent": (_("no statuses"), ""),
-    "failures": (_("many failures"), "deliveryevent?situation=failed&received_from={a_day_ago}"),
-    "undelivered": (_("few are received"), "deliveryevent?situation=sent&received_from={a_day_ago}"),
-    "overdue": (_("late dispatches"), ""),
-    "waiting": (_("the queue stands still"), "deliveryevent?dispatch_status__exact=pending"),
-    "exhausted": (_("dispatches given up"), "deliveryevent?dispatch_status__exact=exhausted"),
-    "retrying": (_("a receiver fails"), "deliveryevent?dispatch_status__exact=retrying"),
-    "no_receiver": (_("no receiver was connected"), ""),
-    "rejected": (_("rejected callbacks"), "rejectedcallback"),
-    "rejected_full": (_("no room for rejected callbacks"), "rejectedcallback"),
-    "unknown_status": (_("unknown status"), "rejectedcallback?reason__exact=unknown_status"),
-    "retiring_secret": (_("retiring secret in use"), ""),
-    "unknown_secret": (_("unknown secret in use"), ""),
-    "clocks": (_("clocks differ"), ""),
-    "spooled": (_("callbacks wait in the spool"), ""),
+#: Where the rows are that a finding is about, if the admin has them. Of a finding of 24 hours, the list shows both
+#: days: it knows no hours.
+ROWS = {
+    "failures": "deliveryevent?situation=failed&received_from={yesterday}",
+    "undelivered": "deliveryevent?situation=sent&received_from={yesterday}",
+    "waiting": "deliveryevent?dispatch_status__exact=pending",
+    "exhausted": "deliveryevent?dispatch_status__exact=exhausted",
+    "retrying": "deliveryevent?dispatch_status__exact=retrying",
+    "rejected": "rejectedcallback?",
+    "rejected_full": "rejectedcallback?",
+    "unknown_status": "rejectedcallback?reason__exact=unknown_status",
 }
 
 
@@ -97,16 +83,16 @@ class OverviewAdmin(ReadOnlyAdmin):
         title = capfirst(self.opts.verbose_name_plural)
         return self.own_page(request, "overview", title, **context, **(extra_context or {}))
 
-    def _findings(self, request: HttpRequest, account: findings.AccountStatus) -> list[tuple[Any, Any, str]]:
-        """Of those that this user may look after: what is shown in a few words, the finding, and where its rows are."""
+    def _findings(self, request: HttpRequest, account: findings.AccountStatus) -> list[tuple[findings.Finding, str]]:
+        """Those that this user may look after, each with the address of its rows."""
         shown = []
         for finding in account.findings:
-            mark, rows = RULES[finding.name]
-            model, _mark, filters = (rows or "deliveryevent").partition("?")
-            if rows:
+            model, has_rows, filters = ROWS.get(finding.name, "deliveryevent").partition("?")
+            rows = ""
+            if has_rows:
                 url = reverse(f"admin:django_plugchat_{model}_changelist", current_app=self.admin_site.name)
-                day = times.local(timezone.now() - DAY).date()
-                rows = f"{url}?account={quote(account.alias, safe='')}&{filters.format(a_day_ago=day)}"
+                query = filters.format(yesterday=times.today() - DAY)
+                rows = f"{url}?account={quote(account.alias, safe='')}&{query}"
             if request.user.has_perm(f"django_plugchat.view_{model}"):
-                shown.append((mark, finding, rows))
+                shown.append((finding, rows))
         return shown
