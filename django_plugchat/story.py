@@ -3,13 +3,14 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
-from django.utils.timesince import timesince
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
 
 from django_plugchat import times
+from django_plugchat.conf import app_settings
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.provider.errors import known
 from django_plugchat.querysets import DeliveryEventQuerySet
@@ -22,15 +23,31 @@ _LATE = timedelta(minutes=2)
 #: Of 64 kB each: of thousands of events they are not loaded.
 _LONG = ("payload", "dispatch_error")
 
-_Outcome = DeliveryEvent.Outcome
+_Outcome, _Status = DeliveryEvent.Outcome, DeliveryEvent.DispatchStatus
 #: As WhatsApp draws them: people know its ticks.
 _SYMBOLS = {"sent": "✓", "failed": "✕", "received": "✓✓", "read": "✓✓", "played": "▶"}
 
 
+#: Why the project's code has not taken an event, and what is said of one that should have been taken by now.
+_WHY_WAITING: dict[tuple[str, bool], Any] = {
+    (_Status.PENDING, False): _("Waits in the queue. If no worker takes it, it is handed over again from %(when)s."),
+    (_Status.PENDING, True): _("Waits since %(when)s for plugchat_redispatch to hand it over."),
+    (_Status.RUNNING, False): _("Being tried now. If its worker dies, it is taken again from %(when)s."),
+    (_Status.RUNNING, True): _("Its worker died. plugchat_redispatch takes it again since %(when)s."),
+    (_Status.RETRYING, False): _("Attempt %(attempt)d of %(attempts)d failed. The next is due from %(when)s."),
+    (_Status.EXHAUSTED, False): _("Given up after %(attempt)d attempts. Mend what failed, then dispatch it again."),
+    (_Status.NONE, False): _("No receiver was connected when it came."),
+}
+
+
+def pill(kind: str, text: Any, symbol: str = "") -> SafeString:
+    """A state, as a word; its colour, chosen by ``kind``, and its symbol only repeat it."""
+    mark = format_html('<span aria-hidden="true">{}</span> ', symbol) if symbol else ""
+    return format_html('<span class="plugchat-pill plugchat-{}">{}{}</span>', kind, mark, text)
+
+
 def outcome_pill(outcome: str) -> SafeString:
-    """An outcome, as a word; its colour and its symbol only repeat it."""
-    text = '<span class="plugchat-pill plugchat-{}"><span aria-hidden="true">{}</span> {}</span>'
-    return format_html(text, outcome, _SYMBOLS.get(outcome, ""), dict(_Outcome.choices).get(outcome, outcome))
+    return pill(outcome, dict(_Outcome.choices).get(outcome, outcome), _SYMBOLS.get(outcome, ""))
 
 
 def provider_text(event: Any, length: int = 300) -> str:
@@ -46,31 +63,34 @@ def happened(event: DeliveryEvent) -> datetime:
     return event.occurred_at or event.received_at
 
 
+def is_late(event: DeliveryEvent) -> bool:
+    return event.dispatch_due_at is not None and event.dispatch_due_at <= timezone.now()
+
+
+def why_waiting(event: DeliveryEvent) -> str:
+    """Why the project's code has not taken an event, and until when it waits; "" where nothing is to be said."""
+    status = event.dispatch_status
+    text = _WHY_WAITING.get((status, is_late(event))) or _WHY_WAITING.get((status, False), "")
+    values = {"attempt": event.dispatch_attempts, "attempts": app_settings.dispatch_max_attempts, "when": ""}
+    if event.dispatch_due_at:
+        values["when"] = times.shown(event.dispatch_due_at)
+    # A time at the end of a sentence may end in a stop of its own: "p.m.".
+    return (str(text) % values).replace("..", ".")
+
+
 class Step:
     """What a message came to: the events that say so, in the order in which they happened."""
 
-    def __init__(self, events: list[Any], before: datetime | None = None) -> None:
-        self.events, self.first, self.moment = events, events[0], happened(events[0])
-        self.outcome, self.pill = self.first.outcome, outcome_pill(self.first.outcome)
+    def __init__(self, events: list[Any], before: datetime | None) -> None:
+        self.first, self.outcome, self.moment = events[0], events[0].outcome, happened(events[0])
         self.time = times.shown(self.moment, seconds=True)
         self.words = provider_text(self.first) if self.first.failure else ""
-        #: How long after the step before it; "" for the first one, and within the same second.
-        self.later, span = "", self.moment - (before or self.moment)
-        if span >= timedelta(minutes=1):
-            self.later = gettext("%(span)s later") % {"span": timesince(self.moment - span, self.moment)}
-        elif span.seconds:
-            self.later = gettext("%(seconds)d s later") % {"seconds": span.seconds}
-
-    def notes(self) -> list[str]:
-        last, texts = self.events[-1], []
-        if self.first.received_at - self.moment > _LATE:
-            texts.append(gettext("PlugChat told it later: %(when)s") % {"when": times.shown(self.first.received_at)})
-        if count := len({event.participant for event in self.events} - {""}):
-            text = ngettext("%(count)s participant of the group", "%(count)s participants of the group", count)
-            texts.append(text % {"count": count})
-            if happened(last) > self.moment:
-                texts.append(gettext("The last: %(when)s") % {"when": times.shown(happened(last), seconds=True)})
-        return texts
+        self.is_told_late = self.first.received_at - self.moment > _LATE
+        #: When the step before it was, and how long ago that was then.
+        self.before, self.seconds = before, int((self.moment - (before or self.moment)).total_seconds())
+        #: Of a group, how many say so, and when the last of them did.
+        self.participants, last = len({event.participant for event in events} - {""}), happened(events[-1])
+        self.last = times.shown(last, seconds=True) if last > self.moment else ""
 
 
 class Story:
@@ -80,7 +100,7 @@ class Story:
         # In the order of Outcome each goes further than those before it.
         further = {outcome: number for number, outcome in enumerate(_Outcome.values)}
         self.events = sorted(events, key=lambda each: (happened(each), further.get(each.outcome, 0), each.pk))
-        self.progress, self.pill, self.is_failed = progress, outcome_pill(progress), progress == _Outcome.FAILED
+        self.progress, self.is_failed = progress, progress == _Outcome.FAILED
         self.is_cut = len(events) > MAX_EVENTS
         groups: dict[Any, list[Any]] = {}
         for event in self.events:

@@ -7,6 +7,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.utils import timezone
 
+from django_plugchat import story
 from django_plugchat.admin import actions
 from django_plugchat.models import DeliveryEvent, RejectedCallback
 from tests import dispatchers
@@ -210,14 +211,14 @@ def test_who_dispatched_how_many_again_is_recorded(queue, caplog):
 def test_why_an_event_waits(dispatch_status, minutes, word):
     due_at = None if minutes is None else timezone.now() + timedelta(minutes=minutes)
     row = DeliveryEvent(dispatch_status=dispatch_status, dispatch_due_at=due_at, dispatch_attempts=2)
-    text = actions.why_waiting(row)
+    text = story.why_waiting(row)
     assert word in text
     # Whatever the time at its end ends in.
     assert not text.endswith("..")
 
 
 def test_what_is_done_does_not_wait():
-    assert actions.why_waiting(DeliveryEvent(dispatch_status=Status.DONE)) == ""
+    assert story.why_waiting(DeliveryEvent(dispatch_status=Status.DONE)) == ""
 
 
 def test_the_question_says_how_many():

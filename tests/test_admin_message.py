@@ -68,8 +68,10 @@ def test_it_reads_from_top_to_bottom(trusted):
         response = open_page(trusted, row)
         # Sent is said twice, and one step.
         assert outcomes(response) == ["sent", "received", "read"]
-        assert [step.later for step in steps(response)] == ["", "3 s later", "1\xa0hour, 10\xa0minutes later"]
         text = text_of(response)
+        assert text.count(" later ") == 2
+        assert " 3 s later " in text
+        assert " 1 hour, 10 minutes later " in text
         assert "Message to +55 44 99999-9999" in text
         assert "saw the message" in text
         assert f"{NOW:%M:%S}" in text
@@ -145,12 +147,10 @@ def test_a_group_is_summed_up(trusted):
     text = text_of(response)
     assert "3 participants of the group" in text
     assert "1 participant of the group" in text
-    phones = [phone for phone, _pill, _moment in response.context["participants"]]
+    phones = [phone for phone, _outcome, _moment in response.context["participants"]]
     assert phones == ["+55 11 99999-0000", "+55 11 99999-0001", "+55 11 99999-0002"]
     # Of her own status, she comes first.
-    phone, pill, _moment = open_page(trusted, hers).context["participants"][0]
-    assert phone == "+55 11 99999-0002"
-    assert "Read" in pill
+    assert open_page(trusted, hers).context["participants"][0][:2] == ("+55 11 99999-0002", "read")
 
 
 def test_a_large_group_is_bounded(viewer, monkeypatch, django_assert_max_num_queries):

@@ -24,11 +24,12 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
 from django_plugchat import accounts, conf
-from django_plugchat.admin.base import NewestFirst, ReadOnlyAdmin, cell, pill, seen_accounts, time_tag
+from django_plugchat.admin.base import NewestFirst, ReadOnlyAdmin, cell, seen_accounts, time_tag
 from django_plugchat.conf import app_settings
 from django_plugchat.models import Account, Connection, DeliveryEvent, Registration, RejectedCallback
 from django_plugchat.registering import addresses, registration
 from django_plugchat.registering.probe import ProbeError, probe
+from django_plugchat.story import pill
 from django_plugchat.upkeep.figures import describe
 from django_plugchat.upkeep.findings import statuses
 

@@ -14,14 +14,10 @@ from django.contrib.admin.utils import model_ngettext
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 from django.utils.translation import gettext, ngettext_lazy
 from django.utils.translation import gettext_lazy as _
 
-from django_plugchat import times
 from django_plugchat.admin.base import ReadOnlyAdmin
-from django_plugchat.conf import app_settings
-from django_plugchat.models import DeliveryEvent
 from django_plugchat.upkeep import deletion
 
 logger = logging.getLogger(__name__)
@@ -107,36 +103,3 @@ class BoundedDeletion(ReadOnlyAdmin):
     def whole(self, keys: list[Any]) -> list[Any]:
         """With the keys of what is not kept without them."""
         return keys
-
-
-_Status = DeliveryEvent.DispatchStatus
-#: Why your code has not taken an event: until it is due, and what else is said since then.
-_WHY_WAITING = {
-    _Status.PENDING: (
-        _("Waits in the queue. If no worker takes it, it is handed over again from %(when)s."),
-        _("Waits since %(when)s for plugchat_redispatch to hand it over."),
-    ),
-    _Status.RUNNING: (
-        _("Being tried now. If its worker dies, it is taken again from %(when)s."),
-        _("Its worker died. plugchat_redispatch takes it again since %(when)s."),
-    ),
-    _Status.RETRYING: (_("Attempt %(attempt)d of %(attempts)d failed. The next is due from %(when)s."),),
-    _Status.EXHAUSTED: (_("Given up after %(attempt)d attempts. Mend what failed, then dispatch it again."),),
-    _Status.NONE: (_("No receiver was connected when it came."),),
-}
-
-
-def is_late(event: DeliveryEvent) -> bool:
-    return event.dispatch_due_at is not None and event.dispatch_due_at <= timezone.now()
-
-
-def why_waiting(event: DeliveryEvent) -> str:
-    """Why your code has not taken an event yet, and until when it waits; "" where nothing is to be said."""
-    texts = _WHY_WAITING.get(_Status(event.dispatch_status), ("",))
-    text = str(texts[-1 if is_late(event) else 0]) % {
-        "when": times.shown(event.dispatch_due_at) if event.dispatch_due_at else "",
-        "attempt": event.dispatch_attempts,
-        "attempts": app_settings.dispatch_max_attempts,
-    }
-    # A time at the end of a sentence may end in a stop of its own: "p.m.".
-    return text.replace("..", ".")

@@ -115,12 +115,6 @@ def seen_accounts(request: Any) -> frozenset[str] | None:
     return request._plugchat_accounts  # type: ignore[no-any-return]
 
 
-def pill(kind: str, text: Any, symbol: str = "") -> SafeString:
-    """A state, as a word; its colour, chosen by ``kind``, and its symbol only repeat it."""
-    mark = format_html('<span aria-hidden="true">{}</span> ', symbol) if symbol else ""
-    return format_html('<span class="plugchat-pill plugchat-{}">{}{}</span>', kind, mark, text)
-
-
 def pre(text: str) -> SafeString:
     """A text as it is, in a box that the keyboard can scroll."""
     return format_html('<pre class="plugchat-pre" tabindex="0">{}</pre>', text)

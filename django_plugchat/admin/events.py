@@ -13,8 +13,8 @@ from django.utils.translation import gettext, ngettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from django_plugchat import accounts, dispatch
-from django_plugchat.admin.actions import BoundedDeletion, Done, asked, is_late, why_waiting
-from django_plugchat.admin.base import NewestFirst, cell, pill, shown_id, shown_phone
+from django_plugchat.admin.actions import BoundedDeletion, Done, asked
+from django_plugchat.admin.base import NewestFirst, cell, shown_id, shown_phone
 from django_plugchat.admin.chart import ChartPage
 from django_plugchat.admin.export import ExportCsv
 from django_plugchat.admin.filters import MAX_ACCOUNTS_LISTED, AccountFilter, ReceivedFilter, SituationFilter
@@ -24,7 +24,7 @@ from django_plugchat.conf import app_settings
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.provider.callbacks import DELIVERY_CALLBACK, MESSAGE_STATUS_CALLBACK
 from django_plugchat.provider.errors import Failure
-from django_plugchat.story import outcome_pill, provider_text
+from django_plugchat.story import is_late, outcome_pill, pill, provider_text, why_waiting
 from django_plugchat.upkeep import sweeps
 
 #: Messages that a search finds by their statuses alone.

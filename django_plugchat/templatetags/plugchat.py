@@ -9,6 +9,7 @@ from django_plugchat import accounts, story
 from django_plugchat.models import DeliveryEvent
 
 register = template.Library()
+register.filter("plugchat_pill", story.outcome_pill)
 
 
 @register.inclusion_tag("django_plugchat/story.html", takes_context=True)
