@@ -83,7 +83,7 @@ def asked(
 class BoundedDeletion(ReadOnlyAdmin):
     """In place of Django's "delete selected", which lists every row on a page, however many there are."""
 
-    actions: Sequence[str] = ("delete_selected",)
+    actions: Sequence[Any] = ("delete_selected",)
 
     @action(permissions=["delete"], description=delete_selected.short_description)  # type: ignore[attr-defined]
     @asked(instead=_("To delete what is old, run: python manage.py plugchat_prune"), flag=DELETION)

@@ -198,14 +198,14 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         context = {**self.admin_site.each_context(request), **context}
         return TemplateResponse(request, f"admin/django_plugchat/{template}.html", context)
 
-    def page_of_rows(self, name: str, view: Callable[[HttpRequest, ChangeList], HttpResponseBase]) -> URLPattern:
+    def page_of_rows(self, name: str, view: Callable[[Any, HttpRequest, ChangeList], HttpResponseBase]) -> URLPattern:
         """A page beside the list that shows the same rows, with the same filters and search, in another way."""
 
         def filtered(request: HttpRequest) -> HttpResponseBase:
             if not self.has_view_permission(request):
                 raise PermissionDenied
             try:
-                return view(request, self.get_changelist_instance(request))
+                return view(self, request, self.get_changelist_instance(request))
             except IncorrectLookupParameters:
                 return HttpResponseBadRequest()
 

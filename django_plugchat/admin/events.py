@@ -7,16 +7,16 @@ from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import Max, Q, QuerySet, Subquery
 from django.http import HttpRequest
+from django.urls import URLPattern
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from django_plugchat import accounts, dispatch
+from django_plugchat.admin import chart, export
 from django_plugchat.admin.actions import BoundedDeletion, Done, asked
 from django_plugchat.admin.base import NewestFirst, cell, shown_id, shown_phone
-from django_plugchat.admin.chart import ChartPage
-from django_plugchat.admin.export import ExportCsv
 from django_plugchat.admin.filters import MAX_ACCOUNTS_LISTED, AccountFilter, ReceivedFilter, SituationFilter
 from django_plugchat.admin.message import MessagePage
 from django_plugchat.admin.search import found_by
@@ -62,12 +62,16 @@ class MessageList(NewestFirst):
 
 
 @admin.register(DeliveryEvent)
-class DeliveryEventAdmin(MessagePage, ChartPage, ExportCsv, BoundedDeletion):
+class DeliveryEventAdmin(MessagePage, BoundedDeletion):
     list_display = ("received", "number", "came_to", "ids")
     list_filter = (ReceivedFilter, AccountFilter, "dispatch_status", SituationFilter)
     search_fields = ("zaap_id__exact", "custom_id__exact", "message_id__exact", "phone_digits__exact")
     search_help_text = _("A phone number, however it is written, or a whole zaapId, customId or messageId; or several.")
-    actions = ("export_csv", "redispatch", "delete_selected")
+    actions = (export.export_csv, "redispatch", "delete_selected")
+
+    def get_urls(self) -> list[URLPattern]:
+        pages = [self.page_of_rows("chart", chart.show), self.page_of_rows("export", export.export)]
+        return [*pages, *super().get_urls()]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return MessageList
@@ -116,6 +120,9 @@ class DeliveryEventAdmin(MessagePage, ChartPage, ExportCsv, BoundedDeletion):
         return cell(format_html(shown, "", shown_id(event, event.custom_id)), known_by)
 
     # Actions
+
+    def has_export_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("django_plugchat.export_deliveryevent")
 
     def has_redispatch_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("django_plugchat.redispatch_deliveryevent")
