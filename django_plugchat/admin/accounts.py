@@ -11,7 +11,6 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
-from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import Max, OuterRef, QuerySet, Subquery
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
@@ -24,7 +23,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
 from django_plugchat import accounts, conf
-from django_plugchat.admin.base import NewestFirst, ReadOnlyAdmin, cell, seen_accounts, time_tag
+from django_plugchat.admin.base import ReadOnlyAdmin, cell, seen_accounts, time_tag
 from django_plugchat.conf import app_settings
 from django_plugchat.models import Account, Connection, DeliveryEvent, Registration, RejectedCallback
 from django_plugchat.registering import addresses, registration
@@ -78,17 +77,6 @@ class RegisterForm(forms.Form):
         return job
 
 
-class AccountList(NewestFirst):
-    def shown(self, rows: Any) -> Any:
-        connections = Connection.objects.filter(account=OuterRef("alias")).order_by("is_connected")
-        events = DeliveryEvent.objects.filter(account=OuterRef("alias")).order_by("-received_at", "-pk")
-        return rows.annotate(
-            # False where any of its instances is disconnected, None where nothing is known.
-            is_connected=Subquery(connections.values("is_connected")[:1]),
-            newest_event_at=Subquery(events.values("received_at")[:1]),
-        )
-
-
 @admin.register(Account)
 class AccountAdmin(ReadOnlyAdmin):
     change_form_template = "admin/django_plugchat/account/change_form.html"
@@ -99,9 +87,6 @@ class AccountAdmin(ReadOnlyAdmin):
     list_per_page = 50
     search_fields = ("alias", "label", "instance__exact")
     actions = None
-
-    class Media:
-        js = ["django_plugchat/copy.js"]
 
     # Who may what: Django's permissions
 
@@ -125,12 +110,15 @@ class AccountAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Account]:
         rows: Any = super().get_queryset(request)
-        return rows.for_writing()  # type: ignore[no-any-return]
+        connections = Connection.objects.filter(account=OuterRef("alias")).order_by("is_connected")
+        events = DeliveryEvent.objects.filter(account=OuterRef("alias")).order_by("-received_at", "-pk")
+        return rows.for_writing().annotate(  # type: ignore[no-any-return]
+            # False where any of its instances is disconnected, None where nothing is known.
+            is_connected=Subquery(connections.values("is_connected")[:1]),
+            newest_event_at=Subquery(events.values("received_at")[:1]),
+        )
 
     # The list
-
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return AccountList
 
     @admin.display(description=_("account"))
     def name(self, row: Account) -> SafeString:
@@ -224,8 +212,7 @@ class AccountAdmin(ReadOnlyAdmin):
     def _keep(self, request: HttpRequest, row: Account, done: str) -> None:
         """In the history and in the log, without a secret."""
         self.log_change(request, row, done)
-        user: Any = request.user
-        logger.info("%s: account %r: %s", user.get_username(), row.alias, done)
+        logger.info("%s: account %r: %s", request.user.get_username(), row.alias, done)
 
     def _done(self, request: HttpRequest, row: Account, done: str, level: int = messages.SUCCESS) -> HttpResponse:
         self._keep(request, row, done)

@@ -154,6 +154,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     class Media:
         css = {"all": ["django_plugchat/admin.css"]}
+        js = ["django_plugchat/copy.js"]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

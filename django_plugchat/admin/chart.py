@@ -101,7 +101,7 @@ def show(model_admin: ReadOnlyAdmin, request: HttpRequest, changelist: Any) -> H
     outcomes = [_Outcome.SENT, _Outcome.FAILED] if chart.by_callbacks else list(_Outcome)
     periods = list(received.choices(changelist))[1:]
     # Without a choice it is of the last days, which are the last choice.
-    periods[-1]["selected"] |= not received.used_parameters
+    periods[-1]["selected"] |= received.chosen is None
     # Of each filter the first choice is everything.
     chosen = [(spec.title, choice) for spec in specs for choice in list(spec.choices(changelist))[1:]]
     return model_admin.own_page(

@@ -109,8 +109,7 @@ async def _in_threads(lines: Iterator[str]) -> AsyncIterator[str]:
 
 @admin.action(description=gettext_lazy("Export as CSV"), permissions=["export"])
 def export_csv(model_admin: Any, request: HttpRequest, events: DeliveryEventQuerySet) -> HttpResponseBase:
-    user: Any = request.user
-    lines = Lines(whole_phones=sees_phones(request)).of(events, user.get_username())
+    lines = Lines(whole_phones=sees_phones(request)).of(events, request.user.get_username())
     response = StreamingHttpResponse(
         _in_threads(lines) if isinstance(request, ASGIRequest) else lines, content_type="text/csv; charset=utf-8"
     )

@@ -41,9 +41,6 @@ class MessagePage(ReadOnlyAdmin):
     # The template shows what there is: Django has no field to show.
     fieldsets = ((None, {"fields": ()}),)
 
-    class Media:
-        js = ["django_plugchat/copy.js"]
-
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         event = super().get_object(request, object_id, from_field)
         if event is not None:

@@ -77,11 +77,10 @@ class OverviewAdmin(ReadOnlyAdmin):
             }
             for account, problems in page
         ]
+        number = len(of_host) + sum(len(problems) for _account, problems in found)
         context = {"runs": runs, "of_host": of_host, "wanted": wanted, "page": page, "accounts": accounts}
-        context["number"] = len(of_host) + sum(len(problems) for _account, problems in found)
-        context["is_configured"] = bool(found)
-        title = capfirst(self.opts.verbose_name_plural)
-        return self.own_page(request, "overview", title, **context, **(extra_context or {}))
+        context |= {"number": number, "is_configured": bool(found)}
+        return self.own_page(request, "overview", capfirst(self.opts.verbose_name_plural), **context)
 
     def _findings(self, request: HttpRequest, account: findings.AccountStatus) -> list[tuple[findings.Finding, str]]:
         """Those that this user may look after, each with the address of its rows."""
