@@ -123,12 +123,13 @@ def said_about(rows: DeliveryEventQuerySet, *ids: Any) -> DeliveryEventQuerySet:
     return said if zaap_ids <= {"", *ids} else rows.for_message(*ids, *zaap_ids)
 
 
-def tell(said: DeliveryEventQuerySet, *, whole_phones: bool) -> Story | None:
-    """The story of the message that was said this about; None where nothing was."""
+def tell(said: DeliveryEventQuerySet) -> Story | None:
+    """The story of the message that was said this about; None where nothing was.
+
+    As the reader may see it: each event says by ``whole_phones`` whether numbers are shown.
+    """
     # Sorted here: for an ORDER BY with a LIMIT a database may walk along all that an account has.
     said = said.order_by()
     others = said.exclude(outcome=_Outcome.FAILED).defer(*_LONG, "error", "error_code")
     events = [*said.failed().defer(*_LONG)[:MAX_FAILURES], *others[: MAX_EVENTS + 1]]
-    for event in events:
-        event.whole_phones = whole_phones
     return Story(events, said.furthest()) if events else None

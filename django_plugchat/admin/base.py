@@ -13,7 +13,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.core.paginator import Paginator
 from django.db import connections, transaction
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Value
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
@@ -86,8 +86,6 @@ class NewestFirst(ChangeList):
             page = self.paginator.get_page(self.page_num)
             keys = self.paginator.keys[page.start_index() - 1 : page.end_index()]
             self.result_list: Any = list(self.shown(self.root_queryset.filter(pk__in=keys)))
-        for row in self.result_list:
-            row.whole_phones = sees_phones(request)
         if not self.query:
             # Django would say how many "results" there are, and offer to show all of them.
             self.full_result_count = self.result_count
@@ -182,15 +180,9 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return super().response_action(request, *args, **kwargs)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        rows: QuerySet[Any] = super().get_queryset(request)
+        rows: QuerySet[Any] = super().get_queryset(request).annotate(whole_phones=Value(sees_phones(request)))
         seen = seen_accounts(request)
         return rows if seen is None else rows.filter(**{f"{self.account_field}__in": seen})
-
-    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        row: Any = super().get_object(request, object_id, from_field)
-        if row is not None:
-            row.whole_phones = sees_phones(request)
-        return row
 
     def own_page(self, request: HttpRequest, template: str, title: Any, **context: Any) -> TemplateResponse:
         """A page that Django has no view for."""

@@ -52,7 +52,7 @@ class MessagePage(ReadOnlyAdmin):
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         event = context["original"]
-        told = story.tell(event.said, whole_phones=event.whole_phones) or story.Story([event], event.outcome)
+        told = story.tell(event.said) or story.Story([event], event.outcome)
         deliveries = [said for said in told.events if said.type == DELIVERY_CALLBACK]
         # Statuses may name the contact by another id than the delivery callback does.
         phone = shown_phone(event, [*deliveries, event][0].phone)
