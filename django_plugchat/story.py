@@ -5,7 +5,6 @@ from typing import Any
 
 from django.utils import timezone
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 
@@ -40,13 +39,13 @@ _WHY_WAITING: dict[tuple[str, bool], Any] = {
 }
 
 
-def pill(kind: str, text: Any, symbol: str = "") -> SafeString:
+def pill(kind: str, text: Any, symbol: str = "") -> str:
     """A state, as a word; its colour, chosen by ``kind``, and its symbol only repeat it."""
     mark = format_html('<span aria-hidden="true">{}</span> ', symbol) if symbol else ""
     return format_html('<span class="plugchat-pill plugchat-{}">{}{}</span>', kind, mark, text)
 
 
-def outcome_pill(outcome: str) -> SafeString:
+def outcome_pill(outcome: str) -> str:
     return pill(outcome, dict(_Outcome.choices).get(outcome, outcome), _SYMBOLS.get(outcome, ""))
 
 

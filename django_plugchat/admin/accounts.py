@@ -17,7 +17,6 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllow
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
-from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
@@ -121,11 +120,11 @@ class AccountAdmin(ReadOnlyAdmin):
     # The list
 
     @admin.display(description=_("account"))
-    def name(self, row: Account) -> SafeString:
+    def name(self, row: Account) -> str:
         return cell(row, row.alias if row.label else "")
 
     @admin.display(description=_("state"))
-    def state(self, row: Any) -> SafeString:
+    def state(self, row: Any) -> str:
         if not row.is_active:
             return pill("quiet", _("inactive"))
         if row.is_connected is None:

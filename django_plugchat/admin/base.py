@@ -14,13 +14,11 @@ from django.core.exceptions import BadRequest, PermissionDenied
 from django.core.paginator import Paginator
 from django.db import connections, transaction
 from django.db.models import QuerySet, Value
-from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
-from django.http.response import HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.functional import cached_property
 from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
@@ -113,16 +111,16 @@ def seen_accounts(request: Any) -> frozenset[str] | None:
     return request._plugchat_accounts  # type: ignore[no-any-return]
 
 
-def pre(text: str) -> SafeString:
+def pre(text: str) -> str:
     """A text as it is, in a box that the keyboard can scroll."""
     return format_html('<pre class="plugchat-pre" tabindex="0">{}</pre>', text)
 
 
-def time_tag(moment: datetime) -> SafeString:
+def time_tag(moment: datetime) -> str:
     return format_html('<time datetime="{}">{}</time>', moment.isoformat(), times.shown(moment))
 
 
-def cell(first: Any, *lines: Any) -> SafeString:
+def cell(first: Any, *lines: Any) -> str:
     """What is in a column, and small lines below it."""
     small = '<span class="plugchat-line plugchat-quiet">{}</span>'
     return format_html("{}{}", first, format_html_join("", small, ((line,) for line in lines if line)))
@@ -206,7 +204,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return path(f"{name}/", self.admin_site.admin_view(filtered), name=url_name)
 
     @admin.display(description=_("time"))
-    def received(self, row: Any) -> SafeString:
+    def received(self, row: Any) -> str:
         text = ngettext("%(count)s time", "%(count)s times", row.times_received) % {"count": row.times_received}
         return cell(time_tag(row.received_at), text if row.times_received > 1 else "")
 

@@ -4,12 +4,10 @@ from collections import defaultdict
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.views.main import ChangeList
 from django.db.models import Max, Q, QuerySet, Subquery
 from django.http import HttpRequest
 from django.urls import URLPattern
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext_lazy
 from django.utils.translation import gettext_lazy as _
 
@@ -38,10 +36,6 @@ _Status = DeliveryEvent.DispatchStatus
 class MessageList(NewestFirst):
     def shown(self, rows: Any) -> Any:
         return rows.with_progress()
-
-    def chart_query(self) -> str:
-        # It shows all situations, beside each other.
-        return self.get_query_string(remove=["situation", "dispatch_status"])
 
     def nothing_found(self) -> dict[str, Any]:
         """Why that may be, and when PlugChat last said anything new: in one statement."""
@@ -73,7 +67,7 @@ class DeliveryEventAdmin(MessagePage, BoundedDeletion):
         pages = [self.page_of_rows("chart", chart.show), self.page_of_rows("export", export.export)]
         return [*pages, *super().get_urls()]
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[MessageList]:
         return MessageList
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -94,12 +88,12 @@ class DeliveryEventAdmin(MessagePage, BoundedDeletion):
     # Columns
 
     @admin.display(description=_("phone"))
-    def number(self, event: DeliveryEvent) -> SafeString:
+    def number(self, event: DeliveryEvent) -> str:
         number = format_html('<span class="plugchat-number">{}</span>', shown_phone(event, event.phone))
         return cell(number, event.participant and shown_phone(event, event.participant), self.account_label(event))
 
     @admin.display(description=_("situation"))
-    def came_to(self, event: Any) -> SafeString:
+    def came_to(self, event: Any) -> str:
         lines: list[Any] = [] if event.type == DELIVERY_CALLBACK else [_("Status")]
         if event.failure:
             text = provider_text(event)
@@ -112,7 +106,7 @@ class DeliveryEventAdmin(MessagePage, BoundedDeletion):
         return cell(outcome_pill(event.progress), *lines)
 
     @admin.display(description=_("identification"))
-    def ids(self, event: DeliveryEvent) -> SafeString:
+    def ids(self, event: DeliveryEvent) -> str:
         # Cut by the style sheet, as much as tells them apart: whole ones would push what is beside them off the screen.
         shown = '<span class="plugchat-id" title="{1}">{0} {1}</span>'
         name, value = ("zaapId", event.zaap_id) if event.zaap_id else ("messageId", event.message_id)

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.http import HttpRequest, HttpResponse
 from django.utils.text import capfirst
 from django.utils.translation import gettext
@@ -19,7 +18,7 @@ from django_plugchat.upkeep import deletion
 
 MAX_PARTICIPANTS = 100
 MAX_OTHERS = 5
-#: Of what is to be deleted, and of the events that developers see.
+#: Of what is to be deleted.
 MAX_EVENTS_LISTED = 50
 #: How long after a message another one to the same number counts as another try.
 _TRIED_AGAIN = timedelta(days=7)
@@ -68,11 +67,8 @@ class MessagePage(ReadOnlyAdmin):
             "others": self._other_messages(request, event, told, custom_id),
             "custom_id": custom_id,
             "ids": list(_ids(event, deliveries)),
-            "events": told.events[:MAX_EVENTS_LISTED],
             "technical": _technical(event),
             "payload": pre(json.dumps(event.payload, ensure_ascii=False, indent=2)) if event.whole_phones else "",
-            "may_redispatch": self.has_redispatch_permission(request),  # type: ignore[attr-defined]
-            "action_checkbox_name": ACTION_CHECKBOX_NAME,
         }
         return super().render_change_form(request, context, *args, **kwargs)
 
@@ -106,8 +102,7 @@ def _not_taken(events: list[Any]) -> list[Any]:
     found: dict[tuple[str, str], Any] = {}
     for event in events:
         if event.dispatch_status not in {_Status.DONE, _Status.NONE}:
-            event.why_waiting = story.why_waiting(event)
-            found.setdefault((event.outcome, event.dispatch_status), event)
+            found.setdefault((event.outcome, event.dispatch_status), (event, story.why_waiting(event)))
     return list(found.values())
 
 
