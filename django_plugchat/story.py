@@ -3,10 +3,10 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.text import Truncator
-from django.utils.translation import gettext_lazy as _
 
 from django_plugchat import times
 from django_plugchat.conf import app_settings
@@ -22,21 +22,9 @@ _LATE = timedelta(minutes=2)
 #: Of 64 kB each: of thousands of events they are not loaded.
 _LONG = ("payload", "dispatch_error")
 
-_Outcome, _Status = DeliveryEvent.Outcome, DeliveryEvent.DispatchStatus
+_Outcome = DeliveryEvent.Outcome
 #: As WhatsApp draws them: people know its ticks.
 _SYMBOLS = {"sent": "✓", "failed": "✕", "received": "✓✓", "read": "✓✓", "played": "▶"}
-
-
-#: Why the project's code has not taken an event, and what is said of one that should have been taken by now.
-_WHY_WAITING: dict[tuple[str, bool], Any] = {
-    (_Status.PENDING, False): _("Waits in the queue. If no worker takes it, it is handed over again from %(when)s."),
-    (_Status.PENDING, True): _("Waits since %(when)s for plugchat_redispatch to hand it over."),
-    (_Status.RUNNING, False): _("Being tried now. If its worker dies, it is taken again from %(when)s."),
-    (_Status.RUNNING, True): _("Its worker died. plugchat_redispatch takes it again since %(when)s."),
-    (_Status.RETRYING, False): _("Attempt %(attempt)d of %(attempts)d failed. The next is due from %(when)s."),
-    (_Status.EXHAUSTED, False): _("Given up after %(attempt)d attempts. Mend what failed, then dispatch it again."),
-    (_Status.NONE, False): _("No receiver was connected when it came."),
-}
 
 
 def pill(kind: str, text: Any, symbol: str = "") -> str:
@@ -68,13 +56,10 @@ def is_late(event: DeliveryEvent) -> bool:
 
 def why_waiting(event: DeliveryEvent) -> str:
     """Why the project's code has not taken an event, and until when it waits; "" where nothing is to be said."""
-    status = event.dispatch_status
-    text = _WHY_WAITING.get((status, is_late(event))) or _WHY_WAITING.get((status, False), "")
-    values = {"attempt": event.dispatch_attempts, "attempts": app_settings.dispatch_max_attempts, "when": ""}
-    if event.dispatch_due_at:
-        values["when"] = times.shown(event.dispatch_due_at)
+    context = {"event": event, "is_late": is_late(event), "attempts": app_settings.dispatch_max_attempts}
+    text = render_to_string("django_plugchat/why_waiting.html", context)
     # A time at the end of a sentence may end in a stop of its own: "p.m.".
-    return (str(text) % values).replace("..", ".")
+    return text.strip().replace("..", ".")
 
 
 class Step:
