@@ -171,8 +171,8 @@ def test_a_long_story_is_cut(viewer, monkeypatch):
     assert "more about this message than is shown" in text_of(open_page(viewer, told[0]))
 
 
-@pytest.mark.parametrize(("who", "expected"), [("trusted", [1, 2, 3]), ("viewer", [3, 1, 2])])
-def test_the_order_of_participants_tells_nothing_of_hidden_numbers(request, who, expected):
+@pytest.mark.parametrize("who", ["trusted", "viewer"])
+def test_the_order_of_participants_tells_nothing_of_hidden_numbers(request, who):
     """In the order of the whole numbers their first digits could be guessed."""
     group = "120363019502650977-group"
     for minutes, number in enumerate([3, 1, 2]):
@@ -180,7 +180,7 @@ def test_the_order_of_participants_tells_nothing_of_hidden_numbers(request, who,
         row = status("read", "M1", phone=group, participant=participant, received_at=at(minutes), occurred_at=None)
     other = status("read", "M1", phone=group, received_at=at(9))
     shown = open_page(request.getfixturevalue(who), other).context["participants"]
-    assert [int(phone[-1]) for phone, *_others in shown] == expected
+    assert [int(phone[-1]) for phone, *_others in shown] == [3, 1, 2]
     # Whose status it is comes first all the same.
     assert open_page(request.getfixturevalue(who), row).context["participants"][0][0].endswith("2")
 

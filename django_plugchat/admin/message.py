@@ -108,14 +108,11 @@ def _not_taken(events: list[Any]) -> list[Any]:
 
 def _participants(told: story.Story, current: Any) -> list[tuple[str, Any, datetime]]:
     """Of each of a group the number, how far the message has come and since when."""
-
-    def order(event: Any) -> Any:
-        # The one whose status this is comes first. The order of numbers that are hidden would tell how they begin.
-        by = event.participant if event.whole_phones else (story.happened(event), event.pk)
-        return event.participant != current.participant, by
-
-    shown = sorted(told.participants.values(), key=order)[:MAX_PARTICIPANTS]
-    return [(shown_phone(event, event.participant), event.outcome, story.happened(event)) for event in shown]
+    # For everybody in the order of time: that of numbers that are hidden would tell how they begin.
+    shown = sorted(told.participants.values(), key=lambda event: (story.happened(event), event.pk))
+    # The one whose status this is comes first.
+    shown.sort(key=lambda event: event.participant != current.participant)
+    return [(shown_phone(it, it.participant), it.outcome, story.happened(it)) for it in shown[:MAX_PARTICIPANTS]]
 
 
 def _ids(event: Any, deliveries: list[Any]) -> Iterator[tuple[Any, str, bool]]:

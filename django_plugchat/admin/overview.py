@@ -40,9 +40,6 @@ class OverviewAdmin(ReadOnlyAdmin):
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("django_plugchat.view_deliveryevent")
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
     def get_urls(self) -> list[URLPattern]:
         view: Any = self.admin_site.admin_view(self.changelist_view)
         return [path("", view, name="django_plugchat_connection_changelist")]
@@ -51,19 +48,16 @@ class OverviewAdmin(ReadOnlyAdmin):
         """Accounts with something that needs a person first; the others after them, closed."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        may, seen = request.user.has_perm, seen_accounts(request)
-        runs = may("django_plugchat.redispatch_deliveryevent")
+        runs, seen = request.user.has_perm("django_plugchat.redispatch_deliveryevent"), seen_accounts(request)
         found = [(account, self._findings(request, account)) for account in findings.statuses(seen)]
         of_host = findings.of_this_host() if runs and seen is None else []
         wanted = request.GET.get("q", "").strip()
-        shown = [each for each in found if wanted.lower() in each[0].name.lower()]
         # Sorting keeps the order of equals.
-        shown.sort(key=lambda each: not each[1])
+        shown = sorted((each for each in found if wanted.lower() in each[0].name.lower()), key=lambda each: not each[1])
         page = Paginator(shown, ACCOUNTS_ON_A_PAGE).get_page(request.GET.get("p"))
         aliases = [account.alias for account, _problems in page]
         first = first_calls(aliases) if runs else {}
-        may_open = may("django_plugchat.view_account") or may("django_plugchat.change_account")
-        keys = dict(Account.objects.filter(alias__in=aliases if may_open else ()).values_list("alias", "pk"))
+        keys = dict(Account.objects.filter(alias__in=aliases).values_list("alias", "pk"))
         accounts = [
             {
                 "status": account,
