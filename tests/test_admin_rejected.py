@@ -108,19 +108,10 @@ def test_what_no_database_can_look_for_is_refused(url):
     assert response["Location"].endswith("?e=1")
 
 
-def test_json_is_indented():
-    row = rejected('\ufeff{"type":"Ação","empty":{}}'.encode())
-    assert '{\n  "type": "Ação",\n  "empty": {}\n}' in html.unescape(page_of(person(*READ), row).content.decode())
-
-
-@pytest.mark.parametrize(
-    "body", ["no JSON", '{"phone":"\\ud800"}', "[1e999,1]", "9" * 1001, "[" * 900 + "1," * 3000 + "1" + "]" * 900]
-)
-def test_other_bodies_are_shown_as_they_came(body):
-    row = rejected(body.encode())
-    page = page_of(person(*READ), row).content.decode()
-    assert body in html.unescape(page)
-    assert len(page) < 50_000
+def test_the_body_is_shown_as_it_came():
+    row = rejected('\ufeff{"type":"Ação","list":[1e999,"\\ud800"]}'.encode())
+    shown = html.unescape(page_of(person(*READ), row).content.decode())
+    assert '{"type":"Ação","list":[1e999,"\\ud800"]}' in shown
 
 
 @pytest.mark.parametrize("body", [b"<b>bold</b>", b"\xff\xfe"])

@@ -1,6 +1,5 @@
 """Callbacks that were refused: read, understood, and tried again."""
 
-import json
 from typing import Any
 
 from django.contrib import admin, messages
@@ -9,9 +8,8 @@ from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext_lazy
-from rest_framework.exceptions import ParseError
 
-from django_plugchat import payloads, recording
+from django_plugchat import recording
 from django_plugchat.admin.actions import BoundedDeletion, Done, asked
 from django_plugchat.admin.base import pre
 from django_plugchat.admin.filters import AccountFilter, ReceivedFilter
@@ -38,7 +36,7 @@ class RejectedCallbackAdmin(BoundedDeletion):
     def body_shown(self, rejected: Any) -> Any:
         if not rejected.whole_phones:
             return _("Only those who may see whole phone numbers can read it.")
-        return pre(_readable(rejected))
+        return pre(rejected.body_text)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[RejectedCallback]:
         # For the list; the page of one loads it.
@@ -62,15 +60,3 @@ class RejectedCallbackAdmin(BoundedDeletion):
             (messages.SUCCESS, accepted, replayed.count(True)),
             (messages.SUCCESS, refused, replayed.count(False)),
         ]
-
-
-def _readable(rejected: RejectedCallback) -> str:
-    """The body, indented where it is JSON that this app takes; any other as it came."""
-    try:
-        value = payloads.parse(bytes(rejected.body))
-        # What is nested deeper would become huge by indenting.
-        payloads.storable(value)
-    except ParseError:
-        return rejected.body_text
-    text = json.dumps(value, ensure_ascii=False, indent=2)
-    return rejected.body_text if payloads.UNSTORABLE_CHARACTERS.search(text) else text
