@@ -147,6 +147,8 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     sortable_by = ()
     #: What holds the alias.
     account_field = "account"
+    #: What is long, and only shown on the page of one.
+    deferred: tuple[str, ...] = ()
 
     class Media:
         css = {"all": ["django_plugchat/admin.css"]}
@@ -178,14 +180,15 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return super().response_action(request, *args, **kwargs)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        rows: QuerySet[Any] = super().get_queryset(request).annotate(whole_phones=Value(sees_phones(request)))
+        rows: QuerySet[Any] = super().get_queryset(request).defer(*self.deferred)
+        rows = rows.annotate(whole_phones=Value(sees_phones(request)))
         seen = seen_accounts(request)
         return rows if seen is None else rows.filter(**{f"{self.account_field}__in": seen})
 
     def own_page(self, request: HttpRequest, template: str, title: Any, **context: Any) -> TemplateResponse:
         """A page that Django has no view for."""
         request.current_app = self.admin_site.name
-        context |= {"opts": self.opts, "media": self.media, "title": title, "subtitle": None}
+        context = {"opts": self.opts, "media": self.media, "title": title, "subtitle": None, **context}
         context = {**self.admin_site.each_context(request), **context}
         return TemplateResponse(request, f"admin/django_plugchat/{template}.html", context)
 

@@ -18,32 +18,16 @@ from django_plugchat.provider.errors import Failure
 from django_plugchat.querysets import DeliveryEventQuerySet
 
 MAX_DAYS = 30
-#: Of the drawing, which is stretched to the size of its place.
-HEIGHT = 900
 
 _Outcome = DeliveryEvent.Outcome
 _FROM_THE_GROUND = (_Outcome.FAILED, _Outcome.SENT, _Outcome.RECEIVED, _Outcome.READ, _Outcome.PLAYED)
 
 
-class Bar:
-    def __init__(self, label: str) -> None:
-        self.label = label
-        self.counts: Counter[str] = Counter()
-
-    def blocks(self, highest: int) -> list[tuple[_Outcome, int, int, int]]:
-        """Outcome, count, y and height, from the ground up."""
-        top, drawn = HEIGHT, []
-        for outcome in _FROM_THE_GROUND:
-            if count := self.counts[outcome]:
-                # One failure among thousands is still seen.
-                height = min(top, max(12, HEIGHT * count // highest))
-                top -= height
-                drawn.append((outcome, count, top, height))
-        return drawn
-
-
 class Chart:
     """``first`` to ``last`` day, both included; a bar for each hour where that is one day, else for each day."""
+
+    #: Of the drawing, which is stretched to the size of its place.
+    height = 900
 
     def __init__(self, events: DeliveryEventQuerySet, since: date | None, until: date | None) -> None:
         # Of the days asked for the last ones, and none after today.
@@ -54,12 +38,14 @@ class Chart:
         number = (self.last - self.first + timedelta(days=1)) // step
         # By the clock on the wall: where that is changed, an hour may have no time, or twice as much.
         starts = [datetime.combine(self.first, time.min) + n * step for n in range(number + 1)]
-        self.bars = [Bar(date_format(start, label)) for start in starts[:-1]]
+        self.labels = [date_format(start, label) for start in starts[:-1]]
+        #: By outcome.
+        self.bars: list[Counter[str]] = [Counter() for _label in self.labels]
         self.failures: Counter[str] = Counter()
         with uncompiled(events.db):
             self._count(events.order_by(), [*map(times.as_stored, starts)])
-        self.counts: Counter[str] = sum((bar.counts for bar in self.bars), Counter())
-        self.highest = max(bar.counts.total() for bar in self.bars)
+        self.counts: Counter[str] = sum(self.bars, Counter())
+        self.highest = max(bar.total() for bar in self.bars)
 
     def _count(self, events: DeliveryEventQuerySet, ends: list[datetime]) -> None:
         events = events.filter(received_at__gte=ends[0], received_at__lt=ends[-1])
@@ -78,18 +64,29 @@ class Chart:
                 for number, (start, end) in enumerate(pairwise(ends))
             ]
             for row in counts[0].union(*counts[1:], all=True):
-                self.bars[row["bar"]].counts += Counter({_Outcome.SENT: row["messages"]})
+                self.bars[row["bar"]] += Counter({_Outcome.SENT: row["messages"]})
             groups = events.filter(failure__in=Failure.values).annotate(progress=Value(_Outcome.FAILED.value))
         # Not Trunc: MariaDB needs time zone tables for it that are often not loaded.
         numbers = (When(received_at__lt=end, then=Value(number)) for number, end in enumerate(ends[1:]))
         groups = groups.values("progress", "failure", bar=Case(*numbers, output_field=IntegerField()))
         for row in groups.annotate(messages=Count("*")):
             bar, count = self.bars[row["bar"]], row["messages"]
-            bar.counts[row["progress"]] += count
+            bar[row["progress"]] += count
             if row["progress"] == _Outcome.FAILED:
                 self.failures[row["failure"]] += count
                 if self.by_callbacks:
-                    bar.counts -= Counter({_Outcome.SENT: count})
+                    bar -= Counter({_Outcome.SENT: count})
+
+    def blocks(self, bar: Counter[str]) -> list[tuple[_Outcome, int, int, int]]:
+        """Outcome, count, y and height, from the ground up."""
+        top, drawn = self.height, []
+        for outcome in _FROM_THE_GROUND:
+            if count := bar[outcome]:
+                # One failure among thousands is still seen.
+                height = min(top, max(12, self.height * count // self.highest))
+                top -= height
+                drawn.append((outcome, count, top, height))
+        return drawn
 
 
 def show(model_admin: ReadOnlyAdmin, request: HttpRequest, changelist: Any) -> HttpResponse:
@@ -110,11 +107,12 @@ def show(model_admin: ReadOnlyAdmin, request: HttpRequest, changelist: Any) -> H
         gettext("Messages over time"),
         cl=changelist,
         chart=chart,
-        most_read=MAX_MESSAGES_READ,
-        read_since=situation.read_since,
-        height=HEIGHT,
+        situation=situation,
         series=[(outcome, chart.counts[outcome]) for outcome in outcomes],
-        bars=[(bar, bar.blocks(chart.highest), [bar.counts[it] for it in outcomes]) for bar in chart.bars],
+        bars=[
+            (label, chart.blocks(bar), [bar[outcome] for outcome in outcomes])
+            for label, bar in zip(chart.labels, chart.bars, strict=True)
+        ],
         failed_percent=100 * chart.counts[_Outcome.FAILED] / (chart.counts.total() or 1),
         received=received,
         periods=periods,

@@ -57,6 +57,7 @@ class MessageList(NewestFirst):
 
 @admin.register(DeliveryEvent)
 class DeliveryEventAdmin(MessagePage, BoundedDeletion):
+    deferred = ("payload",)
     list_display = ("received", "number", "came_to", "ids")
     list_filter = (ReceivedFilter, AccountFilter, "dispatch_status", SituationFilter)
     search_fields = ("zaap_id__exact", "custom_id__exact", "message_id__exact", "phone_digits__exact")
@@ -69,9 +70,6 @@ class DeliveryEventAdmin(MessagePage, BoundedDeletion):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[MessageList]:
         return MessageList
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).defer("payload")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

@@ -7,7 +7,7 @@ from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.utils.text import capfirst
 
 from django_plugchat import times
@@ -17,17 +17,17 @@ from django_plugchat.upkeep import findings
 from django_plugchat.upkeep.figures import DAY, describe
 
 ACCOUNTS_ON_A_PAGE = 25
-#: Where the rows are that a finding is about, if the admin has them. Of a finding of 24 hours, the list shows both
-#: days: it knows no hours.
+#: Where the rows are that a finding is about, if the admin has them: in which list, by which filters. Of a finding of
+#: 24 hours, the list shows both days: it knows no hours.
 ROWS = {
-    "failures": "deliveryevent?situation=failed&received_from={yesterday}",
-    "undelivered": "deliveryevent?situation=sent&received_from={yesterday}",
-    "waiting": "deliveryevent?dispatch_status__exact=pending",
-    "exhausted": "deliveryevent?dispatch_status__exact=exhausted",
-    "retrying": "deliveryevent?dispatch_status__exact=retrying",
-    "rejected": "rejectedcallback?",
-    "rejected_full": "rejectedcallback?",
-    "unknown_status": "rejectedcallback?reason__exact=unknown_status",
+    "failures": ("deliveryevent", "?account={account}&situation=failed&received_from={yesterday}"),
+    "undelivered": ("deliveryevent", "?account={account}&situation=sent&received_from={yesterday}"),
+    "waiting": ("deliveryevent", "?account={account}&dispatch_status__exact=pending"),
+    "exhausted": ("deliveryevent", "?account={account}&dispatch_status__exact=exhausted"),
+    "retrying": ("deliveryevent", "?account={account}&dispatch_status__exact=retrying"),
+    "rejected": ("rejectedcallback", "?account={account}"),
+    "rejected_full": ("rejectedcallback", "?account={account}"),
+    "unknown_status": ("rejectedcallback", "?account={account}&reason__exact=unknown_status"),
 }
 
 
@@ -49,7 +49,7 @@ class OverviewAdmin(ReadOnlyAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         runs, seen = request.user.has_perm("django_plugchat.redispatch_deliveryevent"), seen_accounts(request)
-        found = [(account, self._findings(request, account)) for account in findings.statuses(seen)]
+        found = [(account, _findings(request, account)) for account in findings.statuses(seen)]
         of_host = findings.of_this_host() if runs and seen is None else []
         wanted = request.GET.get("q", "").strip()
         # Sorting keeps the order of equals.
@@ -68,20 +68,14 @@ class OverviewAdmin(ReadOnlyAdmin):
             for account, problems in page
         ]
         number = len(of_host) + sum(len(problems) for _account, problems in found)
-        context = {"runs": runs, "of_host": of_host, "wanted": wanted, "page": page, "accounts": accounts}
-        context |= {"number": number, "is_configured": bool(found)}
-        return self.own_page(request, "overview", capfirst(self.opts.verbose_name_plural), **context)
+        title = capfirst(self.opts.verbose_name_plural)
+        context = {"runs": runs, "of_host": of_host, "number": number, "wanted": wanted, "page": page}
+        return self.own_page(request, "overview", title, accounts=accounts, **context)
 
-    def _findings(self, request: HttpRequest, account: findings.AccountStatus) -> list[tuple[findings.Finding, str]]:
-        """Those that this user may look after, each with the address of its rows."""
-        shown = []
-        for finding in account.findings:
-            model, has_rows, filters = ROWS.get(finding.name, "deliveryevent").partition("?")
-            rows = ""
-            if has_rows:
-                url = reverse(f"admin:django_plugchat_{model}_changelist", current_app=self.admin_site.name)
-                query = filters.format(yesterday=times.today() - DAY)
-                rows = f"{url}?account={quote(account.alias, safe='')}&{query}"
-            if request.user.has_perm(f"django_plugchat.view_{model}"):
-                shown.append((finding, rows))
-        return shown
+
+def _findings(request: HttpRequest, account: findings.AccountStatus) -> list[tuple[findings.Finding, str, str]]:
+    """Those that this user may look after, each with the list and the filters of its rows."""
+    values = {"account": quote(account.alias, safe=""), "yesterday": times.today() - DAY}
+    found = [(finding, *ROWS.get(finding.name, ("deliveryevent", ""))) for finding in account.findings]
+    may = request.user.has_perm
+    return [(it, model, query.format(**values)) for it, model, query in found if may(f"django_plugchat.view_{model}")]

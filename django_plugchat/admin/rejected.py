@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.translation import gettext_lazy as _
@@ -18,6 +17,7 @@ from django_plugchat.models import RejectedCallback
 
 @admin.register(RejectedCallback)
 class RejectedCallbackAdmin(BoundedDeletion):
+    deferred = ("body",)
     list_display = ("received", "wrong", "account_label")
     list_filter = (ReceivedFilter, AccountFilter, "reason")
     actions = ("replay", "delete_selected")
@@ -37,10 +37,6 @@ class RejectedCallbackAdmin(BoundedDeletion):
         if not rejected.whole_phones:
             return _("Only those who may see whole phone numbers can read it.")
         return pre(rejected.body_text)
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[RejectedCallback]:
-        # For the list; the page of one loads it.
-        return super().get_queryset(request).defer("body")
 
     # Replaying
 
