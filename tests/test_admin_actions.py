@@ -69,7 +69,7 @@ def test_one_row_is_deleted_on_its_page(url, make):
 
 def test_cancelling_goes_back_to_the_list_as_it_was_filtered():
     page = select(person(*DELETE), f"{EVENTS}?situation=sent", "delete_selected", event())
-    assert f'href="{EVENTS}?situation=sent"' in page.content.decode()
+    assert 'href="?situation=sent"' in page.content.decode()
 
 
 def test_more_than_a_request_should_delete_are_refused(monkeypatch, caplog):
@@ -119,7 +119,7 @@ def test_what_hangs_on_a_row_needs_its_own_permission(monkeypatch):
 
     client = person(*DELETE)
     page = select(client, EVENTS, "delete_selected", event())
-    monkeypatch.setattr(actions.BoundedDeletion, "get_deleted_objects", of_a_project, raising=False)
+    monkeypatch.setattr(actions.BoundedActions, "get_deleted_objects", of_a_project, raising=False)
     assert submit(client, page, EVENTS).status_code == 403
     assert DeliveryEvent.objects.exists()
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import Max, OuterRef, QuerySet, Subquery
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
@@ -174,15 +173,15 @@ class AccountAdmin(ReadOnlyAdmin):
     def get_urls(self) -> list[URLPattern]:
         view: Any = self.admin_site.admin_view(self.step)
         names = [(step, f"django_plugchat_account_{step}") for step in ("register", "address", "test", "retire")]
-        steps = [path(f"<path:object_id>/{step}/", view, {"step": step}, name=name) for step, name in names]
+        steps = [path(f"<int:pk>/{step}/", view, {"step": step}, name=name) for step, name in names]
         return [*steps, *super().get_urls()]
 
     @method_decorator(sensitive_post_parameters())
     @sensitive_variables()
-    def step(self, request: HttpRequest, object_id: str, step: str) -> HttpResponse:
+    def step(self, request: HttpRequest, pk: int, step: str) -> HttpResponse:
         if not self.has_change_permission(request):
             raise PermissionDenied
-        row: Account | None = self.get_object(request, unquote(object_id))
+        row: Account | None = self.get_object(request, str(pk))
         if row is None:
             raise Http404
         if step != "retire":
@@ -193,8 +192,7 @@ class AccountAdmin(ReadOnlyAdmin):
             except addresses.UnusableURLError as error:
                 self.message_user(request, str(error), messages.ERROR)
                 return self._back(row)
-        response: HttpResponse = getattr(self, step)(request, row)
-        return response
+        return getattr(self, step)(request, row)  # type: ignore[no-any-return]
 
     def _may_connect(self, row: Account) -> bool:
         # The settings' account wins, and has a secret and a token of its own there.

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import Max, Q, QuerySet, Subquery
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern
 from django.utils.html import format_html
 from django.utils.translation import gettext, ngettext_lazy
@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_plugchat import accounts, dispatch
 from django_plugchat.admin import chart, export
-from django_plugchat.admin.actions import BoundedDeletion, Done, asked
+from django_plugchat.admin.actions import BoundedActions, Done
 from django_plugchat.admin.base import NewestFirst, cell, shown_id, shown_phone
 from django_plugchat.admin.filters import MAX_ACCOUNTS_LISTED, AccountFilter, ReceivedFilter, SituationFilter
 from django_plugchat.admin.message import MessagePage
@@ -56,7 +56,7 @@ class MessageList(NewestFirst):
 
 
 @admin.register(DeliveryEvent)
-class DeliveryEventAdmin(MessagePage, BoundedDeletion):
+class DeliveryEventAdmin(MessagePage, BoundedActions):
     deferred = ("payload",)
     list_display = ("received", "number", "came_to", "ids")
     list_filter = (ReceivedFilter, AccountFilter, "dispatch_status", SituationFilter)
@@ -120,11 +120,13 @@ class DeliveryEventAdmin(MessagePage, BoundedDeletion):
         return request.user.has_perm("django_plugchat.redispatch_deliveryevent")
 
     @admin.action(permissions=["redispatch"], description=_("Dispatch again"))
-    @asked()
-    def redispatch(self, request: HttpRequest, keys: list[Any]) -> Done:
+    def redispatch(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
+        return self.ask(request, queryset, self._redispatch)
+
+    def _redispatch(self, request: HttpRequest, keys: list[Any]) -> Done:
         if dispatch.uses_default_dispatcher() and not dispatch.has_receivers():
             text = _("No receiver of delivery_recorded is connected, so nothing was dispatched.")
-            return 0, [(messages.ERROR, text, len(keys))]
+            return [(messages.ERROR, text, len(keys))]
         due = sweeps.start_over(DeliveryEvent.objects.filter(pk__in=keys))
         taken = ngettext_lazy(
             "%(count)d event is due again: the next plugchat_redispatch hands it to your code.",
@@ -136,7 +138,7 @@ class DeliveryEventAdmin(MessagePage, BoundedDeletion):
             "%(count)d events are being tried at this moment and were left alone.",
             "count",
         )
-        return due, [(messages.SUCCESS, taken, due), (messages.WARNING, running, len(keys) - due)]
+        return [(messages.SUCCESS, taken, due), (messages.WARNING, running, len(keys) - due)]
 
     def whole(self, keys: list[Any]) -> list[Any]:
         """All that was said about their messages: a status left behind would look like a message of its own."""

@@ -3,20 +3,20 @@
 from typing import Any
 
 from django.contrib import admin, messages
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext_lazy
 
 from django_plugchat import recording
-from django_plugchat.admin.actions import BoundedDeletion, Done, asked
+from django_plugchat.admin.actions import BoundedActions, Done
 from django_plugchat.admin.base import pre
 from django_plugchat.admin.filters import AccountFilter, ReceivedFilter
 from django_plugchat.models import RejectedCallback
 
 
 @admin.register(RejectedCallback)
-class RejectedCallbackAdmin(BoundedDeletion):
+class RejectedCallbackAdmin(BoundedActions):
     deferred = ("body",)
     list_display = ("received", "wrong", "account_label")
     list_filter = (ReceivedFilter, AccountFilter, "reason")
@@ -44,15 +44,14 @@ class RejectedCallbackAdmin(BoundedDeletion):
         return request.user.has_perm("django_plugchat.replay_rejectedcallback")
 
     @admin.action(permissions=["replay"], description=_("Replay"))
-    @asked(most=100)  # a project's own code may hear of each
-    def replay(self, request: HttpRequest, keys: list[Any]) -> Done:
+    def replay(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
+        return self.ask(request, queryset, self._replay, most=100)  # a project's own code may hear of each
+
+    def _replay(self, request: HttpRequest, keys: list[Any]) -> Done:
         rows = RejectedCallback.objects.for_writing().filter(pk__in=keys).order_by("received_at", "pk")
         replayed = [recording.replay(rejected) is not None for rejected in rows]
         accepted = ngettext_lazy("%(count)d callback is now an event.", "%(count)d callbacks are now events.", "count")
         refused = ngettext_lazy(
             "%(count)d callback is still refused.", "%(count)d callbacks are still refused.", "count"
         )
-        return len(replayed), [
-            (messages.SUCCESS, accepted, replayed.count(True)),
-            (messages.SUCCESS, refused, replayed.count(False)),
-        ]
+        return [(messages.SUCCESS, accepted, replayed.count(True)), (messages.SUCCESS, refused, replayed.count(False))]
