@@ -49,16 +49,12 @@ class BoundedActions(ReadOnlyAdmin):
             return None
         title = dict(self.get_action_choices(request))[name]
         if "post" not in request.POST:
-            return self.own_page(
-                request,
-                f"asked/{name}",
-                title,
-                count=len(keys),
-                name=model_ngettext(self.opts, len(keys)),
-                chosen=request.POST.getlist(ACTION_CHECKBOX_NAME),
-                across=request.POST.get("select_across", "0"),
-                action=name,
-            )
+            chosen = {
+                "chosen": request.POST.getlist(ACTION_CHECKBOX_NAME),
+                "across": request.POST.get("select_across", 0),
+            }
+            context = {"action": name, "count": len(keys), "name": model_ngettext(self.opts, len(keys))}
+            return self.own_page(request, f"asked/{name}", title, **chosen, **context)
         sentences = deed(request, keys)
         if done := sum(count for level, _sentence, count in sentences if level == messages.SUCCESS):
             logger.info("%s: %s of %d %s.", request.user.get_username(), name, done, self.opts.model_name)

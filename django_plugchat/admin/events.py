@@ -152,10 +152,8 @@ class DeliveryEventAdmin(MessagePage, BoundedActions):
 
 def _messages_of_statuses(rows: Any, wanted: Q) -> list[Any]:
     """Keys of the messages whose statuses are meant: of delivery callbacks, or the last status where that was lost."""
-    statuses = (
-        rows.filter(wanted).exclude(_IS_DELIVERY).order_by().values_list("account", "message_id").annotate(Max("pk"))
-    )
-    last = {(account, message_id): pk for account, message_id, pk in statuses[:MAX_FOUND_BY_STATUSES]}
+    statuses = rows.filter(wanted).exclude(_IS_DELIVERY).order_by().values_list("account", "message_id")
+    last = {tuple(message): pk for *message, pk in statuses.annotate(Max("pk"))[:MAX_FOUND_BY_STATUSES]}
     told = DeliveryEvent.objects.filter(_IS_DELIVERY, message_id__in={message_id for _account, message_id in last})
     delivered = {row[1:]: row[0] for row in told.values_list("pk", "account", "message_id")}
     return [delivered.get(message, pk) for message, pk in last.items()]
