@@ -154,8 +154,6 @@ class RejectedCallback(_Model):
     # The codes of what is wrong, by field; none of its values.
     errors = models.JSONField(_("errors"), default=dict, blank=True)
     body = models.BinaryField(_("body"))
-    # The digits of the numbers and the ids in the body, one a line.
-    search_terms = models.TextField(_("search terms"), blank=True)
     fingerprint = models.UUIDField(_("fingerprint"))
 
     class Meta:

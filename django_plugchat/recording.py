@@ -18,7 +18,7 @@ from rest_framework.exceptions import APIException, ParseError
 from django_plugchat import dispatch, serializers, signals, spool, statements, tasks
 from django_plugchat.conf import app_settings
 from django_plugchat.models import Connection, DeliveryEvent, RejectedCallback
-from django_plugchat.phones.numbers import mask_id, normalise, search_terms
+from django_plugchat.phones.numbers import mask_id, normalise
 from django_plugchat.redaction import redact
 from django_plugchat.serializers import Callback, ConnectionReport, Ignored
 from django_plugchat.spool import Receipt
@@ -213,8 +213,6 @@ def _keep(rejected: RejectedCallback, alias: str) -> bool:
     kept = kept.filter(reason=unknown) if rejected.reason == unknown else kept.exclude(reason=unknown)
     if limit < 1 or kept.order_by("pk")[limit - 1 : limit].exists():
         return False
-    # Only now: finding them takes longer than all else.
-    rejected.search_terms = search_terms(bytes(rejected.body))
     if not statements.insert_or_count(rejected, alias, **told):
         return True
     # Others may have inserted since the first look: the first of all stay.

@@ -3,13 +3,13 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.template.loader import render_to_string
+from django.utils import timezone
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
 from django.utils.text import Truncator
-from django.utils.timesince import timesince
-from django.utils.translation import gettext, ngettext
 
 from django_plugchat import times
+from django_plugchat.conf import app_settings
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.provider.errors import known
 from django_plugchat.querysets import DeliveryEventQuerySet
@@ -27,10 +27,14 @@ _Outcome = DeliveryEvent.Outcome
 _SYMBOLS = {"sent": "✓", "failed": "✕", "received": "✓✓", "read": "✓✓", "played": "▶"}
 
 
-def outcome_pill(outcome: str) -> SafeString:
-    """An outcome, as a word; its colour and its symbol only repeat it."""
-    text = '<span class="plugchat-pill plugchat-{}"><span aria-hidden="true">{}</span> {}</span>'
-    return format_html(text, outcome, _SYMBOLS.get(outcome, ""), dict(_Outcome.choices).get(outcome, outcome))
+def pill(kind: str, text: Any, symbol: str = "") -> str:
+    """A state, as a word; its colour, chosen by ``kind``, and its symbol only repeat it."""
+    mark = format_html('<span aria-hidden="true">{}</span> ', symbol) if symbol else ""
+    return format_html('<span class="plugchat-pill plugchat-{}">{}{}</span>', kind, mark, text)
+
+
+def outcome_pill(outcome: str) -> str:
+    return pill(outcome, dict(_Outcome.choices).get(outcome, outcome), _SYMBOLS.get(outcome, ""))
 
 
 def provider_text(event: Any, length: int = 300) -> str:
@@ -46,31 +50,31 @@ def happened(event: DeliveryEvent) -> datetime:
     return event.occurred_at or event.received_at
 
 
+def is_late(event: DeliveryEvent) -> bool:
+    return event.dispatch_due_at is not None and event.dispatch_due_at <= timezone.now()
+
+
+def why_waiting(event: DeliveryEvent) -> str:
+    """Why the project's code has not taken an event, and until when it waits; "" where nothing is to be said."""
+    context = {"event": event, "is_late": is_late(event), "attempts": app_settings.dispatch_max_attempts}
+    text = render_to_string("django_plugchat/why_waiting.html", context)
+    # A time at the end of a sentence may end in a stop of its own: "p.m.".
+    return text.strip().replace("..", ".")
+
+
 class Step:
     """What a message came to: the events that say so, in the order in which they happened."""
 
-    def __init__(self, events: list[Any], before: datetime | None = None) -> None:
-        self.events, self.first, self.moment = events, events[0], happened(events[0])
-        self.outcome, self.pill = self.first.outcome, outcome_pill(self.first.outcome)
+    def __init__(self, events: list[Any], before: datetime | None) -> None:
+        self.first, self.outcome, self.moment = events[0], events[0].outcome, happened(events[0])
         self.time = times.shown(self.moment, seconds=True)
         self.words = provider_text(self.first) if self.first.failure else ""
-        #: How long after the step before it; "" for the first one, and within the same second.
-        self.later, span = "", self.moment - (before or self.moment)
-        if span >= timedelta(minutes=1):
-            self.later = gettext("%(span)s later") % {"span": timesince(self.moment - span, self.moment)}
-        elif span.seconds:
-            self.later = gettext("%(seconds)d s later") % {"seconds": span.seconds}
-
-    def notes(self) -> list[str]:
-        last, texts = self.events[-1], []
-        if self.first.received_at - self.moment > _LATE:
-            texts.append(gettext("PlugChat told it later: %(when)s") % {"when": times.shown(self.first.received_at)})
-        if count := len({event.participant for event in self.events} - {""}):
-            text = ngettext("%(count)s participant of the group", "%(count)s participants of the group", count)
-            texts.append(text % {"count": count})
-            if happened(last) > self.moment:
-                texts.append(gettext("The last: %(when)s") % {"when": times.shown(happened(last), seconds=True)})
-        return texts
+        self.is_told_late = self.first.received_at - self.moment > _LATE
+        #: When the step before it was, and how long ago that was then.
+        self.before, self.seconds = before, int((self.moment - (before or self.moment)).total_seconds())
+        #: Of a group, how many say so, and when the last of them did.
+        self.participants, last = len({event.participant for event in events} - {""}), happened(events[-1])
+        self.last = times.shown(last, seconds=True) if last > self.moment else ""
 
 
 class Story:
@@ -80,7 +84,7 @@ class Story:
         # In the order of Outcome each goes further than those before it.
         further = {outcome: number for number, outcome in enumerate(_Outcome.values)}
         self.events = sorted(events, key=lambda each: (happened(each), further.get(each.outcome, 0), each.pk))
-        self.progress, self.pill, self.is_failed = progress, outcome_pill(progress), progress == _Outcome.FAILED
+        self.progress, self.is_failed = progress, progress == _Outcome.FAILED
         self.is_cut = len(events) > MAX_EVENTS
         groups: dict[Any, list[Any]] = {}
         for event in self.events:
@@ -103,12 +107,13 @@ def said_about(rows: DeliveryEventQuerySet, *ids: Any) -> DeliveryEventQuerySet:
     return said if zaap_ids <= {"", *ids} else rows.for_message(*ids, *zaap_ids)
 
 
-def tell(said: DeliveryEventQuerySet, *, whole_phones: bool) -> Story | None:
-    """The story of the message that was said this about; None where nothing was."""
+def tell(said: DeliveryEventQuerySet) -> Story | None:
+    """The story of the message that was said this about; None where nothing was.
+
+    As the reader may see it: each event says by ``whole_phones`` whether numbers are shown.
+    """
     # Sorted here: for an ORDER BY with a LIMIT a database may walk along all that an account has.
     said = said.order_by()
     others = said.exclude(outcome=_Outcome.FAILED).defer(*_LONG, "error", "error_code")
     events = [*said.failed().defer(*_LONG)[:MAX_FAILURES], *others[: MAX_EVENTS + 1]]
-    for event in events:
-        event.whole_phones = whole_phones
     return Story(events, said.furthest()) if events else None

@@ -128,7 +128,7 @@ def test_the_page_says_whether_the_account_lives(row):
         event(account="filial", secret_id=secret_id(secret), received_at=now - timedelta(minutes=minutes))
     page = person("view_account", "change_account").get(address_of(row))
     text = text_of(page)
-    assert "! disconnected" in text
+    assert "! 1 thing needs a person. Disconnected from WhatsApp" in text
     assert "Last callback 5 minutes ago" in text or "last callback 5 minutes ago" in text
     webhooks = {kept.webhook: bool(last) for kept, last in page.context["webhooks"]}
     assert webhooks == {"update-webhook-delivery": True, "update-webhook-message-status": False}
@@ -200,7 +200,7 @@ def test_registering_makes_a_secret_and_tells_the_provider(row, provider, post):
     ]
     assert provider.requests[0][2]["Authorization"] == TOKEN
     (secret,) = set(re.findall(rb"callback/([^/]+)/", b"".join(request[3] for request in provider.requests)))
-    assert "The provider took the new address" in text_of(page)
+    assert "Registered with secret" in messages_of(page)
     assert history_of(row)[0].startswith(f"Registered with secret {secret_id(secret.decode())}: update-webhook")
     assert {kept.secret_id for kept in Registration.objects.all()} == {secret_id(secret.decode())}
     for works in (old, secret.decode()):
@@ -212,7 +212,7 @@ def test_a_definite_no_retires_the_new_secret(row, provider):
     page = person(*ALL).post(address_of(row, "register"), {"token": TOKEN}, follow=True)
     assert "was retired again" in messages_of(page)
     assert not WebhookSecret.objects.exists()
-    assert "Registering failed. The new secret" in history_of(row)[0]
+    assert history_of(row)[0].endswith("was retired again.")
 
 
 def test_a_timeout_keeps_the_new_secret(row, provider, plugchat):
@@ -295,7 +295,9 @@ def test_the_test_callback(row, reachable):
     assert "got through" in messages_of(client.post(address_of(row, "test"), follow=True))
     reachable.append(probe.ProbeError("The name is not found."))
     assert "The name is not found." in messages_of(client.post(address_of(row, "test"), follow=True))
-    assert history_of(row) == ["The test callback got through.", "The test callback did not get through."]
+    got_through, stopped = history_of(row)
+    assert "got through" in got_through
+    assert stopped == "The test callback did not get through. The name is not found."
 
 
 @pytest.mark.parametrize("is_used", [False, True])
@@ -312,7 +314,7 @@ def test_a_secret_is_retired_after_a_warning_if_it_is_in_use(is_used, row, post)
     assert "no other secret" in text
     assert "was retired" in messages_of(client.post(url, follow=True))
     assert post(EXAMPLE, url=url_of(secret)).status_code == 404
-    assert history_of(row) == [f"Retired secret {secret_id(secret)}."]
+    assert f"{secret_id(secret)} was retired" in history_of(row)[0]
 
 
 @pytest.mark.parametrize("given", ["", "\0", "0" * 8])

@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy
 
 from django_plugchat.admin import export
-from django_plugchat.admin.export import CsvExport, guard
+from django_plugchat.admin.export import Lines, guard
 from django_plugchat.models import DeliveryEvent
 
 from .people import EVENTS, person, select, text_of
@@ -211,7 +211,7 @@ def test_every_row_is_exported_once_in_batches(exporter, monkeypatch, same_momen
 
 
 def lines(username="ana"):
-    return CsvExport(whole_phones=True).lines(DeliveryEvent.objects.all(), username)
+    return Lines(whole_phones=True).of(DeliveryEvent.objects.all(), username)
 
 
 @pytest.mark.django_db

@@ -68,8 +68,10 @@ def test_it_reads_from_top_to_bottom(trusted):
         response = open_page(trusted, row)
         # Sent is said twice, and one step.
         assert outcomes(response) == ["sent", "received", "read"]
-        assert [step.later for step in steps(response)] == ["", "3 s later", "1\xa0hour, 10\xa0minutes later"]
         text = text_of(response)
+        assert text.count(" later ") == 2
+        assert " 3 s later " in text
+        assert " 1 hour, 10 minutes later " in text
         assert "Message to +55 44 99999-9999" in text
         assert "saw the message" in text
         assert f"{NOW:%M:%S}" in text
@@ -145,12 +147,10 @@ def test_a_group_is_summed_up(trusted):
     text = text_of(response)
     assert "3 participants of the group" in text
     assert "1 participant of the group" in text
-    phones = [phone for phone, _pill, _moment in response.context["participants"]]
+    phones = [phone for phone, _outcome, _moment in response.context["participants"]]
     assert phones == ["+55 11 99999-0000", "+55 11 99999-0001", "+55 11 99999-0002"]
     # Of her own status, she comes first.
-    phone, pill, _moment = open_page(trusted, hers).context["participants"][0]
-    assert phone == "+55 11 99999-0002"
-    assert "Read" in pill
+    assert open_page(trusted, hers).context["participants"][0][:2] == ("+55 11 99999-0002", "read")
 
 
 def test_a_large_group_is_bounded(viewer, monkeypatch, django_assert_max_num_queries):
@@ -171,8 +171,8 @@ def test_a_long_story_is_cut(viewer, monkeypatch):
     assert "more about this message than is shown" in text_of(open_page(viewer, told[0]))
 
 
-@pytest.mark.parametrize(("who", "expected"), [("trusted", [1, 2, 3]), ("viewer", [3, 1, 2])])
-def test_the_order_of_participants_tells_nothing_of_hidden_numbers(request, who, expected):
+@pytest.mark.parametrize("who", ["trusted", "viewer"])
+def test_the_order_of_participants_tells_nothing_of_hidden_numbers(request, who):
     """In the order of the whole numbers their first digits could be guessed."""
     group = "120363019502650977-group"
     for minutes, number in enumerate([3, 1, 2]):
@@ -180,7 +180,7 @@ def test_the_order_of_participants_tells_nothing_of_hidden_numbers(request, who,
         row = status("read", "M1", phone=group, participant=participant, received_at=at(minutes), occurred_at=None)
     other = status("read", "M1", phone=group, received_at=at(9))
     shown = open_page(request.getfixturevalue(who), other).context["participants"]
-    assert [int(phone[-1]) for phone, *_others in shown] == expected
+    assert [int(phone[-1]) for phone, *_others in shown] == [3, 1, 2]
     # Whose status it is comes first all the same.
     assert open_page(request.getfixturevalue(who), row).context["participants"][0][0].endswith("2")
 
@@ -221,8 +221,7 @@ def test_nobody_changes_a_message_so_there_is_no_history_of_changes(viewer):
     assert f"{EVENTS}{row.pk}/history/" not in open_page(viewer, row).content.decode()
 
 
-def test_deleting_it_deletes_all_that_was_said_about_it(monkeypatch):
-    monkeypatch.setattr(message, "_DELETED_AT_ONCE", 2)
+def test_deleting_it_deletes_all_that_was_said_about_it():
     client = person("view_deliveryevent", "delete_deliveryevent")
     event(zaap_id="SAME", outcome="failed", error="Timeout on send message")
     event(zaap_id="SAME", message_id="M1")

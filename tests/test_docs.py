@@ -24,11 +24,11 @@ from django.utils import timezone
 from standardwebhooks.webhooks import Webhook
 
 from django_plugchat import conf
-from django_plugchat.admin import overview
 from django_plugchat.models import Connection, DeliveryEvent, Registration, RejectedCallback
 from django_plugchat.provider.errors import Failure
 from django_plugchat.signals import connection_changed, delivery_recorded
 from django_plugchat.testing import post_callback
+from django_plugchat.upkeep import findings
 from django_plugchat.upkeep.prometheus import METRICS
 
 from .answers import ANSWERS
@@ -46,7 +46,7 @@ OTHERS = {
 PORTUGUESE = {name: text for name, text in PAGES.items() if name.startswith("pt-br/")}
 TRANSLATED = {f"pt-br/{name}" for name in PAGES if re.match(r"(index|quickstart|howto/[\w-]+)\.md", name)}
 #: What ``plugchat_status`` may find.
-RULES = list(overview.RULES)
+RULES = [*findings.TEXTS, "spooled"]
 COMMANDS = [name for name in get_commands() if name.startswith("plugchat_")]
 ENVIRON = {
     "PLUGCHAT_TOKEN": "token-of-the-default-account",

@@ -21,7 +21,6 @@ from django_plugchat.phones.numbers import (
     mask_numbers,
     mask_phone,
     normalise,
-    search_terms,
     searched,
 )
 from django_plugchat.redaction import RedactingFilter, before_send, mask_url, redact
@@ -106,10 +105,6 @@ def test_what_this_would_find(written):
     assert slow_text(re.compile(written)) != ""
 
 
-def loads_of_terms(text: str) -> Any:
-    return search_terms(text.encode(errors="replace"))
-
-
 TAKING_TEXT: dict[str, Callable[[str], Any]] = {
     "normalise": normalise,
     "searched": searched,
@@ -117,7 +112,6 @@ TAKING_TEXT: dict[str, Callable[[str], Any]] = {
     "format_phone": format_phone,
     "mask_id": mask_id,
     "mask_numbers": mask_numbers,
-    "search_terms": loads_of_terms,
     "Person.found_in": lambda text: Person("5544988771234").found_in([text, text]),
     "redact": redact,
     "mask_url": mask_url,

@@ -1,10 +1,7 @@
-import json
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_plugchat import recording
 from django_plugchat.phones.mentions import Found, Person
 from django_plugchat.phones.numbers import (
     MASK,
@@ -14,7 +11,6 @@ from django_plugchat.phones.numbers import (
     mask_numbers,
     mask_phone,
     normalise,
-    search_terms,
     searched,
 )
 
@@ -227,57 +223,3 @@ def test_numbers_leave_a_text_and_the_rest_stays(text, masked):
 )
 def test_where_a_number_begins_and_ends(number, text, how):
     assert found(f"+{number}", text) is how
-
-
-# What a refused body is found by
-
-
-def terms(body: bytes) -> list[str]:
-    found = search_terms(body)
-    assert not found or (found.startswith("\n") and found.endswith("\n"))
-    return found.split("\n")[1:-1]
-
-
-@pytest.mark.parametrize("end", ["}", ""])
-def test_numbers_and_ids_of_refused_bodies(end):
-    body = json.dumps(
-        {"phone": "+55 (44) 98877-1234", "zaapId": "Z1", "ids": ["I\u00e91", 12], "text": "no id", "instanceId": ""}
-    )[:-1]
-    assert terms((body + end).encode()) == ["Z1", "12", NUMBER]  # every database can hold ASCII
-
-
-@pytest.mark.parametrize("written", INTERNATIONAL.values(), ids=INTERNATIONAL)
-def test_numbers_of_refused_bodies_in_every_notation(written):
-    assert FORMS & set(terms(f'{{"phone": "{written}"'.encode()))
-
-
-@pytest.mark.parametrize(
-    ("body", "expected"),
-    [
-        (b"", []),
-        (b"\x00\xff\xfe", []),
-        (b'{"id": "\\u0000\\ud800"}', []),
-        (b'{"id": "' + b"a" * 256 + b'"}', []),
-        (b'{"customId": "never closed', ["never closed"]),
-        (b'["+55 44 98877-1234, +351 912 345 678"]', [NUMBER, "351912345678"]),
-        (f'["{NUMBER}-1623281429"]'.encode(), [NUMBER, "1623281429"]),
-    ],
-)
-def test_search_terms(body, expected):
-    assert terms(body) == expected
-
-
-def test_search_terms_are_few():
-    body = json.dumps({"ids": [f"id-{number}" for number in range(2000)] * 2}).encode()
-    assert 4000 < len(search_terms(body)) <= 4096
-    assert terms(b" " * 10_000 + body) == []
-
-
-@pytest.mark.django_db
-def test_search_terms_are_only_found_for_what_is_kept(settings, monkeypatch):
-    settings.PLUGCHAT = settings.PLUGCHAT | {"MAX_REJECTED": 1}
-    looked_at = []
-    monkeypatch.setattr(recording, "search_terms", lambda body: looked_at.append(body) or "")
-    for body in (b"first", b"first", b"too many"):
-        recording.reject(body, recording.Receipt("default", ""), reason="json", errors={})
-    assert looked_at == [b"first"]

@@ -141,6 +141,13 @@ def test_deletes_in_batches_past_what_it_keeps():
     assert left() == pending
 
 
+def test_many_keys_are_deleted_in_small_batches():
+    keys = [row.pk for row in events(5)]
+    with CaptureQueriesContext(connection) as queries:
+        assert deletion.delete(DeliveryEvent.objects.all(), keys, at_once=2).deleted == 5
+    assert len([query for query in queries if query["sql"].startswith("DELETE")]) == 3
+
+
 def test_an_event_that_is_dispatched_again_meanwhile_is_kept():
     again, _other = events(2, received_at=days_ago(200))
     statements = []

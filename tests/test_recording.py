@@ -90,12 +90,6 @@ def test_over_the_limit_refusals_are_answered_and_logged_but_not_kept(post, plug
     assert RejectedCallback.objects.for_account("default").count() == 2
 
 
-def test_what_a_refused_body_is_found_by():
-    rejected = reject({"phone": "+55 (44) 98877-1234", "zaapId": [1], "ids": ["3EB0EE5C811ACA0277C307"]})
-    for term in ("5544988771234", "3EB0EE5C811ACA0277C307"):
-        assert f"\n{term}\n" in rejected.search_terms
-
-
 @pytest.mark.django_db(transaction=True)
 def test_a_repetition_in_between():
     def reject_the_same() -> None:

@@ -10,27 +10,23 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.utils import unquote
-from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import Max, OuterRef, QuerySet, Subquery
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
 from django_plugchat import accounts, conf
-from django_plugchat.admin.base import NewestFirst, ReadOnlyAdmin, pill, seen_accounts, time_tag
-from django_plugchat.admin.overview import RULES
+from django_plugchat.admin.base import ReadOnlyAdmin, cell, seen_accounts, time_tag
 from django_plugchat.conf import app_settings
 from django_plugchat.models import Account, Connection, DeliveryEvent, Registration, RejectedCallback
 from django_plugchat.registering import addresses, registration
 from django_plugchat.registering.probe import ProbeError, probe
+from django_plugchat.story import pill
 from django_plugchat.upkeep.figures import describe
 from django_plugchat.upkeep.findings import statuses
 
@@ -79,17 +75,6 @@ class RegisterForm(forms.Form):
         return job
 
 
-class AccountList(NewestFirst):
-    def shown(self, rows: Any) -> Any:
-        connections = Connection.objects.filter(account=OuterRef("alias")).order_by("is_connected")
-        events = DeliveryEvent.objects.filter(account=OuterRef("alias")).order_by("-received_at", "-pk")
-        return rows.annotate(
-            # False where any of its instances is disconnected, None where nothing is known.
-            is_connected=Subquery(connections.values("is_connected")[:1]),
-            newest_event_at=Subquery(events.values("received_at")[:1]),
-        )
-
-
 @admin.register(Account)
 class AccountAdmin(ReadOnlyAdmin):
     change_form_template = "admin/django_plugchat/account/change_form.html"
@@ -100,9 +85,6 @@ class AccountAdmin(ReadOnlyAdmin):
     list_per_page = 50
     search_fields = ("alias", "label", "instance__exact")
     actions = None
-
-    class Media:
-        js = ["django_plugchat/copy.js"]
 
     # Who may what: Django's permissions
 
@@ -126,21 +108,22 @@ class AccountAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Account]:
         rows: Any = super().get_queryset(request)
-        return rows.for_writing()  # type: ignore[no-any-return]
+        connections = Connection.objects.filter(account=OuterRef("alias")).order_by("is_connected")
+        events = DeliveryEvent.objects.filter(account=OuterRef("alias")).order_by("-received_at", "-pk")
+        return rows.for_writing().annotate(  # type: ignore[no-any-return]
+            # False where any of its instances is disconnected, None where nothing is known.
+            is_connected=Subquery(connections.values("is_connected")[:1]),
+            newest_event_at=Subquery(events.values("received_at")[:1]),
+        )
 
     # The list
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return AccountList
-
     @admin.display(description=_("account"))
-    def name(self, row: Account) -> Any:
-        if not row.label:
-            return row.alias
-        return format_html('{}<span class="plugchat-line plugchat-quiet">{}</span>', row.label, row.alias)
+    def name(self, row: Account) -> str:
+        return cell(row, row.alias if row.label else "")
 
     @admin.display(description=_("state"))
-    def state(self, row: Any) -> SafeString:
+    def state(self, row: Any) -> str:
         if not row.is_active:
             return pill("quiet", _("inactive"))
         if row.is_connected is None:
@@ -169,11 +152,11 @@ class AccountAdmin(ReadOnlyAdmin):
             # None of an account that is inactive and of which nothing is stored.
             found = statuses([row.alias])
             registered = [(status.figures, each) for status in found for each in status.figures.registrations]
-            last, may_change = _last_by_secret(row), self.has_change_permission(request, row)
+            last = _last_by_secret(row)
             context |= {
                 "title": str(row),
                 "subtitle": row.alias if row.label else None,
-                "findings": [(RULES[each.name][0], each.text) for status in found for each in status.findings],
+                "findings": [finding for status in found for finding in status.findings],
                 "facts": [line for status in found for line in describe(status.figures)],
                 "webhooks": [(each, figures.last_call(each)) for figures, each in registered],
                 "secrets": [
@@ -181,8 +164,7 @@ class AccountAdmin(ReadOnlyAdmin):
                 ],
                 "registered": {each.secret_id for _figures, each in registered},
                 "is_shadowed": row.alias in app_settings.accounts,
-                "may_connect": may_change and self._may_connect(row),
-                "may_retire": may_change,
+                "may_connect": self.has_change_permission(request, row) and self._may_connect(row),
             }
         return super().render_change_form(request, context, *args, **kwargs)
 
@@ -191,15 +173,15 @@ class AccountAdmin(ReadOnlyAdmin):
     def get_urls(self) -> list[URLPattern]:
         view: Any = self.admin_site.admin_view(self.step)
         names = [(step, f"django_plugchat_account_{step}") for step in ("register", "address", "test", "retire")]
-        steps = [path(f"<path:object_id>/{step}/", view, {"step": step}, name=name) for step, name in names]
+        steps = [path(f"<int:pk>/{step}/", view, {"step": step}, name=name) for step, name in names]
         return [*steps, *super().get_urls()]
 
     @method_decorator(sensitive_post_parameters())
     @sensitive_variables()
-    def step(self, request: HttpRequest, object_id: str, step: str) -> HttpResponse:
+    def step(self, request: HttpRequest, pk: int, step: str) -> HttpResponse:
         if not self.has_change_permission(request):
             raise PermissionDenied
-        row: Account | None = self.get_object(request, unquote(object_id))
+        row: Account | None = self.get_object(request, str(pk))
         if row is None:
             raise Http404
         if step != "retire":
@@ -210,8 +192,7 @@ class AccountAdmin(ReadOnlyAdmin):
             except addresses.UnusableURLError as error:
                 self.message_user(request, str(error), messages.ERROR)
                 return self._back(row)
-        response: HttpResponse = getattr(self, step)(request, row)
-        return response
+        return getattr(self, step)(request, row)  # type: ignore[no-any-return]
 
     def _may_connect(self, row: Account) -> bool:
         # The settings' account wins, and has a secret and a token of its own there.
@@ -225,34 +206,31 @@ class AccountAdmin(ReadOnlyAdmin):
         # Rendered here, under the eyes of sensitive_variables.
         return self.own_page(request, f"account/{step}", title, original=row, **context).render()
 
-    def _done(
-        self, request: HttpRequest, row: Account, done: str, said: str = "", level: int = messages.SUCCESS
-    ) -> None:
-        """Keep in the history and the log what was done, without a secret, and say it to whoever did it."""
+    def _keep(self, request: HttpRequest, row: Account, done: str) -> None:
+        """In the history and in the log, without a secret."""
         self.log_change(request, row, done)
-        user: Any = request.user
-        logger.info("%s: account %r: %s", user.get_username(), row.alias, done)
-        if said:
-            self.message_user(request, said, level)
+        logger.info("%s: account %r: %s", request.user.get_username(), row.alias, done)
+
+    def _done(self, request: HttpRequest, row: Account, done: str, level: int = messages.SUCCESS) -> HttpResponse:
+        self._keep(request, row, done)
+        self.message_user(request, done, level)
+        return self._back(row)
 
     def register(self, request: HttpRequest, row: Account) -> HttpResponse:
         form = RegisterForm(row, request.POST if request.method == "POST" else None)
-        result = form.register() if form.is_valid() else None
-        if result is None:
+        job = form.register() if form.is_valid() else None
+        if job is None:
             title = gettext("Register %(account)s") % {"account": row}
             return self._page(request, row, "register", title, form=form, public_url=app_settings.public_url)
-        values = {"id": result.secret_id, "webhooks": ", ".join(result.taken)}
-        if result.taken:
-            text = gettext("The provider took the new address for: %(webhooks)s. This page shows when it calls first.")
-            done = gettext("Registered with secret %(id)s: %(webhooks)s.")
-            self._done(request, row, done % values, text % values)
-        if result.problem:
+        values = {"id": job.secret_id, "webhooks": ", ".join(job.taken)}
+        if job.taken:
+            self._done(request, row, gettext("Registered with secret %(id)s: %(webhooks)s.") % values)
+        if job.problem:
             kept = gettext("The new secret %(id)s was kept: the provider may have taken its address.")
             retired = gettext("The new secret %(id)s was retired again.")
-            text = (retired if result.is_retired else kept) % values
-            done = gettext("Registering failed.")
-            self._done(request, row, f"{done} {text}", f"{result.problem} {text}", messages.ERROR)
-        for level, texts in ((messages.ERROR, result.differences), (messages.WARNING, result.warnings)):
+            text = (retired if job.is_retired else kept) % values
+            self._done(request, row, f"{job.problem} {text}", messages.ERROR)
+        for level, texts in ((messages.ERROR, job.differences), (messages.WARNING, job.warnings)):
             for text in texts:
                 self.message_user(request, text, level)
         return self._back(row)
@@ -262,7 +240,7 @@ class AccountAdmin(ReadOnlyAdmin):
         if request.method == "POST":
             secret = accounts.new_secret(row.alias)
             context = {"url": addresses.url_with(secret), "id": conf.secret_id(secret)}
-            self._done(request, row, gettext("Showed a new address with secret %(id)s.") % context)
+            self._keep(request, row, gettext("Showed a new address with secret %(id)s.") % context)
         title = gettext("A new address for %(account)s") % {"account": row}
         return self._page(request, row, "address", title, **context)
 
@@ -273,30 +251,27 @@ class AccountAdmin(ReadOnlyAdmin):
         try:
             probe(url, timeout=app_settings.api_timeout, secret_is_known=False)
         except ProbeError as error:
-            self._done(request, row, gettext("The test callback did not get through."), str(error), messages.ERROR)
-        else:
-            text = gettext("The test callback got through: this site answers at %(url)s.")
-            done = gettext("The test callback got through.")
-            self._done(request, row, done, text % {"url": app_settings.public_url})
-        return self._back(row)
+            text = gettext("The test callback did not get through.")
+            return self._done(request, row, f"{text} {error}", messages.ERROR)
+        text = gettext("The test callback got through: this site answers at %(url)s.")
+        return self._done(request, row, text % {"url": app_settings.public_url})
 
     def retire(self, request: HttpRequest, row: Account) -> HttpResponse:
-        secret_id, known = request.GET.get("secret_id"), list(row.secrets.values_list("secret_id", flat=True))
-        values = {"id": secret_id}
+        secret_id, known = request.GET.get("secret_id", ""), list(row.secrets.values_list("secret_id", flat=True))
         if secret_id not in known:
             self.message_user(request, gettext("The account has no secret with this id."), messages.WARNING)
-        elif request.method == "POST":
+            return self._back(row)
+        if request.method == "POST":
             accounts.retire(row.alias, secret_id)
             text = gettext("The secret %(id)s was retired. In 30 seconds no process takes it any more.")
-            self._done(request, row, gettext("Retired secret %(id)s.") % values, text % values)
-        else:
-            context = {
-                "last": _last_by_secret(row).get(secret_id),
-                "is_registered": Registration.objects.for_account(row.alias).filter(secret_id=secret_id).exists(),
-                "is_only": len(known) == 1,
-            }
-            return self._page(request, row, "retire", gettext("Retire the secret %(id)s") % values, **context)
-        return self._back(row)
+            return self._done(request, row, text % {"id": secret_id})
+        context = {
+            "last": _last_by_secret(row).get(secret_id),
+            "is_registered": Registration.objects.for_account(row.alias).filter(secret_id=secret_id).exists(),
+            "is_only": len(known) == 1,
+        }
+        title = gettext("Retire the secret %(id)s") % {"id": secret_id}
+        return self._page(request, row, "retire", title, **context)
 
 
 def _last_by_secret(row: Account) -> dict[str, datetime]:

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from functools import wraps
 from typing import Any
 
 from django.contrib import messages
@@ -14,14 +13,10 @@ from django.contrib.admin.utils import model_ngettext
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 from django.utils.translation import gettext, ngettext_lazy
 from django.utils.translation import gettext_lazy as _
 
-from django_plugchat import times
 from django_plugchat.admin.base import ReadOnlyAdmin
-from django_plugchat.conf import app_settings
-from django_plugchat.models import DeliveryEvent
 from django_plugchat.upkeep import deletion
 
 logger = logging.getLogger(__name__)
@@ -30,116 +25,69 @@ logger = logging.getLogger(__name__)
 MOST_ROWS = 1_000
 _AT_A_TIME = 500
 
-#: To how many rows something was done, and what is said of it: a level, a sentence, and the number in it, if not 0.
-Done = tuple[int, list[tuple[int, Any, int]]]
+#: What is said of what was done: a level, a sentence, and the number of rows in it, if not 0. Done are the successes.
+Done = list[tuple[int, Any, int]]
 
 
-def asked(
-    *, instead: Any = "", most: int | None = None, flag: int = CHANGE
-) -> Callable[[Callable[..., Done]], Callable[..., HttpResponse | None]]:
-    """Make an action of what is done to the rows of some keys. Its question is in a template of its name.
+class BoundedActions(ReadOnlyAdmin):
+    """Deletion is in place of Django's "delete selected", which lists every row on a page, however many there are."""
 
-    The log and the admin's history say who did it to how many, the latter as one entry; of no row they say anything.
-    """
+    actions: Sequence[Any] = ("delete_selected",)
 
-    def action_of(deed: Callable[..., Done]) -> Callable[..., HttpResponse | None]:
-        @wraps(deed)
-        def act(model_admin: ReadOnlyAdmin, request: Any, queryset: Any) -> HttpResponse | None:
-            limit, opts = most or MOST_ROWS, model_admin.opts
-            keys = list(queryset.for_writing().values_list("pk", flat=True)[: limit + 1])
-            if len(keys) > limit:
-                text = gettext("These are more than %(most)s, which is too much for one request. Choose fewer.")
-                model_admin.message_user(request, f"{text % {'most': limit}} {instead}", messages.ERROR)
-                return None
-            title = dict(model_admin.get_action_choices(request))[deed.__name__]
-            if "post" not in request.POST:
-                return model_admin.own_page(
-                    request,
-                    f"asked/{deed.__name__}",
-                    title,
-                    count=len(keys),
-                    name=model_ngettext(opts, len(keys)),
-                    chosen=request.POST.getlist(ACTION_CHECKBOX_NAME),
-                    across=request.POST.get("select_across", "0"),
-                    action=deed.__name__,
-                    back=request.get_full_path(),
-                )
-            done, sentences = deed(model_admin, request, keys)
-            if done:
-                logger.info("%s: %s of %d %s.", request.user.get_username(), deed.__name__, done, opts.model_name)
-                LogEntry.objects.create(
-                    user_id=request.user.pk,
-                    content_type=ContentType.objects.get_for_model(model_admin.model),
-                    object_repr=f"{done} {model_ngettext(opts, done)}"[:200],
-                    action_flag=flag,
-                    change_message=title,
-                )
-            for level, sentence, count in sentences:
-                if count:
-                    model_admin.message_user(request, sentence % {"count": count}, level)
+    def ask(
+        self, request: Any, rows: Any, deed: Callable[..., Done], instead: Any = "", most: int = 0, flag: int = CHANGE
+    ) -> HttpResponse | None:
+        """Do something to the rows of some keys, once a person said yes to a question, in a template of its name.
+
+        The log and the admin's history say who did it to how many, the latter as one entry; they name no row.
+        """
+        name, limit = deed.__name__.removeprefix("_"), most or MOST_ROWS
+        keys = list(rows.for_writing().values_list("pk", flat=True)[: limit + 1])
+        if len(keys) > limit:
+            text = gettext("These are more than %(most)s, which is too much for one request. Choose fewer.")
+            self.message_user(request, f"{text % {'most': limit}} {instead}", messages.ERROR)
             return None
-
-        return act
-
-    return action_of
-
-
-class BoundedDeletion(ReadOnlyAdmin):
-    """In place of Django's "delete selected", which lists every row on a page, however many there are."""
-
-    actions: Sequence[str] = ("delete_selected",)
+        title = dict(self.get_action_choices(request))[name]
+        if "post" not in request.POST:
+            chosen = {
+                "chosen": request.POST.getlist(ACTION_CHECKBOX_NAME),
+                "across": request.POST.get("select_across", 0),
+            }
+            context = {"action": name, "count": len(keys), "name": model_ngettext(self.opts, len(keys))}
+            return self.own_page(request, f"asked/{name}", title, **chosen, **context)
+        sentences = deed(request, keys)
+        if done := sum(count for level, _sentence, count in sentences if level == messages.SUCCESS):
+            logger.info("%s: %s of %d %s.", request.user.get_username(), name, done, self.opts.model_name)
+            LogEntry.objects.create(
+                user_id=request.user.pk,
+                content_type=ContentType.objects.get_for_model(self.model),
+                object_repr=f"{done} {model_ngettext(self.opts, done)}",
+                action_flag=flag,
+                change_message=title,
+            )
+        for level, sentence, count in sentences:
+            if count:
+                self.message_user(request, sentence % {"count": count}, level)
+        return None
 
     @action(permissions=["delete"], description=delete_selected.short_description)  # type: ignore[attr-defined]
-    @asked(instead=_("To delete what is old, run: python manage.py plugchat_prune"), flag=DELETION)
-    def delete_selected(self, request: HttpRequest, keys: list[Any]) -> Done:
-        rows, deleted, needed = self.model._default_manager.for_writing(), 0, 0
-        keys = self.whole(keys)
+    def delete_selected(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
+        instead = _("To delete what is old, run: python manage.py plugchat_prune")
+        return self.ask(request, queryset, self._delete_selected, instead=instead, flag=DELETION)
+
+    def _delete_selected(self, request: HttpRequest, keys: list[Any]) -> Done:
+        rows, keys = self.model._default_manager.for_writing(), self.whole(keys)
         for start in range(0, len(keys), _AT_A_TIME):
-            batch = keys[start : start + _AT_A_TIME]
             # With whatever a project's own models hang on them.
-            if self.get_deleted_objects(rows.filter(pk__in=batch), request)[2]:
+            if self.get_deleted_objects(rows.filter(pk__in=keys[start : start + _AT_A_TIME]), request)[2]:
                 raise PermissionDenied
-            done = deletion.delete(rows, batch)
-            deleted, needed = deleted + done.deleted, needed + len(done.needed)
+        done = deletion.delete(rows, keys)
         gone = ngettext_lazy("%(count)s was deleted.", "%(count)s were deleted.", "count")
         kept = ngettext_lazy(
             "%(count)s stays: another model's rows need it.", "%(count)s stay: another model's rows need them.", "count"
         )
-        return deleted, [(messages.SUCCESS, gone, deleted), (messages.WARNING, kept, needed)]
+        return [(messages.SUCCESS, gone, done.deleted), (messages.WARNING, kept, len(done.needed))]
 
     def whole(self, keys: list[Any]) -> list[Any]:
         """With the keys of what is not kept without them."""
         return keys
-
-
-_Status = DeliveryEvent.DispatchStatus
-#: Why your code has not taken an event: until it is due, and what else is said since then.
-_WHY_WAITING = {
-    _Status.PENDING: (
-        _("Waits in the queue. If no worker takes it, it is handed over again from %(when)s."),
-        _("Waits since %(when)s for plugchat_redispatch to hand it over."),
-    ),
-    _Status.RUNNING: (
-        _("Being tried now. If its worker dies, it is taken again from %(when)s."),
-        _("Its worker died. plugchat_redispatch takes it again since %(when)s."),
-    ),
-    _Status.RETRYING: (_("Attempt %(attempt)d of %(attempts)d failed. The next is due from %(when)s."),),
-    _Status.EXHAUSTED: (_("Given up after %(attempt)d attempts. Mend what failed, then dispatch it again."),),
-    _Status.NONE: (_("No receiver was connected when it came."),),
-}
-
-
-def is_late(event: DeliveryEvent) -> bool:
-    return event.dispatch_due_at is not None and event.dispatch_due_at <= timezone.now()
-
-
-def why_waiting(event: DeliveryEvent) -> str:
-    """Why your code has not taken an event yet, and until when it waits; "" where nothing is to be said."""
-    texts = _WHY_WAITING.get(_Status(event.dispatch_status), ("",))
-    text = str(texts[-1 if is_late(event) else 0]) % {
-        "when": times.shown(event.dispatch_due_at) if event.dispatch_due_at else "",
-        "attempt": event.dispatch_attempts,
-        "attempts": app_settings.dispatch_max_attempts,
-    }
-    # A time at the end of a sentence may end in a stop of its own: "p.m.".
-    return text.replace("..", ".")

@@ -13,14 +13,12 @@ from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.core.paginator import Paginator
 from django.db import connections, transaction
-from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
-from django.http.response import HttpResponseBase
+from django.db.models import QuerySet, Value
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.functional import cached_property
 from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
@@ -86,8 +84,6 @@ class NewestFirst(ChangeList):
             page = self.paginator.get_page(self.page_num)
             keys = self.paginator.keys[page.start_index() - 1 : page.end_index()]
             self.result_list: Any = list(self.shown(self.root_queryset.filter(pk__in=keys)))
-        for row in self.result_list:
-            row.whole_phones = sees_phones(request)
         if not self.query:
             # Django would say how many "results" there are, and offer to show all of them.
             self.full_result_count = self.result_count
@@ -115,22 +111,16 @@ def seen_accounts(request: Any) -> frozenset[str] | None:
     return request._plugchat_accounts  # type: ignore[no-any-return]
 
 
-def pill(kind: str, text: Any, symbol: str = "") -> SafeString:
-    """A state, as a word; its colour, chosen by ``kind``, and its symbol only repeat it."""
-    mark = format_html('<span aria-hidden="true">{}</span> ', symbol) if symbol else ""
-    return format_html('<span class="plugchat-pill plugchat-{}">{}{}</span>', kind, mark, text)
-
-
-def pre(text: str) -> SafeString:
+def pre(text: str) -> str:
     """A text as it is, in a box that the keyboard can scroll."""
     return format_html('<pre class="plugchat-pre" tabindex="0">{}</pre>', text)
 
 
-def time_tag(moment: datetime) -> SafeString:
+def time_tag(moment: datetime) -> str:
     return format_html('<time datetime="{}">{}</time>', moment.isoformat(), times.shown(moment))
 
 
-def cell(first: Any, *lines: Any) -> SafeString:
+def cell(first: Any, *lines: Any) -> str:
     """What is in a column, and small lines below it."""
     small = '<span class="plugchat-line plugchat-quiet">{}</span>'
     return format_html("{}{}", first, format_html_join("", small, ((line,) for line in lines if line)))
@@ -157,9 +147,12 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     sortable_by = ()
     #: What holds the alias.
     account_field = "account"
+    #: What is long, and only shown on the page of one.
+    deferred: tuple[str, ...] = ()
 
     class Media:
         css = {"all": ["django_plugchat/admin.css"]}
+        js = ["django_plugchat/copy.js"]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -187,31 +180,26 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return super().response_action(request, *args, **kwargs)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        rows: QuerySet[Any] = super().get_queryset(request)
+        rows: QuerySet[Any] = super().get_queryset(request).defer(*self.deferred)
+        rows = rows.annotate(whole_phones=Value(sees_phones(request)))
         seen = seen_accounts(request)
         return rows if seen is None else rows.filter(**{f"{self.account_field}__in": seen})
-
-    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        row: Any = super().get_object(request, object_id, from_field)
-        if row is not None:
-            row.whole_phones = sees_phones(request)
-        return row
 
     def own_page(self, request: HttpRequest, template: str, title: Any, **context: Any) -> TemplateResponse:
         """A page that Django has no view for."""
         request.current_app = self.admin_site.name
-        context |= {"opts": self.opts, "media": self.media, "title": title, "subtitle": None}
+        context = {"opts": self.opts, "media": self.media, "title": title, "subtitle": None, **context}
         context = {**self.admin_site.each_context(request), **context}
         return TemplateResponse(request, f"admin/django_plugchat/{template}.html", context)
 
-    def page_of_rows(self, name: str, view: Callable[[HttpRequest, ChangeList], HttpResponseBase]) -> URLPattern:
+    def page_of_rows(self, name: str, view: Callable[[Any, HttpRequest, ChangeList], HttpResponseBase]) -> URLPattern:
         """A page beside the list that shows the same rows, with the same filters and search, in another way."""
 
         def filtered(request: HttpRequest) -> HttpResponseBase:
             if not self.has_view_permission(request):
                 raise PermissionDenied
             try:
-                return view(request, self.get_changelist_instance(request))
+                return view(self, request, self.get_changelist_instance(request))
             except IncorrectLookupParameters:
                 return HttpResponseBadRequest()
 
@@ -219,7 +207,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return path(f"{name}/", self.admin_site.admin_view(filtered), name=url_name)
 
     @admin.display(description=_("time"))
-    def received(self, row: Any) -> SafeString:
+    def received(self, row: Any) -> str:
         text = ngettext("%(count)s time", "%(count)s times", row.times_received) % {"count": row.times_received}
         return cell(time_tag(row.received_at), text if row.times_received > 1 else "")
 

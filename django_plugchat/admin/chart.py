@@ -1,16 +1,12 @@
 """How far the messages of each day have come: a drawing, its numbers, and the failures by kind."""
 
 from collections import Counter
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from itertools import pairwise
 from typing import Any
 
-from django.conf import settings
 from django.db.models import Case, Count, IntegerField, Value, When
 from django.http import HttpRequest, HttpResponse
-from django.urls import URLPattern
-from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext
 
@@ -22,135 +18,107 @@ from django_plugchat.provider.errors import Failure
 from django_plugchat.querysets import DeliveryEventQuerySet
 
 MAX_DAYS = 30
-#: Of the drawing, which is stretched to the size of its place.
-HEIGHT = 900
 
 _Outcome = DeliveryEvent.Outcome
 _FROM_THE_GROUND = (_Outcome.FAILED, _Outcome.SENT, _Outcome.RECEIVED, _Outcome.READ, _Outcome.PLAYED)
 
 
-@dataclass
-class Bar:
-    start: datetime
-    end: datetime
-    label: str
-    counts: Counter[str] = field(default_factory=Counter)
-
-    def blocks(self, highest: int) -> list[tuple[_Outcome, int, int, int]]:
-        """Outcome, count, y and height, from the ground up."""
-        top, drawn = HEIGHT, []
-        for outcome in _FROM_THE_GROUND:
-            if count := self.counts[outcome]:
-                # One failure among thousands is still seen.
-                height = min(top, max(12, HEIGHT * count // highest))
-                top -= height
-                drawn.append((outcome, count, top, height))
-        return drawn
-
-
 class Chart:
     """``first`` to ``last`` day, both included; a bar for each hour where that is one day, else for each day."""
+
+    #: Of the drawing, which is stretched to the size of its place.
+    height = 900
 
     def __init__(self, events: DeliveryEventQuerySet, since: date | None, until: date | None) -> None:
         # Of the days asked for the last ones, and none after today.
         self.last = min(until or times.today(), times.today())
         self.first = min(self.last, max(since or date.min, self.last - timedelta(days=MAX_DAYS - 1)))
         self.by_hour = self.first == self.last
-        label = "H:i" if self.by_hour else "SHORT_DATE_FORMAT"
-        ends = self._ends()
-        self.bars = [Bar(start, end, date_format(times.local(start), label)) for start, end in pairwise(ends)]
+        label, step = ("H:i", timedelta(hours=1)) if self.by_hour else ("SHORT_DATE_FORMAT", timedelta(days=1))
+        number = (self.last - self.first + timedelta(days=1)) // step
+        # By the clock on the wall: where that is changed, an hour may have no time, or twice as much.
+        starts = [datetime.combine(self.first, time.min) + n * step for n in range(number + 1)]
+        self.labels = [date_format(start, label) for start in starts[:-1]]
+        #: By outcome.
+        self.bars: list[Counter[str]] = [Counter() for _label in self.labels]
         self.failures: Counter[str] = Counter()
         with uncompiled(events.db):
-            self._count(events.order_by().filter(received_at__gte=ends[0], received_at__lt=ends[-1]))
-        self.counts: Counter[str] = sum((bar.counts for bar in self.bars), Counter())
-        self.highest = max(bar.counts.total() for bar in self.bars)
+            self._count(events.order_by(), [*map(times.as_stored, starts)])
+        self.counts: Counter[str] = sum(self.bars, Counter())
+        self.highest = max(bar.total() for bar in self.bars)
 
-    def _ends(self) -> list[datetime]:
-        """When each bar begins and the one before it ends."""
-        days = [times.start_of(self.first + timedelta(days=n)) for n in range((self.last - self.first).days + 2)]
-        if not self.by_hour:
-            return days
-        # Where clocks change, a day has 23 or 25 hours.
-        start, end = (day.astimezone(UTC) if settings.USE_TZ else day for day in days)
-        return [*(start + timedelta(hours=n) for n in range(int((end - start) / timedelta(hours=1)))), end]
-
-    def _count(self, events: DeliveryEventQuerySet) -> None:
+    def _count(self, events: DeliveryEventQuerySet, ends: list[datetime]) -> None:
+        events = events.filter(received_at__gte=ends[0], received_at__lt=ends[-1])
         messages = events.deliveries()
         # Of those of a situation the progress has been read already, to find them.
         is_read = "progress" in events.query.annotations
         #: Of too many messages the delivery callbacks are counted, which say "sent" or "failed" and no more.
         self.by_callbacks = not is_read and messages.order_by("-received_at", "-pk")[MAX_MESSAGES_READ:].exists()
-        # Not Trunc: MariaDB needs time zone tables for it that are often not loaded.
-        numbers = (When(received_at__lt=bar.end, then=Value(number)) for number, bar in enumerate(self.bars))
         groups: Any = messages.with_progress()
         if self.by_callbacks:
-            self._count_callbacks(messages)
+            # A count for each bar, in one statement: so it is a walk along an index, and no row is compared or grouped.
+            counts = [
+                messages.filter(received_at__gte=start, received_at__lt=end)
+                .values(bar=Value(number))
+                .annotate(messages=Count("*"))
+                for number, (start, end) in enumerate(pairwise(ends))
+            ]
+            for row in counts[0].union(*counts[1:], all=True):
+                self.bars[row["bar"]] += Counter({_Outcome.SENT: row["messages"]})
             groups = events.filter(failure__in=Failure.values).annotate(progress=Value(_Outcome.FAILED.value))
+        # Not Trunc: MariaDB needs time zone tables for it that are often not loaded.
+        numbers = (When(received_at__lt=end, then=Value(number)) for number, end in enumerate(ends[1:]))
         groups = groups.values("progress", "failure", bar=Case(*numbers, output_field=IntegerField()))
         for row in groups.annotate(messages=Count("*")):
             bar, count = self.bars[row["bar"]], row["messages"]
-            bar.counts[row["progress"]] += count
+            bar[row["progress"]] += count
             if row["progress"] == _Outcome.FAILED:
                 self.failures[row["failure"]] += count
                 if self.by_callbacks:
-                    bar.counts -= Counter({_Outcome.SENT: count})
+                    bar -= Counter({_Outcome.SENT: count})
 
-    def _count_callbacks(self, messages: DeliveryEventQuerySet) -> None:
-        # A count for each bar, in one statement: so it is a walk along an index, and no row is compared or grouped.
-        counts = [
-            messages.filter(received_at__gte=bar.start, received_at__lt=bar.end)
-            .values(bar=Value(number))
-            .annotate(messages=Count("*"))
-            for number, bar in enumerate(self.bars)
-        ]
-        for row in counts[0].union(*counts[1:], all=True):
-            self.bars[row["bar"]].counts += Counter({_Outcome.SENT: row["messages"]})
-
-
-class ChartPage(ReadOnlyAdmin):
-    """For the admin of events: a page beside the list, of the same rows."""
-
-    def get_urls(self) -> list[URLPattern]:
-        return [self.page_of_rows("chart", self.chart_view), *super().get_urls()]
-
-    def chart_view(self, request: HttpRequest, changelist: Any) -> HttpResponse:
-        (received,) = (spec for spec in changelist.filter_specs if isinstance(spec, ReceivedFilter))
-        (situation,) = (spec for spec in changelist.filter_specs if isinstance(spec, SituationFilter))
-        chart = Chart(changelist.queryset, since=received.since, until=received.until)
-        outcomes = [_Outcome.SENT, _Outcome.FAILED] if chart.by_callbacks else list(_Outcome)
-        periods = list(received.choices(changelist))[1:]
-        # Without a choice it is of the last days, which are the last choice.
-        periods[-1]["selected"] |= not received.used_parameters
-        return self.own_page(
-            request,
-            "deliveryevent/chart",
-            gettext("Messages over time"),
-            chart=chart,
-            most_read=MAX_MESSAGES_READ,
-            read_since=situation.read_since,
-            height=HEIGHT,
-            series=[(outcome, chart.counts[outcome]) for outcome in outcomes],
-            bars=[(bar, bar.blocks(chart.highest), [bar.counts[it] for it in outcomes]) for bar in chart.bars],
-            failed_percent=100 * chart.counts[_Outcome.FAILED] / (chart.counts.total() or 1),
-            time_zone=timezone.get_current_timezone_name(),
-            periods=periods,
-            is_own_range=bool(received.used_parameters) and not received.value(),
-            narrowed=_narrowed(changelist),
-            failures=[
-                (Failure(kind).label, count, changelist.get_query_string({"situation": kind}))
-                for kind, count in chart.failures.most_common()
-            ],
-            query=changelist.get_query_string(),
-        )
+    def blocks(self, bar: Counter[str]) -> list[tuple[_Outcome, int, int, int]]:
+        """Outcome, count, y and height, from the ground up."""
+        top, drawn = self.height, []
+        for outcome in _FROM_THE_GROUND:
+            if count := bar[outcome]:
+                # One failure among thousands is still seen.
+                height = min(top, max(12, self.height * count // self.highest))
+                top -= height
+                drawn.append((outcome, count, top, height))
+        return drawn
 
 
-def _narrowed(changelist: Any) -> list[tuple[Any, Any]]:
-    """What the chart is of, where it is not of everything: the titles and the values of the filters."""
-    chosen = [
-        (spec.title, choice["display"])
-        for spec in changelist.filter_specs
-        if not isinstance(spec, ReceivedFilter)
-        for choice in list(spec.choices(changelist))[1:]
-        if choice["selected"]
-    ]
-    return [*chosen, (gettext("Search"), changelist.query)] if changelist.query else chosen
+def show(model_admin: ReadOnlyAdmin, request: HttpRequest, changelist: Any) -> HttpResponse:
+    """A page beside the list of messages, of the same rows."""
+    specs = changelist.filter_specs
+    (received,) = (spec for spec in specs if isinstance(spec, ReceivedFilter))
+    (situation,) = (spec for spec in specs if isinstance(spec, SituationFilter))
+    chart = Chart(changelist.queryset, since=received.since, until=received.until)
+    outcomes = [_Outcome.SENT, _Outcome.FAILED] if chart.by_callbacks else list(_Outcome)
+    periods = list(received.choices(changelist))[1:]
+    # Without a choice it is of the last days, which are the last choice.
+    periods[-1]["selected"] |= received.chosen is None
+    # Of each filter the first choice is everything.
+    chosen = [(spec.title, choice) for spec in specs for choice in list(spec.choices(changelist))[1:]]
+    return model_admin.own_page(
+        request,
+        "deliveryevent/chart",
+        gettext("Messages over time"),
+        cl=changelist,
+        chart=chart,
+        situation=situation,
+        series=[(outcome, chart.counts[outcome]) for outcome in outcomes],
+        bars=[
+            (label, chart.blocks(bar), [bar[outcome] for outcome in outcomes])
+            for label, bar in zip(chart.labels, chart.bars, strict=True)
+        ],
+        failed_percent=100 * chart.counts[_Outcome.FAILED] / (chart.counts.total() or 1),
+        received=received,
+        periods=periods,
+        narrowed=[(title, it["display"]) for title, it in chosen if it["selected"] and title != received.title],
+        failures=[
+            (Failure(kind).label, count, changelist.get_query_string({"situation": kind}))
+            for kind, count in chart.failures.most_common()
+        ],
+    )

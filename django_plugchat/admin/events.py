@@ -4,19 +4,17 @@ from collections import defaultdict
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.views.main import ChangeList
 from django.db.models import Max, Q, QuerySet, Subquery
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from django_plugchat import accounts, dispatch
-from django_plugchat.admin.actions import BoundedDeletion, Done, asked, is_late, why_waiting
-from django_plugchat.admin.base import NewestFirst, cell, pill, shown_id, shown_phone
-from django_plugchat.admin.chart import ChartPage
-from django_plugchat.admin.export import ExportCsv
+from django_plugchat.admin import chart, export
+from django_plugchat.admin.actions import BoundedActions, Done
+from django_plugchat.admin.base import NewestFirst, cell, shown_id, shown_phone
 from django_plugchat.admin.filters import MAX_ACCOUNTS_LISTED, AccountFilter, ReceivedFilter, SituationFilter
 from django_plugchat.admin.message import MessagePage
 from django_plugchat.admin.search import found_by
@@ -24,7 +22,7 @@ from django_plugchat.conf import app_settings
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.provider.callbacks import DELIVERY_CALLBACK, MESSAGE_STATUS_CALLBACK
 from django_plugchat.provider.errors import Failure
-from django_plugchat.story import outcome_pill, provider_text
+from django_plugchat.story import is_late, outcome_pill, pill, provider_text, why_waiting
 from django_plugchat.upkeep import sweeps
 
 #: Messages that a search finds by their statuses alone.
@@ -38,10 +36,6 @@ _Status = DeliveryEvent.DispatchStatus
 class MessageList(NewestFirst):
     def shown(self, rows: Any) -> Any:
         return rows.with_progress()
-
-    def chart_query(self) -> str:
-        # It shows all situations, beside each other.
-        return self.get_query_string(remove=["situation", "dispatch_status"])
 
     def nothing_found(self) -> dict[str, Any]:
         """Why that may be, and when PlugChat last said anything new: in one statement."""
@@ -62,18 +56,20 @@ class MessageList(NewestFirst):
 
 
 @admin.register(DeliveryEvent)
-class DeliveryEventAdmin(MessagePage, ChartPage, ExportCsv, BoundedDeletion):
+class DeliveryEventAdmin(MessagePage, BoundedActions):
+    deferred = ("payload",)
     list_display = ("received", "number", "came_to", "ids")
     list_filter = (ReceivedFilter, AccountFilter, "dispatch_status", SituationFilter)
     search_fields = ("zaap_id__exact", "custom_id__exact", "message_id__exact", "phone_digits__exact")
     search_help_text = _("A phone number, however it is written, or a whole zaapId, customId or messageId; or several.")
-    actions = ("export_csv", "redispatch", "delete_selected")
+    actions = (export.export_csv, "redispatch", "delete_selected")
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+    def get_urls(self) -> list[URLPattern]:
+        pages = [self.page_of_rows("chart", chart.show), self.page_of_rows("export", export.export)]
+        return [*pages, *super().get_urls()]
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[MessageList]:
         return MessageList
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).defer("payload")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -90,12 +86,12 @@ class DeliveryEventAdmin(MessagePage, ChartPage, ExportCsv, BoundedDeletion):
     # Columns
 
     @admin.display(description=_("phone"))
-    def number(self, event: DeliveryEvent) -> SafeString:
+    def number(self, event: DeliveryEvent) -> str:
         number = format_html('<span class="plugchat-number">{}</span>', shown_phone(event, event.phone))
         return cell(number, event.participant and shown_phone(event, event.participant), self.account_label(event))
 
     @admin.display(description=_("situation"))
-    def came_to(self, event: Any) -> SafeString:
+    def came_to(self, event: Any) -> str:
         lines: list[Any] = [] if event.type == DELIVERY_CALLBACK else [_("Status")]
         if event.failure:
             text = provider_text(event)
@@ -108,7 +104,7 @@ class DeliveryEventAdmin(MessagePage, ChartPage, ExportCsv, BoundedDeletion):
         return cell(outcome_pill(event.progress), *lines)
 
     @admin.display(description=_("identification"))
-    def ids(self, event: DeliveryEvent) -> SafeString:
+    def ids(self, event: DeliveryEvent) -> str:
         # Cut by the style sheet, as much as tells them apart: whole ones would push what is beside them off the screen.
         shown = '<span class="plugchat-id" title="{1}">{0} {1}</span>'
         name, value = ("zaapId", event.zaap_id) if event.zaap_id else ("messageId", event.message_id)
@@ -117,15 +113,20 @@ class DeliveryEventAdmin(MessagePage, ChartPage, ExportCsv, BoundedDeletion):
 
     # Actions
 
+    def has_export_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("django_plugchat.export_deliveryevent")
+
     def has_redispatch_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("django_plugchat.redispatch_deliveryevent")
 
     @admin.action(permissions=["redispatch"], description=_("Dispatch again"))
-    @asked()
-    def redispatch(self, request: HttpRequest, keys: list[Any]) -> Done:
+    def redispatch(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
+        return self.ask(request, queryset, self._redispatch)
+
+    def _redispatch(self, request: HttpRequest, keys: list[Any]) -> Done:
         if dispatch.uses_default_dispatcher() and not dispatch.has_receivers():
             text = _("No receiver of delivery_recorded is connected, so nothing was dispatched.")
-            return 0, [(messages.ERROR, text, len(keys))]
+            return [(messages.ERROR, text, len(keys))]
         due = sweeps.start_over(DeliveryEvent.objects.filter(pk__in=keys))
         taken = ngettext_lazy(
             "%(count)d event is due again: the next plugchat_redispatch hands it to your code.",
@@ -137,7 +138,7 @@ class DeliveryEventAdmin(MessagePage, ChartPage, ExportCsv, BoundedDeletion):
             "%(count)d events are being tried at this moment and were left alone.",
             "count",
         )
-        return due, [(messages.SUCCESS, taken, due), (messages.WARNING, running, len(keys) - due)]
+        return [(messages.SUCCESS, taken, due), (messages.WARNING, running, len(keys) - due)]
 
     def whole(self, keys: list[Any]) -> list[Any]:
         """All that was said about their messages: a status left behind would look like a message of its own."""
@@ -151,10 +152,8 @@ class DeliveryEventAdmin(MessagePage, ChartPage, ExportCsv, BoundedDeletion):
 
 def _messages_of_statuses(rows: Any, wanted: Q) -> list[Any]:
     """Keys of the messages whose statuses are meant: of delivery callbacks, or the last status where that was lost."""
-    statuses = (
-        rows.filter(wanted).exclude(_IS_DELIVERY).order_by().values_list("account", "message_id").annotate(Max("pk"))
-    )
-    last = {(account, message_id): pk for account, message_id, pk in statuses[:MAX_FOUND_BY_STATUSES]}
+    statuses = rows.filter(wanted).exclude(_IS_DELIVERY).order_by().values_list("account", "message_id")
+    last = {tuple(message): pk for *message, pk in statuses.annotate(Max("pk"))[:MAX_FOUND_BY_STATUSES]}
     told = DeliveryEvent.objects.filter(_IS_DELIVERY, message_id__in={message_id for _account, message_id in last})
     delivered = {row[1:]: row[0] for row in told.values_list("pk", "account", "message_id")}
     return [delivered.get(message, pk) for message, pk in last.items()]

@@ -10,21 +10,20 @@ import logging
 import re
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.core.handlers.asgi import ASGIRequest
-from django.http import HttpRequest, StreamingHttpResponse
-from django.http.response import HttpResponseBase
-from django.urls import URLPattern
+from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from django_plugchat import accounts, times
-from django_plugchat.admin.base import ReadOnlyAdmin, sees_phones, uncompiled
+from django_plugchat.admin.base import sees_phones, uncompiled
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.phones.numbers import mask_id, mask_phone
 from django_plugchat.provider.errors import Failure, known
@@ -49,8 +48,8 @@ def guard(text: str) -> str:
     return f"'{guarded}" if guarded[:1] in {"\t", "\r", "\n"} or _MISREAD.fullmatch(guarded) else guarded
 
 
-class CsvExport:
-    """Made where language and time zone are those of the request: they may be others when the lines are sent."""
+class Lines:
+    """Of the file. Made where language and time zone are those of the request: later they may be others."""
 
     def __init__(self, *, whole_phones: bool) -> None:
         self.whole_phones = whole_phones
@@ -80,13 +79,14 @@ class CsvExport:
             *map(guard, (accounts.label(event.account), phone, *situation, error, code, *ids)),
         ]
 
-    def lines(self, events: DeliveryEventQuerySet, username: str) -> Iterator[str]:
-        """The lines of the file, newest message first; who took how many goes to the log."""
+    def of(self, events: DeliveryEventQuerySet, username: str) -> Iterator[str]:
+        """Newest message first, many at once; who took how many goes to the log."""
         batches = events.with_progress().defer("payload", "dispatch_error").in_batches(BATCH_SIZE, by="-received_at")
+        next_batch: Any = uncompiled(events.db)(partial(next, batches, []))
         exported = 0
         try:
             yield "\ufeff" + _written([map(guard, self.header)])
-            while batch := _next(batches, events.db):
+            while batch := next_batch():
                 exported += len(batch)
                 yield _written(map(self._cells, batch))
         finally:
@@ -100,38 +100,25 @@ def _written(rows: Any) -> str:
     return file.getvalue()
 
 
-def _next(batches: Iterator[list[Any]], alias: str) -> list[Any]:
-    with uncompiled(alias):
-        return next(batches, [])
-
-
 async def _in_threads(lines: Iterator[str]) -> AsyncIterator[str]:
     # Django would read the whole of a synchronous iterator into memory first.
     while chunk := await sync_to_async(lambda: next(lines, ""))():
         yield chunk
 
 
-class ExportCsv(ReadOnlyAdmin):
-    """For the admin of events: what is selected, or all messages of the list as it is filtered."""
+@admin.action(description=gettext_lazy("Export as CSV"), permissions=["export"])
+def export_csv(model_admin: Any, request: HttpRequest, events: DeliveryEventQuerySet) -> HttpResponseBase:
+    lines = Lines(whole_phones=sees_phones(request)).of(events, request.user.get_username())
+    response = StreamingHttpResponse(
+        _in_threads(lines) if isinstance(request, ASGIRequest) else lines, content_type="text/csv; charset=utf-8"
+    )
+    response["Content-Disposition"] = f'attachment; filename="plugchat-{times.today():%Y-%m-%d}.csv"'
+    response["Cache-Control"] = "no-store"
+    return response
 
-    def get_urls(self) -> list[URLPattern]:
-        return [self.page_of_rows("export", self.export_view), *super().get_urls()]
 
-    def has_export_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("django_plugchat.export_deliveryevent")
-
-    @admin.action(description=gettext_lazy("Export as CSV"), permissions=["export"])
-    def export_csv(self, request: HttpRequest, queryset: Any) -> HttpResponseBase:
-        user: Any = request.user
-        lines = CsvExport(whole_phones=sees_phones(request)).lines(queryset, user.get_username())
-        response = StreamingHttpResponse(
-            _in_threads(lines) if isinstance(request, ASGIRequest) else lines, content_type="text/csv; charset=utf-8"
-        )
-        response["Content-Disposition"] = f'attachment; filename="plugchat-{times.today():%Y-%m-%d}.csv"'
-        response["Cache-Control"] = "no-store"
-        return response
-
-    def export_view(self, request: HttpRequest, changelist: Any) -> HttpResponseBase:
-        if not self.has_export_permission(request):
-            raise PermissionDenied
-        return self.export_csv(request, changelist.queryset)
+def export(model_admin: Any, request: HttpRequest, changelist: Any) -> HttpResponseBase:
+    """All messages of the list as it is filtered."""
+    if not model_admin.has_export_permission(request):
+        raise PermissionDenied
+    return export_csv(model_admin, request, changelist.queryset)

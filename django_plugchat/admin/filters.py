@@ -33,7 +33,6 @@ class AccountFilter(admin.SimpleListFilter):
     title = _("account")
     parameter_name = "account"
     form_id = "plugchat-account"
-    is_ambiguous = False
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         seen = seen_accounts(request)
@@ -47,7 +46,6 @@ class AccountFilter(admin.SimpleListFilter):
             wanted = self.typed.casefold()
             found = [pair for pair in found if wanted and any(wanted in text.casefold() for text in pair)]
             found = [pair for pair in found if pair[0] == self.typed] or found[:MAX_ACCOUNTS_LISTED]
-            self.is_ambiguous = len(found) > 1
             if len(found) == 1:
                 chosen = found[0][0]
         self.used_parameters = {"account": chosen} if chosen else {}
@@ -62,8 +60,6 @@ class AccountFilter(admin.SimpleListFilter):
         yield from [everything | {"display": pgettext("accounts", "All")}, *others]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if self.is_ambiguous:
-            return queryset.none()
         return queryset.filter(account=self.value()) if self.value() else queryset
 
 
@@ -83,14 +79,14 @@ class ReceivedFilter(admin.SimpleListFilter):
 
     def __init__(self, request: HttpRequest, params: dict[str, Any], model: Any, model_admin: Any) -> None:
         self.title = gettext("time (%(time_zone)s)") % {"time_zone": timezone.get_current_timezone_name()}
-        given = {name: params.pop(name)[-1].strip() for name in self.expected_parameters() if name in params}
+        self.since, self.until = (_day(params.pop(name, [""])[-1].strip()) for name in ("received_from", "received_to"))
         super().__init__(request, params, model, model_admin)
-        self.used_parameters = {name: value for name, value in given.items() if value}
-        self.since, self.until = (_day(given.get(name)) for name in ("received_from", "received_to"))
-        if days := self.value():
-            if days not in self._CHOICES:
+        #: None for any time, "" for days of the user's own.
+        self.chosen = self.value() or ("" if self.since or self.until else None)
+        if self.chosen:
+            if self.chosen not in self._CHOICES:
                 raise IncorrectLookupParameters
-            self.since, self.until = (times.today() - timedelta(days=ago) for ago in self._CHOICES[days][1:])
+            self.since, self.until = (times.today() - timedelta(days=ago) for ago in self._CHOICES[self.chosen][1:])
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[Any, Any]]:
         return [(value, label) for value, (label, _first, _last) in self._CHOICES.items()]
@@ -101,7 +97,7 @@ class ReceivedFilter(admin.SimpleListFilter):
     def choices(self, changelist: Any) -> Iterator[Any]:
         for value, label in [(None, _("Any time")), *self.lookup_choices]:
             yield {
-                "selected": self.used_parameters == ({"received": value} if value else {}),
+                "selected": value == self.chosen,
                 "query_string": changelist.get_query_string({"received": value}, remove=["received"]),
                 "display": label,
             }
@@ -114,7 +110,7 @@ class ReceivedFilter(admin.SimpleListFilter):
         return queryset
 
 
-def _day(given: str | None) -> date | None:
+def _day(given: str) -> date | None:
     try:
         day = date.fromisoformat(given) if given else None
     except ValueError:

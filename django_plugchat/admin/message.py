@@ -5,13 +5,11 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.http import HttpRequest, HttpResponse
 from django.utils.text import capfirst
 from django.utils.translation import gettext
 
 from django_plugchat import accounts, story
-from django_plugchat.admin.actions import why_waiting
 from django_plugchat.admin.base import ReadOnlyAdmin, pre, shown_id, shown_phone, time_tag
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.phones.numbers import mask_numbers, mask_phone
@@ -20,12 +18,11 @@ from django_plugchat.upkeep import deletion
 
 MAX_PARTICIPANTS = 100
 MAX_OTHERS = 5
-#: Of what is to be deleted, and of the events that developers see.
+#: Of what is to be deleted.
 MAX_EVENTS_LISTED = 50
 #: How long after a message another one to the same number counts as another try.
 _TRIED_AGAIN = timedelta(days=7)
 _MOST_COMPARED = 400
-_DELETED_AT_ONCE = 500
 
 #: The fields that developers see of an event, beside its ids and its payload.
 _TECHNICAL = (
@@ -43,9 +40,6 @@ class MessagePage(ReadOnlyAdmin):
     # The template shows what there is: Django has no field to show.
     fieldsets = ((None, {"fields": ()}),)
 
-    class Media:
-        js = ["django_plugchat/copy.js"]
-
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         event = super().get_object(request, object_id, from_field)
         if event is not None:
@@ -57,11 +51,11 @@ class MessagePage(ReadOnlyAdmin):
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         event = context["original"]
-        told = story.tell(event.said, whole_phones=event.whole_phones)
-        told = told or story.Story([event], event.outcome)
+        told = story.tell(event.said) or story.Story([event], event.outcome)
         deliveries = [said for said in told.events if said.type == DELIVERY_CALLBACK]
         # Statuses may name the contact by another id than the delivery callback does.
         phone = shown_phone(event, [*deliveries, event][0].phone)
+        custom_id = next((said.custom_id for said in told.events if said.custom_id), "")
         context |= {
             "title": gettext("Message to %(phone)s") % {"phone": phone},
             "subtitle": None,
@@ -70,21 +64,18 @@ class MessagePage(ReadOnlyAdmin):
             "not_taken": _not_taken(told.events),
             "participants": _participants(told, event),
             "more_participants": max(0, len(told.participants) - MAX_PARTICIPANTS),
-            "others": self._other_messages(request, event, told),
+            "others": self._other_messages(request, event, told, custom_id),
+            "custom_id": custom_id,
             "ids": list(_ids(event, deliveries)),
-            "events": told.events[:MAX_EVENTS_LISTED],
             "technical": _technical(event),
             "payload": pre(json.dumps(event.payload, ensure_ascii=False, indent=2)) if event.whole_phones else "",
-            "may_redispatch": self.has_redispatch_permission(request),  # type: ignore[attr-defined]
-            "action_checkbox_name": ACTION_CHECKBOX_NAME,
         }
         return super().render_change_form(request, context, *args, **kwargs)
 
-    def _other_messages(self, request: HttpRequest, event: Any, told: story.Story) -> list[Any]:
+    def _other_messages(self, request: HttpRequest, event: Any, told: story.Story, custom_id: str) -> list[Any]:
         """Messages with the same customId; of a failed one also the next to the same number: was it tried again?"""
         rows: Any = self.get_queryset(request)
         rows = rows.for_account(event.account).deliveries().order_by().only("zaap_id", "custom_id", "received_at")
-        custom_id = next((said.custom_id for said in told.events if said.custom_id), "")
         found = list(rows.for_custom_id(custom_id)[:_MOST_COMPARED])
         if told.is_failed and event.phone_digits:
             later = rows.filter(received_at__gt=event.received_at, received_at__lt=event.received_at + _TRIED_AGAIN)
@@ -92,12 +83,7 @@ class MessagePage(ReadOnlyAdmin):
         own_ids = {said.zaap_id for said in told.events}
         others = {other.pk: other for other in found if other.zaap_id not in own_ids}
         nearest = sorted(others, key=lambda pk: abs(others[pk].received_at - event.received_at))[:MAX_OTHERS]
-        messages = list(rows.messages().filter(pk__in=nearest).order_by("received_at", "pk"))
-        for other in messages:
-            other.pill, other.moment = story.outcome_pill(other.progress), time_tag(other.received_at)
-            other.is_later = other.received_at > event.received_at
-            other.has_custom_id = other.custom_id == custom_id != ""
-        return messages
+        return list(rows.messages().filter(pk__in=nearest).order_by("received_at", "pk"))
 
     # Its deletion takes all that was said about it
 
@@ -107,8 +93,8 @@ class MessagePage(ReadOnlyAdmin):
         return listed[:MAX_EVENTS_LISTED], *rest
 
     def delete_model(self, request: HttpRequest, event: Any) -> None:
-        for _done in deletion.delete_in_batches(event.said.for_writing(), by="pk", batch_size=_DELETED_AT_ONCE):
-            pass
+        rows = event.said.for_writing()
+        deletion.delete(rows, list(rows.values_list("pk", flat=True)))
 
 
 def _not_taken(events: list[Any]) -> list[Any]:
@@ -116,23 +102,17 @@ def _not_taken(events: list[Any]) -> list[Any]:
     found: dict[tuple[str, str], Any] = {}
     for event in events:
         if event.dispatch_status not in {_Status.DONE, _Status.NONE}:
-            event.why_waiting = why_waiting(event)
-            found.setdefault((event.outcome, event.dispatch_status), event)
+            found.setdefault((event.outcome, event.dispatch_status), (event, story.why_waiting(event)))
     return list(found.values())
 
 
-def _participants(told: story.Story, current: Any) -> list[tuple[str, Any, Any]]:
+def _participants(told: story.Story, current: Any) -> list[tuple[str, Any, datetime]]:
     """Of each of a group the number, how far the message has come and since when."""
-
-    def order(event: Any) -> Any:
-        # The one whose status this is comes first. The order of numbers that are hidden would tell how they begin.
-        by = event.participant if event.whole_phones else (story.happened(event), event.pk)
-        return event.participant != current.participant, by
-
-    return [
-        (shown_phone(event, event.participant), story.outcome_pill(event.outcome), time_tag(story.happened(event)))
-        for event in sorted(told.participants.values(), key=order)[:MAX_PARTICIPANTS]
-    ]
+    # For everybody in the order of time: that of numbers that are hidden would tell how they begin.
+    shown = sorted(told.participants.values(), key=lambda event: (story.happened(event), event.pk))
+    # The one whose status this is comes first.
+    shown.sort(key=lambda event: event.participant != current.participant)
+    return [(shown_phone(it, it.participant), it.outcome, story.happened(it)) for it in shown[:MAX_PARTICIPANTS]]
 
 
 def _ids(event: Any, deliveries: list[Any]) -> Iterator[tuple[Any, str, bool]]:
@@ -153,7 +133,7 @@ def _label(name: str) -> Any:
 
 def _technical(event: Any) -> list[tuple[str, Any]]:
     shown = {name: getattr(event, name) for name in _TECHNICAL}
-    shown["dispatch_status"] = f"{event.get_dispatch_status_display()}. {why_waiting(event)}"
+    shown["dispatch_status"] = f"{event.get_dispatch_status_display()}. {story.why_waiting(event)}"
     shown["dispatch_error"] = event.dispatch_error and pre(mask_numbers(event.dispatch_error))
     return [
         (capfirst(_label(name)), time_tag(value) if isinstance(value, datetime) else value)

@@ -7,41 +7,27 @@ from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
-from django.urls import URLPattern, path, reverse
-from django.utils import timezone
+from django.urls import URLPattern, path
 from django.utils.text import capfirst
-from django.utils.translation import gettext_lazy as _
 
 from django_plugchat import times
 from django_plugchat.admin.base import ReadOnlyAdmin, seen_accounts
 from django_plugchat.models import Account, Connection
 from django_plugchat.upkeep import findings
-from django_plugchat.upkeep.figures import DAY, describe, first_calls
+from django_plugchat.upkeep.figures import DAY, describe
 
 ACCOUNTS_ON_A_PAGE = 25
-#: Each rule of ``findings``, in the order of the runbook: in a few words, and where the rows are that it is about. Of a
-#: finding of 24 hours, the list shows both days: it knows no hours.
-RULES = {
-    "never_called": (_("never called"), ""),
-    "silent_since_registered": (_("silent since it was registered"), ""),
-    "silent": (_("silent"), ""),
-    "disconnected": (_("disconnected"), ""),
-    "other_instance": (_("another instance"), ""),
-    "statuses_silent": (_("no statuses"), ""),
-    "failures": (_("many failures"), "deliveryevent?situation=failed&received_from={a_day_ago}"),
-    "undelivered": (_("few are received"), "deliveryevent?situation=sent&received_from={a_day_ago}"),
-    "overdue": (_("late dispatches"), ""),
-    "waiting": (_("the queue stands still"), "deliveryevent?dispatch_status__exact=pending"),
-    "exhausted": (_("dispatches given up"), "deliveryevent?dispatch_status__exact=exhausted"),
-    "retrying": (_("a receiver fails"), "deliveryevent?dispatch_status__exact=retrying"),
-    "no_receiver": (_("no receiver was connected"), ""),
-    "rejected": (_("rejected callbacks"), "rejectedcallback"),
-    "rejected_full": (_("no room for rejected callbacks"), "rejectedcallback"),
-    "unknown_status": (_("unknown status"), "rejectedcallback?reason__exact=unknown_status"),
-    "retiring_secret": (_("retiring secret in use"), ""),
-    "unknown_secret": (_("unknown secret in use"), ""),
-    "clocks": (_("clocks differ"), ""),
-    "spooled": (_("callbacks wait in the spool"), ""),
+#: Where the rows are that a finding is about, if the admin has them: in which list, by which filters. Of a finding of
+#: 24 hours, the list shows both days: it knows no hours.
+ROWS = {
+    "failures": ("deliveryevent", "?account={account}&situation=failed&received_from={yesterday}"),
+    "undelivered": ("deliveryevent", "?account={account}&situation=sent&received_from={yesterday}"),
+    "waiting": ("deliveryevent", "?account={account}&dispatch_status__exact=pending"),
+    "exhausted": ("deliveryevent", "?account={account}&dispatch_status__exact=exhausted"),
+    "retrying": ("deliveryevent", "?account={account}&dispatch_status__exact=retrying"),
+    "rejected": ("rejectedcallback", "?account={account}"),
+    "rejected_full": ("rejectedcallback", "?account={account}"),
+    "unknown_status": ("rejectedcallback", "?account={account}&reason__exact=unknown_status"),
 }
 
 
@@ -54,9 +40,6 @@ class OverviewAdmin(ReadOnlyAdmin):
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("django_plugchat.view_deliveryevent")
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
     def get_urls(self) -> list[URLPattern]:
         view: Any = self.admin_site.admin_view(self.changelist_view)
         return [path("", view, name="django_plugchat_connection_changelist")]
@@ -65,48 +48,34 @@ class OverviewAdmin(ReadOnlyAdmin):
         """Accounts with something that needs a person first; the others after them, closed."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        may, seen = request.user.has_perm, seen_accounts(request)
-        runs = may("django_plugchat.redispatch_deliveryevent")
-        found = [(account, self._findings(request, account)) for account in findings.statuses(seen)]
+        runs, seen = request.user.has_perm("django_plugchat.redispatch_deliveryevent"), seen_accounts(request)
+        found = [(account, _findings(request, account)) for account in findings.statuses(seen)]
         of_host = findings.of_this_host() if runs and seen is None else []
         wanted = request.GET.get("q", "").strip()
-        shown = [each for each in found if wanted.lower() in each[0].name.lower()]
         # Sorting keeps the order of equals.
-        shown.sort(key=lambda each: not each[1])
+        shown = sorted((each for each in found if wanted.lower() in each[0].name.lower()), key=lambda each: not each[1])
         page = Paginator(shown, ACCOUNTS_ON_A_PAGE).get_page(request.GET.get("p"))
         aliases = [account.alias for account, _problems in page]
-        first = first_calls(aliases) if runs else {}
-        may_open = may("django_plugchat.view_account") or may("django_plugchat.change_account")
-        keys = dict(Account.objects.filter(alias__in=aliases if may_open else ()).values_list("alias", "pk"))
+        keys = dict(Account.objects.filter(alias__in=aliases).values_list("alias", "pk"))
         accounts = [
             {
                 "status": account,
                 "findings": problems,
                 "facts": list(describe(account.figures, only_provider=not runs)),
-                "registrations": [
-                    (each, first.get((account.alias, each.webhook)), account.figures.last_call(each))
-                    for each in account.figures.registrations
-                ],
+                "registrations": [(each, account.figures.last_call(each)) for each in account.figures.registrations],
                 "pk": keys.get(account.alias),
             }
             for account, problems in page
         ]
-        context = {"runs": runs, "of_host": of_host, "wanted": wanted, "page": page, "accounts": accounts}
-        context["number"] = len(of_host) + sum(len(problems) for _account, problems in found)
-        context["is_configured"] = bool(found)
+        number = len(of_host) + sum(len(problems) for _account, problems in found)
         title = capfirst(self.opts.verbose_name_plural)
-        return self.own_page(request, "overview", title, **context, **(extra_context or {}))
+        context = {"runs": runs, "of_host": of_host, "number": number, "wanted": wanted, "page": page}
+        return self.own_page(request, "overview", title, accounts=accounts, **context)
 
-    def _findings(self, request: HttpRequest, account: findings.AccountStatus) -> list[tuple[Any, Any, str]]:
-        """Of those that this user may look after: what is shown in a few words, the finding, and where its rows are."""
-        shown = []
-        for finding in account.findings:
-            mark, rows = RULES[finding.name]
-            model, _mark, filters = (rows or "deliveryevent").partition("?")
-            if rows:
-                url = reverse(f"admin:django_plugchat_{model}_changelist", current_app=self.admin_site.name)
-                day = times.local(timezone.now() - DAY).date()
-                rows = f"{url}?account={quote(account.alias, safe='')}&{filters.format(a_day_ago=day)}"
-            if request.user.has_perm(f"django_plugchat.view_{model}"):
-                shown.append((mark, finding, rows))
-        return shown
+
+def _findings(request: HttpRequest, account: findings.AccountStatus) -> list[tuple[findings.Finding, str, str]]:
+    """Those that this user may look after, each with the list and the filters of its rows."""
+    values = {"account": quote(account.alias, safe=""), "yesterday": times.today() - DAY}
+    found = [(finding, *ROWS.get(finding.name, ("deliveryevent", ""))) for finding in account.findings]
+    may = request.user.has_perm
+    return [(it, model, query.format(**values)) for it, model, query in found if may(f"django_plugchat.view_{model}")]

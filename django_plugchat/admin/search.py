@@ -2,7 +2,6 @@
 
 import logging
 import re
-from typing import Any
 
 from django.db.models import Q
 from django.http import HttpRequest
@@ -44,8 +43,7 @@ def found_by(request: HttpRequest, typed: str) -> Q:
         # In ids as well: some are made of a number.
         numbers = numbers[:MAX_NUMBERS_UNSEEN]
         wanted = {term: forms for term, forms in wanted.items() if not forms or forms in numbers}
-        user: Any = request.user
-        logger.info("%s searched for phone numbers: %d.", user.get_username(), len(numbers))
+        logger.info("%s searched for phone numbers: %d.", request.user.get_username(), len(numbers))
     # Ids of the provider are upper-case hex, and are read aloud.
     ids = {*wanted, *(term.upper() for term in wanted)}
     condition = Q(zaap_id__in=ids) | Q(custom_id__in=ids) | Q(message_id__in=ids)

@@ -129,7 +129,6 @@ class Migration(migrations.Migration):
                 ('reason', models.CharField(choices=[('encoding', 'Not what its Content-Encoding says'), ('not_json', 'Not JSON in UTF-8'), ('not_object', 'Not a JSON object'), ('not_storable', 'Holds what no database can store'), ('invalid', 'A field is missing or unusable'), ('database', 'Refused by the database'), ('unknown_status', 'A status that is not known yet')], max_length=20, verbose_name='reason')),
                 ('errors', models.JSONField(blank=True, default=dict, verbose_name='errors')),
                 ('body', models.BinaryField(verbose_name='body')),
-                ('search_terms', models.TextField(blank=True, verbose_name='search terms')),
                 ('fingerprint', models.UUIDField(verbose_name='fingerprint')),
             ],
             options={

@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from django_plugchat.phones.reading import Run, plain, runs, without_escapes_of_json
+from django_plugchat.phones.reading import Run, plain, runs
 
 MASK = "****"
 
@@ -28,10 +28,6 @@ _KINDS = {suffix: kind for kind, suffix in _SUFFIXES.items()} | {"@broadcast": "
 
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_.:-]*")
 _SEVEN_DIGITS = re.compile(r"\d(?:[\W_]*\d){6,}")
-
-# What JSON says under the keys by which the provider names messages, senders and instances.
-_IDS = re.compile(r'"(?:zaapId|customId|messageId|ids?|instanceId)"\s*+:\s*+(\[[^\]]*+|"[^"]*+|[0-9]++)')
-_ID = re.compile(r'"[^"]*+"?|[0-9]++')
 
 
 class Identity(NamedTuple):
@@ -162,19 +158,3 @@ def mask_numbers(text: str) -> str:
     without_escapes = plain(text)
     masked = _SEVEN_DIGITS.sub(MASK, without_escapes)
     return text if masked == without_escapes else masked
-
-
-# Of bodies that were refused
-
-
-def search_terms(body: bytes) -> str:
-    """What a refused body is found by: the ids and numbers at its beginning, one a line."""
-    # Not of the whole body: they are found while a request waits, and kept for each.
-    text = without_escapes_of_json(body[:8192].decode(errors="replace"))
-    ids = [found.strip('"') for values in _IDS.findall(text) for found in _ID.findall(values)]
-    written = [digits for run in runs(plain(text)) for digits in ("".join(run.groups), *run.groups)]
-    # Every database can hold ASCII.
-    terms = [id_ for id_ in ids if 0 < len(id_) <= 255 and id_.isascii() and id_.isprintable()]
-    terms += [canonical(digits)[0] for digits in written if SHORTEST_NUMBER <= len(digits) <= LONGEST_WRITTEN]
-    lines = "\n".join(["", *dict.fromkeys(terms), ""])
-    return lines[: lines.rfind("\n", 0, 4096) + 1] if terms else ""

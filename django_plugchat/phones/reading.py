@@ -39,10 +39,6 @@ class Run(NamedTuple):
     is_lid: bool
 
 
-def without_escapes_of_json(text: str) -> str:
-    return _OF_JSON.sub(_unescaped, text)
-
-
 def _unescaped(escape: re.Match[str]) -> str:
     return chr(int(escape[1], 16)) if escape[1] else "/" if escape[2] == "/" else "\n"
 
@@ -54,7 +50,7 @@ def unquoted(text: str) -> str:
 
 def plain(text: str) -> str:
     """The text without escapes, with blanks and dashes of ASCII, and with numbers written out."""
-    text = unquoted(without_escapes_of_json(text))
+    text = unquoted(_OF_JSON.sub(_unescaped, text))
     if not text.isascii():
         text = text.translate(_SEPARATORS)
     return _EXPONENT.sub(_written_out, text)

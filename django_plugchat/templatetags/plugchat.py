@@ -3,12 +3,14 @@
 from typing import Any
 
 from django import template
+from django.db.models import Value
 from django.template import Context
 
 from django_plugchat import accounts, story
 from django_plugchat.models import DeliveryEvent
 
 register = template.Library()
+register.filter("plugchat_pill", story.outcome_pill)
 
 
 @register.inclusion_tag("django_plugchat/story.html", takes_context=True)
@@ -18,11 +20,11 @@ def plugchat_story(context: Context, *ids: str | None, account: str | None = Non
     ``ids`` are those that the answer to sending gave, a zaapId, a messageId or both; blank ones are passed over.
     """
     user = getattr(context.get("request"), "user", None)
-    rows = DeliveryEvent.objects.all()
+    whole_phones = bool(user and user.has_perm("django_plugchat.view_phone"))
+    rows = DeliveryEvent.objects.annotate(whole_phones=Value(whole_phones))
     seen = accounts.seen_by(user)
     if seen is not None:
         rows = rows.filter(account__in=seen)
     if account:
         rows = rows.for_account(account)
-    whole_phones = bool(user and user.has_perm("django_plugchat.view_phone"))
-    return {"story": story.tell(story.said_about(rows, *ids), whole_phones=whole_phones)}
+    return {"story": story.tell(story.said_about(rows, *ids))}

@@ -26,27 +26,31 @@ class Deletion(NamedTuple):
     needed: dict[Any, set[str]]
 
 
-def delete(rows: PlugChatQuerySet, keys: list[Any], *, dry_run: bool = False) -> Deletion:
-    """Delete those of the rows that have these keys; all but what a project's own tables need.
+def delete(rows: PlugChatQuerySet, keys: list[Any], *, at_once: int = 100, dry_run: bool = False) -> Deletion:
+    """Delete those of the rows that have these keys, so many ``at_once``; all but what a project's own tables need.
 
     These may say ``PROTECT`` or ``RESTRICT``, also of what would be deleted along with ours, or leave it to the
     database to refuse. The last is not known in a ``dry_run``.
     """
-    chosen = rows.filter(pk__in=keys)
-    try:
-        if dry_run:
-            Collector(using=chosen.db).collect(chosen)
-            return Deletion(chosen.count(), {})
-        return Deletion(statements.trying_again(chosen.db, partial(_delete, chosen)), {})
-    except IntegrityError as error:  # those of Django are kinds of it
-        needed = _needed(rows, keys)
-        if not needed and len(keys) == 1:
-            by: Any = getattr(error, "protected_objects", None) or getattr(error, "restricted_objects", ())
-            needed = {keys[0]: {row._meta.label for row in by} or {_("another table")}}
+    needed: dict[Any, set[str]] = {}
+    if not keys:
+        return Deletion(0, needed)
+    if len(keys) <= at_once:
+        chosen = rows.filter(pk__in=keys)
+        try:
+            if dry_run:
+                Collector(using=chosen.db).collect(chosen)
+                return Deletion(chosen.count(), {})
+            return Deletion(statements.trying_again(chosen.db, partial(_delete, chosen)), {})
+        except IntegrityError as error:  # those of Django are kinds of it
+            needed = _needed(rows, keys)
+            if not needed and len(keys) == 1:
+                by: Any = getattr(error, "protected_objects", None) or getattr(error, "restricted_objects", ())
+                needed = {keys[0]: {row._meta.label for row in by} or {_("another table")}}
     others = [key for key in keys if key not in needed]
     # Where none is needed directly, they are halved until those are found that are.
     middle = len(others) if needed else len(others) // 2
-    parts = [delete(rows, part, dry_run=dry_run) for part in (others[:middle], others[middle:]) if part]
+    parts = [delete(rows, part, at_once=at_once, dry_run=dry_run) for part in (others[:middle], others[middle:])]
     for part in parts:
         needed |= part.needed
     return Deletion(sum(part.deleted for part in parts), needed)
@@ -83,7 +87,7 @@ def delete_in_batches(rows: PlugChatQuerySet, *, by: str, batch_size: int, dry_r
     """Delete them along the index of a field."""
     for batch in rows.only("pk", by).in_batches(batch_size, by=by):
         # Under their conditions still: meanwhile an event may have been dispatched again.
-        yield delete(rows, [row.pk for row in batch], dry_run=dry_run)
+        yield delete(rows, [row.pk for row in batch], at_once=batch_size, dry_run=dry_run)
 
 
 def analyze() -> None:

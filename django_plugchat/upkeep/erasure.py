@@ -64,22 +64,18 @@ def erase(person: Person, *, dry_run: bool = False) -> Iterator[Batch]:
             tied = _tied_to(about, person) if rows.model is DeliveryEvent else []
             keys = list(dict.fromkeys(row.pk for row in [*about, *tied] if row.pk not in known))
             known.update(keys)
-            deleted, needed = 0, dict[Any, set[str]]()
             if rows.model in (DeliveryEvent, RejectedCallback):
                 # One message may have many more events than this batch has rows.
-                for start in range(0, len(keys), _SCAN_BATCH):
-                    some = keys[start : start + _SCAN_BATCH]
-                    done = delete(rows.model._default_manager.for_writing(), some, dry_run=dry_run)
-                    deleted, needed = deleted + done.deleted, needed | done.needed
+                done = delete(rows.model._default_manager.for_writing(), keys, dry_run=dry_run)
             else:
-                deleted = len(keys)
+                done = Deletion(len(keys), {})
                 for entry in () if dry_run else about:
                     entry.object_repr = numbers.mask_numbers(entry.object_repr)
                     entry.change_message = numbers.mask_numbers(entry.change_message)
                     entry.save(update_fields=["object_repr", "change_message"])
             left = [row.pk for row, how in found if how is Found.PERHAPS and row.pk not in known]
             also_called = {row.phone_digits for row in tied if not person.is_called(row.phone)}
-            yield Batch(rows.model, Deletion(deleted, needed), left, also_called)
+            yield Batch(rows.model, done, left, also_called)
 
 
 def erase_spooled(person: Person, *, dry_run: bool = False) -> tuple[int, list[str]]:
