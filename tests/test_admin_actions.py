@@ -73,7 +73,7 @@ def test_cancelling_goes_back_to_the_list_as_it_was_filtered():
 
 
 def test_more_than_a_request_should_delete_are_refused(monkeypatch, caplog):
-    monkeypatch.setattr(actions, "_AT_A_TIME", 2)
+    monkeypatch.setattr(actions, "AT_A_TIME", 2)
     monkeypatch.setattr(actions, "MOST_ROWS", 3)
     rows = events(4)
     client = person(*DELETE)

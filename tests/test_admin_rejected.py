@@ -36,6 +36,12 @@ def page_of(client, row):
     return response
 
 
+def found(client, typed):
+    response = client.get(REJECTED, {"q": typed})
+    assert response.status_code == 200
+    return [row.pk for row in response.context["cl"].result_list]
+
+
 # Reading
 
 
@@ -108,10 +114,19 @@ def test_what_no_database_can_look_for_is_refused(url):
     assert response["Location"].endswith("?e=1")
 
 
-def test_the_body_is_shown_as_it_came():
-    row = rejected('\ufeff{"type":"Ação","list":[1e999,"\\ud800"]}'.encode())
-    shown = html.unescape(page_of(person(*READ), row).content.decode())
-    assert '{"type":"Ação","list":[1e999,"\\ud800"]}' in shown
+def test_json_is_indented():
+    row = rejected('\ufeff{"type":"Ação","empty":{}}'.encode())
+    assert '{\n  "type": "Ação",\n  "empty": {}\n}' in html.unescape(page_of(person(*READ), row).content.decode())
+
+
+@pytest.mark.parametrize(
+    "body", ["no JSON", '{"phone":"\\ud800"}', "[1e999,1]", "9" * 1001, "[" * 900 + "1," * 3000 + "1" + "]" * 900]
+)
+def test_other_bodies_are_shown_as_they_came(body):
+    row = rejected(body.encode())
+    page = page_of(person(*READ), row).content.decode()
+    assert body in html.unescape(page)
+    assert len(page) < 50_000
 
 
 @pytest.mark.parametrize("body", [b"<b>bold</b>", b"\xff\xfe"])
@@ -128,6 +143,44 @@ def test_the_body_is_for_those_who_may_see_numbers():
         assert b"secret-key" not in response.content
         assert b"99999999" not in response.content
     assert b"secret-key" in page_of(person(*READ), row).content
+
+
+# Searching
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        *("554499999999", "+55 44 99999-9999", "(44) 9999-9999", " 5544999999999 "),
+        *("A20DA9C0183A2D35A260F53F5D2B9244", "a20da9c0183a2d35a260f53f5d2b9244", "#123", "123, 124"),
+    ],
+)
+def test_a_number_or_an_id_finds_what_was_refused(refuse, typed):
+    row = refuse(EXAMPLE | {"messageId": []})
+    refuse({"phone": "5511988887777", "zaapId": [], "type": "DeliveryCallback"})
+    assert found(person(*READ), typed) == [row.pk]
+
+
+def test_nothing_typed_finds_all(refuse):
+    refuse("no JSON")
+    assert len(found(person(*READ), " ")) == 1
+    assert found(person(*READ), "(44) 98888-7777") == []
+
+
+def test_searching_is_for_those_who_may_see_numbers(refuse):
+    refuse(EXAMPLE | {"messageId": []})
+    refuse("no JSON")
+    client = person("view_rejectedcallback")
+    assert 'name="q"' not in client.get(REJECTED).content.decode()
+    # And what is typed into the address tells nothing.
+    assert len(found(client, "554499999999")) == len(found(client, "5511988887777")) == 2
+
+
+def test_much_that_is_pasted_is_no_error(refuse):
+    row = refuse(EXAMPLE | {"messageId": []})
+    pasted = " ".join(["123", *(f"+55 44 9{number:04}-0000" for number in range(3000))])
+    assert found(person(*READ), "123\n" + "\n".join(str(number) for number in range(10**10, 10**10 + 1000))) == [row.pk]
+    assert isinstance(found(person(*READ), pasted), list)
 
 
 # Replaying

@@ -488,7 +488,7 @@ def test_dry_run_erases_nothing():
 
 
 def test_many_batches(monkeypatch):
-    monkeypatch.setattr(erasure, "_SCAN_BATCH", 2)
+    monkeypatch.setattr(erasure, "SCAN_BATCH", 2)
     keep = {row.pk for row in events(3, phone=SOMEBODY_ELSE)}
     events(5, phone=NUMBER)
     keep |= {row.pk for row in events(2, phone=SOMEBODY_ELSE)}
@@ -510,7 +510,7 @@ def test_says_what_it_can_not_reach_and_never_the_number():
 
 
 def test_what_comes_meanwhile_is_left_so_that_it_ends(monkeypatch):
-    monkeypatch.setattr(erasure, "_SCAN_BATCH", 2)
+    monkeypatch.setattr(erasure, "SCAN_BATCH", 2)
     events(5, phone=NUMBER)
 
     def come_again(**kwargs):
@@ -533,7 +533,7 @@ def test_a_deadlock_with_a_callback_is_tried_again():
 
 @pytest.mark.django_db(transaction=True)
 def test_an_interrupted_run_says_what_it_did_and_can_be_run_again(monkeypatch):
-    monkeypatch.setattr(erasure, "_SCAN_BATCH", 2)
+    monkeypatch.setattr(erasure, "SCAN_BATCH", 2)
     events(5, phone=NUMBER)
     erased = []
 

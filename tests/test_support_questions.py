@@ -186,8 +186,9 @@ def test_did_she_read_it(ana):
     ana.reads()
 
 
-def test_what_was_refused(ana):
+def test_what_was_refused_for_this_number(ana):
     ana.open_list(RejectedCallback)
+    ana.search("(44) 99999-9999")
     assert len(ana.rows()) == 1
     ana.open_row()
     ana.reads("zaapId", "order-6", THE_CUSTOMER)
@@ -201,4 +202,6 @@ def test_nothing_found_says_what_that_can_mean(ana):
     newest = DeliveryEvent.objects.latest("received_at").received_at
     assert heard.startswith(newest.astimezone(timezone.get_current_timezone()).isoformat()[:16])
     ana.follow(translation.gettext("Look there"))
-    ana.reads("zaapId")
+    # The search goes along.
+    assert ana.browser.find("#searchbar").get_attribute("value") == "(44) 91234-5678"
+    ana.reads()

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 #: What one request does at most.
 MOST_ROWS = 1_000
-_AT_A_TIME = 500
+AT_A_TIME = 500
 
 #: What is said of what was done: a level, a sentence, and the number of rows in it, if not 0. Done are the successes.
 Done = list[tuple[int, Any, int]]
@@ -77,9 +77,9 @@ class BoundedActions(ReadOnlyAdmin):
 
     def _delete_selected(self, request: HttpRequest, keys: list[Any]) -> Done:
         rows, keys = self.model._default_manager.for_writing(), self.whole(keys)
-        for start in range(0, len(keys), _AT_A_TIME):
+        for start in range(0, len(keys), AT_A_TIME):
             # With whatever a project's own models hang on them.
-            if self.get_deleted_objects(rows.filter(pk__in=keys[start : start + _AT_A_TIME]), request)[2]:
+            if self.get_deleted_objects(rows.filter(pk__in=keys[start : start + AT_A_TIME]), request)[2]:
                 raise PermissionDenied
         done = deletion.delete(rows, keys)
         gone = ngettext_lazy("%(count)s was deleted.", "%(count)s were deleted.", "count")

@@ -1,5 +1,8 @@
 """Callbacks that were refused: read, understood, and tried again."""
 
+import json
+import re
+from itertools import islice
 from typing import Any
 
 from django.contrib import admin, messages
@@ -7,12 +10,21 @@ from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext_lazy
+from rest_framework.exceptions import ParseError
 
-from django_plugchat import recording
+from django_plugchat import payloads, recording
 from django_plugchat.admin.actions import BoundedActions, Done
-from django_plugchat.admin.base import pre
+from django_plugchat.admin.base import pre, sees_phones
 from django_plugchat.admin.filters import AccountFilter, ReceivedFilter
+from django_plugchat.admin.search import terms
 from django_plugchat.models import RejectedCallback
+from django_plugchat.phones.numbers import SHORTEST_NUMBER, searched
+from django_plugchat.phones.reading import plain
+
+#: A search reads the newest of those that the filters leave, so many at a time.
+MAX_SEARCHED = 10_000
+_AT_A_TIME = 500
+_MOST_TERMS = 10
 
 
 @admin.register(RejectedCallback)
@@ -20,6 +32,7 @@ class RejectedCallbackAdmin(BoundedActions):
     deferred = ("body",)
     list_display = ("received", "wrong", "account_label")
     list_filter = (ReceivedFilter, AccountFilter, "reason")
+    search_help_text = _("A phone number, however it is written, or a whole zaapId, customId or messageId.")
     actions = ("replay", "delete_selected")
     # What to do about it stands above them, in the template.
     fieldsets = (
@@ -36,7 +49,20 @@ class RejectedCallbackAdmin(BoundedActions):
     def body_shown(self, rejected: Any) -> Any:
         if not rejected.whole_phones:
             return _("Only those who may see whole phone numbers can read it.")
-        return pre(rejected.body_text)
+        return pre(_readable(rejected))
+
+    # Searching
+
+    def get_search_fields(self, request: HttpRequest) -> Any:
+        return ("body",) if sees_phones(request) else ()
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        if not search_term.strip() or not sees_phones(request):
+            return queryset, False
+        wanted = {form for term in terms(search_term)[:_MOST_TERMS] for form in (term, *searched(term))}
+        batches = queryset.only("body", "received_at").in_batches(_AT_A_TIME, by="-received_at")
+        rows = (row for batch in islice(batches, MAX_SEARCHED // _AT_A_TIME) for row in batch)
+        return queryset.filter(pk__in=[row.pk for row in rows if _holds(row.body_text, wanted)]), False
 
     # Replaying
 
@@ -55,3 +81,29 @@ class RejectedCallbackAdmin(BoundedActions):
             "%(count)d callback is still refused.", "%(count)d callbacks are still refused.", "count"
         )
         return [(messages.SUCCESS, accepted, replayed.count(True)), (messages.SUCCESS, refused, replayed.count(False))]
+
+
+def _readable(rejected: RejectedCallback) -> str:
+    """The body, indented where it is JSON that this app takes; any other as it came."""
+    try:
+        value = payloads.parse(bytes(rejected.body))
+        # What is nested deeper would become huge by indenting.
+        payloads.storable(value)
+    except ParseError:
+        return rejected.body_text
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    return rejected.body_text if payloads.UNSTORABLE_CHARACTERS.search(text) else text
+
+
+def _holds(body: str, wanted: set[str]) -> bool:
+    """Whether a body has any of these ids and numbers, however it writes them; a short one as a whole value."""
+    text = plain(body).upper()
+    squeezed = _squeezed(text)
+    return any(
+        f'"{form.upper()}"' in text or (len(form) >= SHORTEST_NUMBER and _squeezed(form.upper()) in squeezed)
+        for form in wanted
+    )
+
+
+def _squeezed(text: str) -> str:
+    return re.sub(r"[\W_]+", "", text)

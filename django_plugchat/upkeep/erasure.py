@@ -18,7 +18,7 @@ from django_plugchat.querysets import PlugChatQuerySet
 from django_plugchat.upkeep.deletion import Deletion, delete
 
 # Payloads and bodies may be MAX_BODY_BYTES long, and callbacks may come meanwhile for the rows that are deleted.
-_SCAN_BATCH = 100
+SCAN_BATCH = 100
 #: Of a body that was compressed. What is longer is named, to be looked at.
 _MOST_INFLATED = 16 * 1024 * 1024
 _MOST_LAYERS = 4
@@ -58,7 +58,7 @@ def erase(person: Person, *, dry_run: bool = False) -> Iterator[Batch]:
     """
     for rows in _searched():
         known: set[Any] = set()
-        for batch in rows.in_batches(_SCAN_BATCH):
+        for batch in rows.in_batches(SCAN_BATCH):
             found = [(row, _found_in(row, person)) for row in batch]
             about = [row for row, how in found if how >= person.enough]
             tied = _tied_to(about, person) if rows.model is DeliveryEvent else []
