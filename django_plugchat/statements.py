@@ -1,10 +1,10 @@
-"""The statements of a callback, without the ORM compiling them each time, and what is done when a database fails.
+"""The statements of a callback, without the ORM compiling them each time, and what databases need now and then.
 
 Compiling the INSERT of a row with so many columns takes the ORM longer than the database needs to store it.
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cache
 from typing import Any, TypeVar, cast
 from uuid import UUID
@@ -156,6 +156,20 @@ def update(alias: str, changes: dict[str, Any], where: dict[str, Any]) -> int:
         )
         updated: int = cursor.rowcount
     return updated
+
+
+# Reading much
+
+
+@contextmanager
+def uncompiled(alias: str) -> Iterator[None]:
+    """Without PostgreSQL's compiler: by its guesses about millions of rows it would compile for longer than it runs."""
+    if connections[alias].vendor != "postgresql":
+        yield
+        return
+    with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
+        cursor.execute("SET LOCAL jit = off")
+        yield
 
 
 # Failing databases

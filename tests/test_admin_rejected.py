@@ -6,7 +6,10 @@ import logging
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
+from django_plugchat.admin import rejected as rejected_admin
 from django_plugchat.models import DeliveryEvent, RejectedCallback
 from tests.payloads import EXAMPLE
 from tests.people import REJECTED, person, select, submit, text_of
@@ -165,6 +168,17 @@ def test_nothing_typed_finds_all(refuse):
     refuse("no JSON")
     assert len(found(person(*READ), " ")) == 1
     assert found(person(*READ), "(44) 98888-7777") == []
+
+
+def test_bodies_are_read_many_at_a_time(refuse, monkeypatch):
+    rows = [refuse(EXAMPLE | {"messageId": [], "zaapId": f"zaap-{number}"}) for number in range(5)]
+    client = person(*READ)
+    with CaptureQueriesContext(connection) as queries:
+        assert found(client, "554499999999") == [row.pk for row in reversed(rows)]
+    assert len([query for query in queries if '"body"' in query["sql"] or "`body`" in query["sql"]]) == 2
+    monkeypatch.setattr(rejected_admin, "MAX_SEARCHED", 2)
+    monkeypatch.setattr(rejected_admin, "AT_A_TIME", 1)
+    assert found(client, "554499999999") == [row.pk for row in reversed(rows[3:])]
 
 
 def test_searching_is_for_those_who_may_see_numbers(refuse):

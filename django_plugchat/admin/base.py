@@ -1,7 +1,6 @@
 """What all screens have in common: rows that nobody changes here, newest first, found by their indexes alone."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +11,6 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.core.paginator import Paginator
-from django.db import connections, transaction
 from django.db.models import QuerySet, Value
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseBase
 from django.template.response import TemplateResponse
@@ -25,6 +23,7 @@ from django.utils.translation import ngettext
 
 from django_plugchat import accounts, times
 from django_plugchat.phones.numbers import format_phone, mask_id, mask_phone
+from django_plugchat.statements import uncompiled
 
 MAX_COUNTED = 1_000
 
@@ -51,17 +50,6 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
     @cached_property
     def count(self) -> int:
         return AtLeast(MAX_COUNTED) if len(self.keys) > MAX_COUNTED else len(self.keys)
-
-
-@contextmanager
-def uncompiled(alias: str) -> Iterator[None]:
-    """Without PostgreSQL's compiler: by its guesses about millions of rows it would compile for longer than it runs."""
-    if connections[alias].vendor != "postgresql":
-        yield
-        return
-    with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
-        cursor.execute("SET LOCAL jit = off")
-        yield
 
 
 class NewestFirst(ChangeList):

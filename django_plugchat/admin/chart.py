@@ -11,11 +11,12 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext
 
 from django_plugchat import times
-from django_plugchat.admin.base import ReadOnlyAdmin, uncompiled
+from django_plugchat.admin.base import ReadOnlyAdmin
 from django_plugchat.admin.filters import MAX_MESSAGES_READ, ReceivedFilter, SituationFilter
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.provider.errors import Failure
 from django_plugchat.querysets import DeliveryEventQuerySet
+from django_plugchat.statements import uncompiled
 
 MAX_DAYS = 30
 

@@ -23,11 +23,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from django_plugchat import accounts, times
-from django_plugchat.admin.base import sees_phones, uncompiled
+from django_plugchat.admin.base import sees_phones
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.phones.numbers import mask_id, mask_phone
 from django_plugchat.provider.errors import Failure, known
 from django_plugchat.querysets import DeliveryEventQuerySet
+from django_plugchat.statements import uncompiled
 
 logger = logging.getLogger("django_plugchat.admin")
 

@@ -23,7 +23,7 @@ from django_plugchat.phones.reading import plain
 
 #: A search reads the newest of those that the filters leave, so many at a time.
 MAX_SEARCHED = 10_000
-_AT_A_TIME = 500
+AT_A_TIME = 500
 _MOST_TERMS = 10
 
 
@@ -60,8 +60,8 @@ class RejectedCallbackAdmin(BoundedActions):
         if not search_term.strip() or not sees_phones(request):
             return queryset, False
         wanted = {form for term in terms(search_term)[:_MOST_TERMS] for form in (term, *searched(term))}
-        batches = queryset.only("body", "received_at").in_batches(_AT_A_TIME, by="-received_at")
-        rows = (row for batch in islice(batches, MAX_SEARCHED // _AT_A_TIME) for row in batch)
+        batches = queryset.defer(None).only("body", "received_at").in_batches(AT_A_TIME, by="-received_at")
+        rows = (row for batch in islice(batches, MAX_SEARCHED // AT_A_TIME) for row in batch)
         return queryset.filter(pk__in=[row.pk for row in rows if _holds(row.body_text, wanted)]), False
 
     # Replaying

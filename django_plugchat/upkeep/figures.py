@@ -21,6 +21,7 @@ from django_plugchat.phones.numbers import mask_id
 from django_plugchat.provider.callbacks import DELIVERY_CALLBACK, MESSAGE_STATUS_CALLBACK
 from django_plugchat.provider.calls import TYPE_OF_WEBHOOK
 from django_plugchat.provider.errors import Failure
+from django_plugchat.statements import uncompiled
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 #: The days before the last one that say how many messages are usually received.
@@ -88,9 +89,10 @@ def collect(now: datetime, aliases: Collection[str] | None = None) -> dict[str, 
     found: dict[str, Figures] = defaultdict(Figures)
     events = _of(DeliveryEvent, aliases)
     _add_newest_events(found, now, aliases)
-    _add_events_of_a_day(found, events.filter(received_at__gt=now - DAY))
-    _add_dispatches(found, now, events)
-    _add_received(found, now, events)
+    with uncompiled(events.db):
+        _add_events_of_a_day(found, events.filter(received_at__gt=now - DAY))
+        _add_dispatches(found, now, events)
+        _add_received(found, now, events)
     _add_rejected(found, now, _of(RejectedCallback, aliases))
     for registration in _of(Registration, aliases).order_by("registered_at", "pk"):
         found[registration.account].registrations.append(registration)
