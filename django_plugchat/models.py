@@ -3,8 +3,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
-from django.utils.translation import gettext
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext, gettext_lazy as _
 
 from django_plugchat.conf import PLUGCHAT, Z_API, app_settings
 from django_plugchat.phones.numbers import mask_id, mask_phone

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.db import connection
+from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone, translation
 
@@ -193,6 +193,19 @@ def test_accounts_that_have_the_same_ids_are_not_mixed(viewer):
     response = viewer.get(EVENTS)
     assert "Sent" in cell(response, ours, "came_to")
     assert "Read" in cell(response, theirs, "came_to")
+
+
+def test_a_list_that_is_read_from_a_replica_says_how_old_it_is(viewer, settings, monkeypatch):
+    event(received_at=timezone.now() - timedelta(minutes=50, seconds=1))
+    assert "copy of the database" not in viewer.get(EVENTS).content.decode()
+    monkeypatch.setitem(connections.databases, "replica", connections.databases["default"])
+    settings.DATABASE_ROUTERS = ["tests.test_models.Replica"]
+    connections["replica"] = connections["default"]
+    try:
+        page = viewer.get(EVENTS).content.decode()
+    finally:
+        del connections["replica"]
+    assert "whose newest event came 50\xa0minutes ago" in page
 
 
 def test_a_row_without_ids_is_not_mixed_with_others(viewer):

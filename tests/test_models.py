@@ -18,8 +18,7 @@ from django_plugchat.conf import Configured, app_settings
 from django_plugchat.models import Connection, DeliveryEvent, Notice, Registration, RejectedCallback, WebhookSecret
 
 from .payloads import EXAMPLE, LIVE_SUCCESS, SECRET_OF_NORTE, STATUS, STATUS_OF_TWO, url_of
-from .rows import event as stored_event
-from .rows import status
+from .rows import event as stored_event, status
 
 pytestmark = pytest.mark.django_db
 

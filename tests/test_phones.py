@@ -1,6 +1,5 @@
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from django_plugchat.phones.mentions import Found, Person
 from django_plugchat.phones.numbers import (

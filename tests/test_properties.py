@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, example, given, settings, strategies as st
 
 from django_plugchat import recording
 from django_plugchat.models import DeliveryEvent, RejectedCallback

@@ -8,8 +8,7 @@ from django.db.models import Max, Q, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern
 from django.utils.html import format_html
-from django.utils.translation import gettext, ngettext_lazy
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext, gettext_lazy as _, ngettext_lazy
 
 from django_plugchat import accounts, dispatch
 from django_plugchat.admin import chart, export
@@ -36,6 +35,11 @@ _Status = DeliveryEvent.DispatchStatus
 class MessageList(NewestFirst):
     def shown(self, rows: Any) -> Any:
         return rows.with_progress()
+
+    def newest_in_replica(self) -> Any:
+        """Where a router has the admin read a copy of the database: when the newest event came that is in it."""
+        rows: Any = self.root_queryset.order_by("-received_at").values_list("received_at", flat=True)
+        return rows.first() if rows.db != rows.for_writing().db else None
 
     def nothing_found(self) -> dict[str, Any]:
         """Why that may be, and when PlugChat last said anything new: in one statement."""

@@ -3,8 +3,7 @@
 import enum
 from urllib.parse import urlsplit
 
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_noop
+from django.utils.translation import gettext as _, gettext_noop
 
 from django_plugchat.redaction import mask_url
 from django_plugchat.registering.exchange import Answer, NoAnswer, exchange

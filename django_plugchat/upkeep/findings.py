@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 from django.db import connections, router
 from django.utils import timezone
 from django.utils.functional import cached_property
-from django.utils.translation import get_language, gettext
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import get_language, gettext, gettext_lazy as _
 
 from django_plugchat import accounts, conf, dispatch, spool, times
 from django_plugchat.conf import app_settings

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_noop
+from django.utils.translation import gettext as _, gettext_noop
 
 from django_plugchat.management.deleting import EVENTS, HISTORY, REJECTED, SPOOLED, counting
 from django_plugchat.management.progress import progress
