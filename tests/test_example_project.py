@@ -207,6 +207,7 @@ def test_the_demo_shows_messages_and_orders(manage, tmp_path):
         assert database.execute(accepted).fetchone() == (1,)
 
 
+@pytest.mark.nightly
 def test_the_demo_serves_until_it_is_interrupted(environment):
     environment.setenv("PYTHONUNBUFFERED", "1")
     # Python 3.13 would warn of the database connection of a thread that still waits on the browser's.
@@ -253,6 +254,7 @@ def test_also_in_the_background_of_a_shell():
     assert run.returncode == 0, run.stdout
 
 
+@pytest.mark.nightly
 def test_the_demo_does_not_take_a_changed_password_back(manage):
     assert manage("migrate", "--verbosity=0").returncode == 0
     create = manage("createsuperuser", "--noinput", "--username=admin", "--email=", DJANGO_SUPERUSER_PASSWORD="another")

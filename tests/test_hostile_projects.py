@@ -47,10 +47,18 @@ ANSWERS = {
 TOGETHER = [name for name in HOSTILE if name != "no other apps"]
 
 
+#: That one of them does not hide another's effect: each by itself, by night.
+ALONE = [pytest.param([name], "0", id=name, marks=pytest.mark.nightly) for name in TOGETHER]
+
+
 @pytest.mark.parametrize(
     ("names", "debug"),
-    [*(([name], "0") for name in HOSTILE), (TOGETHER, "0"), (TOGETHER, "1")],
-    ids=[*HOSTILE, "all of them", "all of them with DEBUG"],
+    [
+        *ALONE,
+        pytest.param(["no other apps"], "0", id="no other apps"),
+        pytest.param(TOGETHER, "0", id="all of them"),
+        pytest.param(TOGETHER, "1", id="all of them with DEBUG"),
+    ],
 )
 def test_settings_that_must_not_break_the_view(names, debug):
     # A process of its own: DRF reads its defaults when it is imported.
