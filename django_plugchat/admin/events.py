@@ -13,7 +13,7 @@ from django.utils.translation import gettext, gettext_lazy as _, ngettext_lazy
 from django_plugchat import accounts, dispatch
 from django_plugchat.admin import chart, export
 from django_plugchat.admin.actions import BoundedActions, Done
-from django_plugchat.admin.base import NewestFirst, cell, shown_id, shown_phone
+from django_plugchat.admin.base import NewestFirst, cell, is_page, shown_id, shown_phone
 from django_plugchat.admin.filters import MAX_ACCOUNTS_LISTED, AccountFilter, ReceivedFilter, SituationFilter
 from django_plugchat.admin.message import MessagePage
 from django_plugchat.admin.search import found_by
@@ -84,7 +84,8 @@ class DeliveryEventAdmin(MessagePage, BoundedActions):
             # Your code is told of statuses as well, and each may wait.
             return rows.filter(wanted), False
         if not wanted:
-            return rows.deliveries(), False
+            # The chart counts failures, which statuses never are, along an index that has no types.
+            return rows if is_page(request, "chart") else rows.deliveries(), False
         return rows.filter(wanted & _IS_DELIVERY | Q(pk__in=_messages_of_statuses(rows, wanted))), False
 
     # Columns
