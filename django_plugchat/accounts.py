@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import Error, router, transaction
+from django.db import Error, IntegrityError, router, transaction
 from django.db.models import Subquery
 from django.db.models.signals import post_delete, post_save
 from django.utils.module_loading import import_string
@@ -156,12 +156,17 @@ def move(alias: str) -> models.Account:
 
 
 def _save(row: models.Account, *checks: Callable[[], None]) -> models.Account:
+    database = router.db_for_write(models.Account)
     try:
         for check in checks:
             check()
+        with transaction.atomic(using=database):
+            row.save(using=database)
     except ValidationError as error:
         raise ValueError(" ".join(error.messages)) from None
-    row.save(using=router.db_for_write(models.Account))
+    except IntegrityError:
+        # Somebody was faster.
+        raise ValueError(_("An account of the database has this alias.")) from None
     return row
 
 

@@ -97,6 +97,7 @@ class _Client:
         values = {"provider": self.provider, "host": self.host, "keys": self.keys, "seconds": self.timeout}
         raise kind(text % (values | answer._asdict()))
 
+    @sensitive_variables()
     def _answer(self, method: str, call: str, body: dict[str, str] | None) -> Answer | NoAnswer:
         """Asked again after a connection that was refused or closed, and as an answer says, unless that is too late."""
         ask = partial(exchange, method, self.url_of(call), json=body, timeout=self.timeout, headers=self._headers)

@@ -195,9 +195,12 @@ def read(path: Path) -> tuple[Receipt | None, bytes]:
     content = path.read_bytes()
     header, _newline, body = content.partition(b"\n")
     try:
-        return Receipt(**json.loads(header), received_at=received_at(path)), body
-    except (TypeError, ValueError):
-        return None, content
+        came_by = json.loads(header)
+        if came_by.keys() == {"account", "secret_id"}:
+            return Receipt(**came_by, received_at=received_at(path)), body
+    except (AttributeError, ValueError, RecursionError):
+        pass
+    return None, content
 
 
 def received_at(path: Path) -> datetime:

@@ -299,6 +299,7 @@ def test_labels_cost_a_statement_in_half_a_minute(clock, django_assert_num_queri
     ("alias", "why"),
     [
         ("", "blank"),
+        (None, "null"),
         ("a" * 101, "100"),
         ("a\0", "printable"),
         ("\ud800", "printable"),
@@ -312,6 +313,14 @@ def test_an_alias_that_no_new_account_can_have(alias, why):
     with pytest.raises(ValueError, match=why):
         accounts.add(alias)
     assert Account.objects.count() == 1
+
+
+def test_of_two_who_add_an_alias_at_once_one_is_told(monkeypatch):
+    monkeypatch.setattr(Account, "full_clean", lambda row: None)
+    accounts.add("filial")
+    with pytest.raises(ValueError, match="this alias"):
+        accounts.add("filial")
+    assert Account.objects.count() == 1  # and the transaction around goes on
 
 
 @pytest.mark.parametrize(

@@ -164,6 +164,13 @@ def test_a_number_or_an_id_finds_what_was_refused(refuse, typed):
     assert found(person(*READ), typed) == [row.pk]
 
 
+def test_a_short_number_is_found_as_a_whole_one(refuse):
+    row = refuse({"zaapId": [], "customId": 123, "type": "DeliveryCallback"})
+    refuse({"zaapId": [], "customId": "1234", "type": "DeliveryCallback"})
+    assert found(person(*READ), "123") == [row.pk]
+    assert found(person(*READ), "--------") == found(person(*READ), "____") == []
+
+
 def test_nothing_typed_finds_all(refuse):
     refuse("no JSON")
     assert len(found(person(*READ), " ")) == 1

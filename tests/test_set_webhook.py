@@ -493,6 +493,7 @@ def test_a_dry_run_of_todays_call_asks_nothing(provider):
     ("arguments", "hint"),
     [
         (["--webhook", "receiveMessage=https://hooks.loja.com.br"], "--api update-webhooks"),
+        ([*TODAY, *(["--webhook", "receiveMessage=https://hooks.loja.com.br"] * 2)], "KEY=URL"),
         ([*TODAY, "--webhook", "receiveMessage"], "https://"),
         ([*TODAY, "--webhook", "receiveMessage=http://hooks.loja.com.br"], "https://"),
         ([*TODAY, "--webhook", "receiveMessage=https://10.0.0.1/unknown-secret"], "public"),

@@ -95,13 +95,16 @@ def _readable(rejected: RejectedCallback) -> str:
 
 
 def _holds(body: str, wanted: set[str]) -> bool:
-    """Whether a body has any of these ids and numbers, however it writes them; a short one as a whole value."""
+    """Whether a body has any of these ids and numbers, however it writes them; a short one as a whole word."""
     text = plain(body).upper()
     squeezed = _squeezed(text)
-    return any(
-        f'"{form.upper()}"' in text or (len(form) >= SHORTEST_NUMBER and _squeezed(form.upper()) in squeezed)
-        for form in wanted
-    )
+    for form in map(str.upper, wanted):
+        short = _squeezed(form)
+        if len(short) >= SHORTEST_NUMBER and short in squeezed:
+            return True
+        if short and re.search(rf"(?<!\w){re.escape(form)}(?!\w)", text):
+            return True
+    return False
 
 
 def _squeezed(text: str) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import chain
 from operator import itemgetter
 from typing import Any
 
@@ -23,7 +24,9 @@ _BATCH = 500
 _TURN = 50
 _REFUSALS_IN_A_ROW = 10
 
-_events = DeliveryEvent.objects.for_writing
+
+def _events() -> DeliveryEventQuerySet:
+    return DeliveryEvent.objects.for_writing()
 
 
 def _update(rows: DeliveryEventQuerySet, **changes: Any) -> int:
@@ -57,13 +60,13 @@ def sweep(
     """
     swept, moment = Sweep(), timezone.now()
     if now:
-        _make_due(_retrying(moment).order_by("dispatch_due_at", "pk"), moment, limit)
-    unheard = _events().filter(dispatch_status=_Status.NONE, received_at__gte=none_since or moment)
-    if none_since:
-        _make_due(unheard.order_by("received_at", "pk"), moment, limit, dispatch_status=_Status.PENDING)
+        _end_pauses(moment, limit)
     swept.exhausted = dispatch.exhaust(_events())
+    waiting = _events().filter(dispatch_due_at__lte=moment)
+    is_unheard = Q(dispatch_status=_Status.NONE, received_at__gte=none_since) if none_since else Q(pk__in=[])
+    unheard = _events().filter(is_unheard)
     refused_in_a_row = 0
-    for event in _in_turns(_events().filter(dispatch_due_at__lte=moment), limit):
+    for event in _in_turns({"dispatch_due_at": waiting, "received_at": unheard}, limit):
         # A dispatcher that is down may take its whole timeout to say so, for each of a million events.
         if swept.taken == limit or refused_in_a_row == _REFUSALS_IN_A_ROW:
             break
@@ -82,7 +85,7 @@ def sweep(
             refused_in_a_row += 1
             swept.refused += 1
             _update(_events().filter(pk=event.pk, dispatch_due_at=due_at), dispatch_due_at=timezone.now())
-    swept.left = _events().due().count() + (unheard.count() if none_since else 0)
+    swept.left = _events().due().count() + unheard.count()
     retrying = _retrying(timezone.now()).aggregate(waiting=Count("pk"), next_due_at=Min("dispatch_due_at"))
     return replace(swept, **retrying)
 
@@ -91,18 +94,22 @@ def _retrying(now: datetime) -> DeliveryEventQuerySet:
     return _events().filter(dispatch_status=_Status.RETRYING, dispatch_due_at__gt=now)
 
 
-def _make_due(rows: DeliveryEventQuerySet, moment: datetime, limit: int | None, **changes: Any) -> None:
-    """As many of them as are taken. What fails again gets a pause that ends later: none is tried twice."""
-    room = None if limit is None else max(0, limit - _events().filter(dispatch_due_at__lte=moment).count())
+def _end_pauses(moment: datetime, limit: int | None) -> None:
+    """Of as many events as are taken. What fails again gets a pause that ends later: none is tried twice."""
+    rows = _retrying(moment)
+    if limit is None:
+        _update(rows, dispatch_due_at=moment)
+        return
+    room = max(0, limit - _events().filter(dispatch_due_at__lte=moment).count())
     # Asked once: a package that a project uses may cache querysets, and say the same for ever.
-    pks = list(rows.values_list("pk", flat=True)[:room])
+    pks = list(rows.order_by("dispatch_due_at", "pk").values_list("pk", flat=True)[:room])
     for start in range(0, len(pks), _BATCH):
-        some = rows.filter(pk__in=pks[start : start + _BATCH])
-        _update(some, dispatch_due_at=moment, **changes)
+        some = _events().filter(pk__in=pks[start : start + _BATCH], dispatch_status=_Status.RETRYING)
+        _update(some, dispatch_due_at=moment)
 
 
-def _in_turns(due: DeliveryEventQuerySet, limit: int | None) -> Iterator[DeliveryEvent]:
-    """The events of all accounts, a batch of one account after a batch of another.
+def _in_turns(waiting: dict[str, DeliveryEventQuerySet], limit: int | None) -> Iterator[DeliveryEvent]:
+    """The events of all accounts, each kind by its date, a batch of one account after a batch of another.
 
     The account that has waited longest comes first, so that a sweep with a limit takes another one each time.
     """
@@ -110,11 +117,12 @@ def _in_turns(due: DeliveryEventQuerySet, limit: int | None) -> Iterator[Deliver
     # For the bare column, and below for a plain equality, SQLite would walk along an index of all accounts, and read
     # every row instead of what is due.
     alias = Concat("account", Value(""))
-    oldest = due.order_by().values_list(alias).annotate(Min("dispatch_due_at"))
-    accounts = [alias for alias, _moment in sorted(oldest, key=itemgetter(1))]
+    oldest = [pair for by, rows in waiting.items() for pair in rows.order_by().values_list(alias).annotate(Min(by))]
+    accounts = list(dict.fromkeys(alias for alias, _moment in sorted(oldest, key=itemgetter(1))))
     turn = _TURN if limit is None else max(1, min(_TURN, limit // max(1, len(accounts))))
     turns = deque(
-        due.exclude(~Q(account=alias)).only(*needed).in_batches(turn, by="dispatch_due_at") for alias in accounts
+        chain(*[rows.exclude(~Q(account=alias)).only(*needed).in_batches(turn, by=by) for by, rows in waiting.items()])
+        for alias in accounts
     )
     while turns:
         batches = turns.popleft()

@@ -92,7 +92,7 @@ class Command(BaseCommand):
         """The URLs of other webhooks that the call is to hold. Refuses what it can't."""
         urls = dict(given.partition("=")[::2] for given in self.asked.others)
         free = [key for key in UPDATE_WEBHOOKS_KEYS if key not in self.webhooks]
-        if not urls.keys() <= {*free}:
+        if not urls.keys() <= {*free} or len(urls) < len(self.asked.others):
             # What was typed is not quoted: it may hold a secret.
             text = _("--webhook takes KEY=URL, with one of these keys: %(keys)s.")
             raise CommandError(text % {"keys": ", ".join(free)})
