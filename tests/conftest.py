@@ -15,8 +15,7 @@ from .payloads import URL
 
 def pytest_configure() -> None:
     """What a shell starts in the background ignores SIGINT, and so would the servers that tests start and interrupt."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
