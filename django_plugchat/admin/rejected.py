@@ -97,12 +97,10 @@ def _readable(rejected: RejectedCallback) -> str:
 def _holds(body: str, wanted: set[str]) -> bool:
     """Whether a body has any of these ids and numbers, however it writes them; a short one as a whole word."""
     text = plain(body).upper()
-    squeezed = _squeezed(text)
+    squeezed, words = _squeezed(text), set(re.findall(r"[\w-]+", text))
     for form in map(str.upper, wanted):
         short = _squeezed(form)
-        if len(short) >= SHORTEST_NUMBER and short in squeezed:
-            return True
-        if short and re.search(rf"(?<!\w){re.escape(form)}(?!\w)", text):
+        if short and (form in words or (len(short) >= SHORTEST_NUMBER and short in squeezed)):
             return True
     return False
 
