@@ -86,14 +86,13 @@ def deliver(pk: Any) -> Attempt:
 
 def exhaust(rows: DeliveryEventQuerySet) -> int:
     """Give up what is due and has no attempt left: whoever made the last one died."""
-    given_up = partial(
-        rows.due().filter(dispatch_attempts__gte=app_settings.dispatch_max_attempts).update,
+    return statements.change(
+        rows.due().filter(dispatch_attempts__gte=app_settings.dispatch_max_attempts),
         dispatch_status=_Status.EXHAUSTED,
         dispatch_due_at=None,
         dispatch_failed=True,
         dispatch_error="The last attempt did not end.",
     )
-    return statements.trying_again(rows.db, given_up)
 
 
 # An attempt: take, tell, judge, write
@@ -111,7 +110,7 @@ def _attempt(event: DeliveryEvent) -> Attempt:
         # wrong.
         wrong = [_Status.EXHAUSTED, _Status.PENDING]
         lost = _events().filter(pk=pk, dispatch_attempts=number, dispatch_status__in=wrong)
-        statements.trying_again(alias, partial(lost.update, **changes))
+        statements.change(lost, **changes)
     return attempt
 
 
@@ -123,13 +122,13 @@ def _take(pk: Any) -> DeliveryEvent | None:
         Q(dispatch_status=_Status.PENDING) | Q(dispatch_due_at__lte=now),
         dispatch_attempts__lt=app_settings.dispatch_max_attempts,
     )
-    claim = partial(
-        claimable.update,
+    claimed = statements.change(
+        claimable,
         dispatch_status=_Status.RUNNING,
         dispatch_attempts=F("dispatch_attempts") + 1,
         dispatch_due_at=lease_end,
     )
-    if not statements.trying_again(row.db, claim):
+    if not claimed:
         exhaust(row)
         return None
     # Asked of the database itself: a package that a project uses may cache querysets.

@@ -5,7 +5,7 @@ Compiling the INSERT of a row with so many columns takes the ORM longer than the
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
@@ -214,6 +214,12 @@ def trying_again(alias: str, operation: Callable[[], T]) -> T:
             is_renewed = True
         else:
             return result
+
+
+def change(rows: Any, **changes: Any) -> int:
+    """Update the rows of a queryset as ``trying_again`` does; returns how many those were."""
+    update: Callable[[], int] = partial(rows.update, **changes)
+    return trying_again(rows.db, update)
 
 
 def _renew(connection: Any, *, is_left_behind: bool) -> None:

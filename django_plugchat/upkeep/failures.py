@@ -1,7 +1,6 @@
 """Why stored messages failed, read again by a version that knows more of the provider's texts."""
 
 from collections import defaultdict
-from functools import partial
 from typing import Any
 
 from django_plugchat import statements
@@ -24,5 +23,5 @@ def classify_again() -> int:
             if (kind := kind_of(event.error, event.error_code)) != event.failure:
                 by_kind[kind].append(event.pk)
         for kind, pks in by_kind.items():
-            changed += statements.trying_again(events.db, partial(events.filter(pk__in=pks).update, failure=kind))
+            changed += statements.change(events.filter(pk__in=pks), failure=kind)
     return changed

@@ -4,10 +4,8 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
 from itertools import chain
 from operator import itemgetter
-from typing import Any
 
 from django.db.models import Count, Min, Q, Value
 from django.db.models.functions import Concat
@@ -27,10 +25,6 @@ _REFUSALS_IN_A_ROW = 10
 
 def _events() -> DeliveryEventQuerySet:
     return DeliveryEvent.objects.for_writing()
-
-
-def _update(rows: DeliveryEventQuerySet, **changes: Any) -> int:
-    return statements.trying_again(rows.db, partial(rows.update, **changes))
 
 
 @dataclass
@@ -84,7 +78,7 @@ def sweep(
         else:
             refused_in_a_row += 1
             swept.refused += 1
-            _update(_events().filter(pk=event.pk, dispatch_due_at=due_at), dispatch_due_at=timezone.now())
+            statements.change(_events().filter(pk=event.pk, dispatch_due_at=due_at), dispatch_due_at=timezone.now())
     swept.left = _events().due().count() + unheard.count()
     retrying = _retrying(timezone.now()).aggregate(waiting=Count("pk"), next_due_at=Min("dispatch_due_at"))
     return replace(swept, **retrying)
@@ -98,14 +92,14 @@ def _end_pauses(moment: datetime, limit: int | None) -> None:
     """Of as many events as are taken. What fails again gets a pause that ends later: none is tried twice."""
     rows = _retrying(moment)
     if limit is None:
-        _update(rows, dispatch_due_at=moment)
+        statements.change(rows, dispatch_due_at=moment)
         return
     room = max(0, limit - _events().filter(dispatch_due_at__lte=moment).count())
     # Asked once: a package that a project uses may cache querysets, and say the same for ever.
     pks = list(rows.order_by("dispatch_due_at", "pk").values_list("pk", flat=True)[:room])
     for start in range(0, len(pks), _BATCH):
         some = _events().filter(pk__in=pks[start : start + _BATCH], dispatch_status=_Status.RETRYING)
-        _update(some, dispatch_due_at=moment)
+        statements.change(some, dispatch_due_at=moment)
 
 
 def _in_turns(waiting: dict[str, DeliveryEventQuerySet], limit: int | None) -> Iterator[DeliveryEvent]:
@@ -137,7 +131,7 @@ def _reserve(event: DeliveryEvent) -> datetime | None:
     # A queue with hours of backlog is not filled again every minute: each time the event gets as long again.
     due_at = now + max(dispatch.lease(), min(now - event.received_at, _LONGEST_WAIT_IN_A_QUEUE))
     row = _events().filter(pk=event.pk, dispatch_status=event.dispatch_status, dispatch_due_at=event.dispatch_due_at)
-    return due_at if _update(row, dispatch_status=_Status.PENDING, dispatch_due_at=due_at) else None
+    return due_at if statements.change(row, dispatch_status=_Status.PENDING, dispatch_due_at=due_at) else None
 
 
 def start_over(queryset: DeliveryEventQuerySet) -> int:
@@ -147,7 +141,7 @@ def start_over(queryset: DeliveryEventQuerySet) -> int:
     """
     now = timezone.now()
     being_tried = Q(dispatch_status=_Status.RUNNING, dispatch_due_at__gt=now)
-    return _update(
+    return statements.change(
         queryset.for_writing().filter(~being_tried),
         dispatch_status=_Status.PENDING,
         dispatch_attempts=0,
