@@ -115,7 +115,8 @@ def inflated(body: bytes, coding: str, limit: int) -> tuple[bytes, bool]:
     """
     if coding not in _COMPRESSED:
         return body, True
-    # RFC 9110, 8.4.1.2: some send deflate without zlib's header, which is 8 in four bits, and a multiple of 31.
+    # RFC 9110, 8.4.1.2: some send deflate without zlib's header. By RFC 1950 that is two bytes, together a multiple of
+    # 31, with the method 8 in the low bits of the first.
     start = int.from_bytes(body[:2])
     has_header = (start >> 8) & 15 == 8 and start % 31 == 0
     window_bits = 16 + zlib.MAX_WBITS if coding == "gzip" else zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS

@@ -235,7 +235,8 @@ class Account(_Model):
     def clean(self) -> None:
         if not self._state.adding:
             return
-        if not str(self.alias).isprintable() or self.alias != str(self.alias).strip():
+        alias = str(self.alias)  # None, where the field itself was refused
+        if not alias.isprintable() or alias != alias.strip():
             text = gettext("An alias has only printable characters, and no space at its ends.")
             raise ValidationError({"alias": text})
         if self.alias in app_settings.accounts:

@@ -84,7 +84,7 @@ class DeliveryEventAdmin(MessagePage, BoundedActions):
             # Your code is told of statuses as well, and each may wait.
             return rows.filter(wanted), False
         if not wanted:
-            # The chart counts failures, which statuses never are, along an index that has no types.
+            # No status is a failure: without a condition on the type, the chart counts failures by their index alone.
             return rows if is_page(request, "chart") else rows.deliveries(), False
         return rows.filter(wanted & _IS_DELIVERY | Q(pk__in=_messages_of_statuses(rows, wanted))), False
 

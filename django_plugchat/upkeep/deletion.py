@@ -48,7 +48,7 @@ def delete(rows: PlugChatQuerySet, keys: list[Any], *, at_once: int = 100, dry_r
                 by: Any = getattr(error, "protected_objects", None) or getattr(error, "restricted_objects", ())
                 needed = {keys[0]: {row._meta.label for row in by} or {_("another table")}}
     others = [key for key in keys if key not in needed]
-    # Where none is needed directly, they are halved until those are found that are.
+    # Too many are halved; so are those of which none is needed directly, until those are found that are.
     middle = len(others) if needed else len(others) // 2
     parts = [delete(rows, part, at_once=at_once, dry_run=dry_run) for part in (others[:middle], others[middle:])]
     for part in parts:

@@ -3,7 +3,6 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterator
-from functools import partial
 from typing import Any, NamedTuple
 
 from django.apps import apps
@@ -132,9 +131,12 @@ def _tied_to(about: list[Any], person: Person) -> list[Any]:
 
 
 def _text_of(payload: Any) -> str:
-    """All that a JSON value holds, but for numbers that are not whole."""
-    read = partial(json.loads, parse_float=lambda text: int(float(text)) if float(text).is_integer() else None)
-    return json.dumps(read(json.dumps(payload)), ensure_ascii=False)
+    """All that a JSON value holds, whole numbers written out, but for numbers that are not whole."""
+    return json.dumps(json.loads(json.dumps(payload), parse_float=_whole), ensure_ascii=False)
+
+
+def _whole(number: str) -> int | None:
+    return int(float(number)) if float(number).is_integer() else None
 
 
 def _found_in_body(body: bytes, person: Person) -> Found:

@@ -5,7 +5,6 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 from django.db import Error, transaction
@@ -39,11 +38,7 @@ def _take_over(path: Path) -> bool:
     failure = ""
     for _attempt in range(2):
         try:
-            receipt, body = spool.read(path)
-            # Of a file that is not ours nothing is known: a TypeError.
-            late: Any = replace(receipt, is_late=True)  # type: ignore[type-var]
-            with suppress(APIException):  # a refusal, which is kept
-                recording.take(body, late)
+            _record(path)
         except Exception as error:
             if isinstance(error, Error):
                 _ensure_writable()
@@ -54,6 +49,14 @@ def _take_over(path: Path) -> bool:
     logger.error("The file %s of the spool could not be taken over: %s", path.name, failure)
     spool.put_aside(path)
     return False
+
+
+def _record(path: Path) -> None:
+    receipt, body = spool.read(path)
+    if receipt is None:
+        raise TypeError("Not a callback that this app has kept.")
+    with suppress(APIException):  # a refusal, which is kept
+        recording.take(body, replace(receipt, is_late=True))
 
 
 def _ensure_writable() -> None:
