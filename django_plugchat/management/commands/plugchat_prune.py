@@ -53,8 +53,9 @@ class Command(BaseCommand):
         needed, needed_by = 0, set[str]()
         with counting(self.stdout, EVENTS, REJECTED, dry_run=dry_run) as counts:
             for text, rows, by in ((EVENTS, events, "received_at"), (REJECTED, rejected, "pk")):
-                batches = deletion.delete_in_batches(rows, by=by, batch_size=batch_size, dry_run=dry_run)
-                for done in progress(batches):
+                for batch in progress(rows.only("pk", by).in_batches(batch_size, by=by)):
+                    # Under their conditions still: meanwhile an event may have been dispatched again.
+                    done = deletion.delete(rows, [row.pk for row in batch], at_once=batch_size, dry_run=dry_run)
                     counts[text] += done.deleted
                     needed += len(done.needed)
                     needed_by = needed_by.union(*done.needed.values())
