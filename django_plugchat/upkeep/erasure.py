@@ -20,10 +20,11 @@ from django_plugchat.upkeep.deletion import Deletion, delete
 SCAN_BATCH = 100
 #: Of a body that was compressed. What is longer is named, to be looked at.
 _MOST_INFLATED = 16 * 1024 * 1024
-_MOST_LAYERS = 4
 
-_IDS = ("phone", "participant", "zaap_id", "custom_id", "message_id", "instance_id")
-_TEXTS = (*_IDS, "error", "error_code", "dispatch_error")
+_TEXTS = (
+    *("phone", "participant", "zaap_id", "custom_id", "message_id", "instance_id"),
+    *("error", "error_code", "dispatch_error"),
+)
 
 
 class Batch(NamedTuple):
@@ -103,7 +104,7 @@ def still_called(name: str) -> Any:
 
 def _found_in(row: Any, person: Person) -> Found:
     if isinstance(row, DeliveryEvent):
-        return person.found_in([*(getattr(row, name) for name in _TEXTS), _text_of(row.payload)])
+        return person.found_in([*(getattr(row, name) for name in _TEXTS), json.dumps(row.payload, ensure_ascii=False)])
     if isinstance(row, RejectedCallback):
         return _found_in_body(bytes(row.body), person)
     return person.found_in([row.object_repr, row.change_message])
@@ -130,25 +131,14 @@ def _tied_to(about: list[Any], person: Person) -> list[Any]:
     return tied
 
 
-def _text_of(payload: Any) -> str:
-    """All that a JSON value holds, whole numbers written out, but for numbers that are not whole."""
-    return json.dumps(json.loads(json.dumps(payload), parse_float=_whole), ensure_ascii=False)
-
-
-def _whole(number: str) -> int | None:
-    return int(float(number)) if float(number).is_integer() else None
-
-
 def _found_in_body(body: bytes, person: Person) -> Found:
-    """In what came, and in what it was before somebody compressed it without saying so, or more than once."""
-    found = Found.NOT
-    for _layer in range(_MOST_LAYERS):
-        text = body.decode(errors="replace")
-        found = max(found, person.found_in([text]))
-        if "\ufffd" not in text:
-            break
-        coding = "gzip" if body.startswith(b"\x1f\x8b") else "deflate"
-        body, _is_whole = bodies.inflated(body, coding, _MOST_INFLATED)
-        if len(body) > _MOST_INFLATED:
-            return max(found, person.found_in([body.decode(errors="replace")]), Found.PERHAPS)
-    return found
+    """In what came, and in what it was before somebody compressed it without saying so."""
+    text = body.decode(errors="replace")
+    found = person.found_in([text])
+    if "\ufffd" not in text:
+        return found
+    coding = "gzip" if body.startswith(b"\x1f\x8b") else "deflate"
+    content, _is_whole = bodies.inflated(body, coding, _MOST_INFLATED)
+    if len(content) > _MOST_INFLATED:
+        found = max(found, Found.PERHAPS)
+    return max(found, person.found_in([content.decode(errors="replace")]))
