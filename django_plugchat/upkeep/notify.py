@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from django.core.mail import EmailMessage
 from django.core.validators import URLValidator, validate_email
-from django.db import router, transaction
+from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext
 from django.views.decorators.debug import sensitive_variables
@@ -47,11 +47,10 @@ def tell(target: str, accounts: list[AccountStatus], of_this_host: list[Finding]
     names = {account.alias: account.name for account in accounts}
     found = {(account.alias, finding.name): finding for account in accounts for finding in account.findings}
     found |= {(host, finding.name): finding for finding in of_this_host}
-    alias = router.db_for_write(Notice)
-    atomic = transaction.atomic(using=alias)
+    notices = Notice.objects.for_writing()
     # Reserved before it is told, so that of several hosts one tells it.
-    reserve = atomic(partial(_reserve, digest_of(target), found.keys(), host, only))
-    begun, over = statements.trying_again(alias, reserve)
+    reserve = partial(_reserve, digest_of(target), found.keys(), host, only)
+    begun, over = statements.trying_again(notices.db, reserve)
     if not begun and not over:
         return
     new = []
@@ -63,7 +62,8 @@ def tell(target: str, accounts: list[AccountStatus], of_this_host: list[Finding]
     try:
         _send(target, new, [_about(names, notice) for notice in over])
     except BaseException as error:
-        statements.trying_again(alias, atomic(partial(_release, begun, over)))
+        notices.filter(pk__in=[notice.pk for notice in begun]).delete()
+        notices.bulk_create(over, ignore_conflicts=True)
         if not isinstance(error, Exception):
             raise
         # Only our own text is sure not to quote the target.
@@ -74,25 +74,21 @@ def tell(target: str, accounts: list[AccountStatus], of_this_host: list[Finding]
 
 
 def _reserve(target: str, found: Collection[tuple[str, str]], host: str, only: str) -> _Change:
-    told, now = Notice.objects.for_writing().filter(target=target), timezone.now()
-    known = {(notice.account, notice.finding): notice.pk for notice in told}
-    new = [Notice(target=target, account=key[0], finding=key[1], told_at=now) for key in sorted(found - known.keys())]
-    told.bulk_create(new, ignore_conflicts=True)
-    # One that another host has told of meanwhile has another moment.
-    begun = list(told.filter(told_at=now).order_by("account", "pk"))
-    gone = [
-        pk
-        for (account, name), pk in known.items()
-        if (account, name) not in found and (account == host or not account.startswith(_HOST)) and only in ("", account)
-    ]
-    over = list(told.select_for_update().filter(pk__in=gone).order_by("account", "pk"))
-    told.filter(pk__in=gone).delete()
+    told = Notice.objects.for_writing().filter(target=target).order_by("account", "pk")
+    with transaction.atomic(using=told.db):
+        now, known = timezone.now(), {(notice.account, notice.finding): notice for notice in told}
+        new = sorted(found - known.keys())
+        rows = [Notice(target=target, account=account, finding=name, told_at=now) for account, name in new]
+        told.bulk_create(rows, ignore_conflicts=True)
+        # One that another host has told of meanwhile has another moment.
+        begun = list(told.filter(told_at=now))
+        over = []
+        for (account, name), notice in known.items():
+            is_looked_at = only in ("", account) and (account == host or not account.startswith(_HOST))
+            # Nor is it over for two hosts.
+            if is_looked_at and (account, name) not in found and notice.delete()[0]:
+                over.append(notice)
     return begun, over
-
-
-def _release(begun: list[Notice], over: list[Notice]) -> None:
-    Notice.objects.for_writing().filter(pk__in=[notice.pk for notice in begun]).delete()
-    Notice.objects.for_writing().bulk_create(over, ignore_conflicts=True)
 
 
 def _about(names: dict[str, str], notice: Notice) -> str:
