@@ -1,6 +1,9 @@
 """The figures as Prometheus reads them, for the textfile collector of its node exporter."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import groupby
+from operator import itemgetter
 
 from django.utils import timezone
 
@@ -21,20 +24,15 @@ METRICS = {
 
 
 def render(accounts: Iterable[AccountStatus], of_this_host: Iterable[Finding]) -> str:
-    samples: dict[str, list[str]] = {name: [] for name in METRICS}
-    samples["plugchat_checked_timestamp_seconds"].append(
-        f"plugchat_checked_timestamp_seconds {timezone.now().timestamp()}"
-    )
-    for finding in of_this_host:
-        samples["plugchat_finding"].append(f'plugchat_finding{{account="",finding="{finding.name}"}} 1.0')
+    samples = [("plugchat_checked_timestamp_seconds", "", timezone.now().timestamp())]
+    samples += [("plugchat_finding", f'{{account="",finding="{finding.name}"}}', 1) for finding in of_this_host]
     for account in accounts:
         alias = account.alias.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
-        for name, label, value in _samples(account):
-            samples[name].append(f'{name}{{account="{alias}"{label}}} {float(value)}')
+        samples += [(name, f'{{account="{alias}"{label}}}', value) for name, label, value in _samples(account)]
     lines = []
-    for name, text in METRICS.items():
-        if samples[name]:
-            lines += [f"# HELP {name} {text}", f"# TYPE {name} gauge", *samples[name]]
+    for metric, some in groupby(sorted(samples), key=itemgetter(0)):
+        lines += [f"# HELP {metric} {METRICS[metric]}", f"# TYPE {metric} gauge"]
+        lines += [f"{name}{labels} {float(value)}" for name, labels, value in some]
     return "\n".join([*lines, ""])
 
 
@@ -47,7 +45,7 @@ def _samples(account: AccountStatus) -> Iterator[tuple[str, str, float]]:
     if found.connections:
         yield "plugchat_connected", "", all(connection.is_connected for connection in found.connections)
     for name, label, counts in (
-        ("plugchat_finding", "finding", dict.fromkeys((finding.name for finding in account.findings), 1)),
+        ("plugchat_finding", "finding", Counter(finding.name for finding in account.findings)),
         ("plugchat_deliveries_24h", "outcome", found.deliveries),
         ("plugchat_statuses_24h", "outcome", found.statuses),
         ("plugchat_failures_24h", "kind", found.failures),
