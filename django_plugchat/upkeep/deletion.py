@@ -34,32 +34,27 @@ def delete(rows: PlugChatQuerySet, keys: list[Any], *, at_once: int = 100, dry_r
     for start in range(0, len(keys), at_once):
         batch = keys[start : start + at_once]
         try:
-            deleted += _delete(rows.filter(pk__in=batch), dry_run=dry_run)
+            deleted += statements.trying_again(rows.db, partial(_delete, rows.filter(pk__in=batch), dry_run))
         except IntegrityError:  # those of Django are kinds of it
             for key in batch:
                 try:
-                    deleted += _delete(rows.filter(pk=key), dry_run=dry_run)
+                    deleted += statements.trying_again(rows.db, partial(_delete, rows.filter(pk=key), dry_run))
                 except IntegrityError as error:
                     by: Any = getattr(error, "protected_objects", None) or getattr(error, "restricted_objects", ())
                     needed[key] = {row._meta.label for row in by} or {_("another table")}
     return Deletion(deleted, needed)
 
 
-def _delete(chosen: PlugChatQuerySet, *, dry_run: bool) -> int:
-    if dry_run:
-        Collector(using=chosen.db).collect(chosen)
-        return chosen.count()
-    _total, by_model = statements.trying_again(chosen.db, partial(_delete_locked, chosen))
-    # Not what a project's own models lost with them.
-    deleted: int = by_model.get(chosen.model._meta.label, 0)
-    return deleted
-
-
-def _delete_locked(chosen: PlugChatQuerySet) -> tuple[int, dict[str, int]]:
+def _delete(chosen: PlugChatQuerySet, dry_run: bool) -> int:
     with transaction.atomic(using=chosen.db):
+        if dry_run:
+            Collector(using=chosen.db).collect(chosen)
+            return chosen.count()
         # In the order in which callbacks lock them, who would else wait for us while we wait for them.
         list(chosen.order_by("fingerprint").select_for_update().values_list("pk", flat=True))
-        return chosen.delete()
+        _total, by_model = chosen.delete()
+    # Not what a project's own models lost with them.
+    return by_model.get(chosen.model._meta.label, 0)
 
 
 def old_events(before: datetime, *, include_pending: bool = False) -> DeliveryEventQuerySet:
