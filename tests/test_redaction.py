@@ -174,6 +174,9 @@ def test_what_stands_beside_a_secret_does_not_matter(plugchat, confidential, tex
 def test_a_short_token_is_no_part_of_a_word(plugchat):
     plugchat(ACCOUNTS={"a": {"TOKEN": "tok", "WEBHOOK_SECRETS": [SECRET]}})
     assert redact("tokens: 'tok', tok-1, tok1, _tok") == f"tokens: '{MASK}', {MASK}-1, tok1, _{MASK}"
+    # Nor where a longer one that begins like it would go beyond the end.
+    plugchat(ACCOUNTS={"a": {"TOKEN": "tok"}, "b": {"TOKEN": "token-of-another"}})
+    assert redact("mytok") == "mytok"
 
 
 def test_before_the_project_is_loaded():

@@ -1,5 +1,4 @@
 import re
-from collections import defaultdict
 from functools import lru_cache
 
 from django.core.exceptions import ImproperlyConfigured
@@ -53,25 +52,23 @@ def _redacted(text: str) -> str:
 
 def _without(confidential: frozenset[str], text: str) -> str:
     """Without any of these, whatever stands beside it. What that costs does not grow with their number."""
-    shortest, lengths = _beginnings(confidential)
-    shown, done = "", 0
-    for start in [start for start in range(len(text)) if text[start : start + shortest] in lengths]:
-        for length in lengths[text[start : start + shortest]]:
+    beginnings, lengths = _beginnings(confidential)
+    shown, done, shortest = "", 0, lengths[-1]
+    for start in [start for start in range(len(text)) if text[start : start + shortest] in beginnings]:
+        for length in lengths:
             end = start + length
             # Fewer than eight characters may be a part of any word.
             is_one = length >= 8 or not any(map(str.isalnum, text[start - 1 : start] + text[end : end + 1]))
-            if start >= done and is_one and text[start:end] in confidential:
+            if done <= start and end <= len(text) and is_one and text[start:end] in confidential:
                 shown, done = f"{shown}{text[done:start]}{MASK}", end
     return shown + text[done:]
 
 
 @lru_cache(maxsize=2)
-def _beginnings(confidential: frozenset[str]) -> tuple[int, dict[str, list[int]]]:
-    """How long the shortest of them is; and of each beginning so long, the lengths that follow it, longest first."""
-    shortest, lengths = min(map(len, confidential)), defaultdict(set)
-    for text in confidential:
-        lengths[text[:shortest]].add(len(text))
-    return shortest, {beginning: sorted(some, reverse=True) for beginning, some in lengths.items()}
+def _beginnings(confidential: frozenset[str]) -> tuple[set[str], list[int]]:
+    """The beginnings of all, each as long as the shortest of them, and their lengths, longest first."""
+    lengths = sorted(set(map(len, confidential)), reverse=True)
+    return {text[: lengths[-1]] for text in confidential}, lengths
 
 
 def parted(path: str) -> tuple[str, list[str]]:
