@@ -62,7 +62,7 @@ def erase(person: Person, *, dry_run: bool = False) -> Iterator[Batch]:
             found = [(row, _found_in(row, person)) for row in batch]
             about = [row for row, how in found if how >= person.enough]
             tied = _tied_to(about, person) if rows.model is DeliveryEvent else []
-            keys = list(dict.fromkeys(row.pk for row in [*about, *tied] if row.pk not in known))
+            keys = list({row.pk for row in [*about, *tied]} - known)
             known.update(keys)
             if rows.model in (DeliveryEvent, RejectedCallback):
                 # One message may have many more events than this batch has rows.
