@@ -113,7 +113,7 @@ def test_what_was_said_in_a_day_is_counted_apart():
     assert "Statuses in 24 hours: Read 1" in text
 
 
-def test_what_was_registered_is_shown_with_its_last_call():
+def test_what_was_registered_is_shown_with_its_first_and_last_call():
     days = [timezone.now() - timedelta(days=days) for days in (3, 2, 1)]
     Registration.objects.create(
         account="default", webhook="update-webhook-delivery", secret_id="12345678", registered_at=days[0]
@@ -125,7 +125,8 @@ def test_what_was_registered_is_shown_with_its_last_call():
     page = person("view_deliveryevent", "redispatch_deliveryevent").get(OVERVIEW)
     text = text_of(page)
     shown = [times.shown(day) for day in days]
-    assert f"update-webhook-delivery: registered on {shown[0]}, secret 12345678, last called on {shown[2]}" in text
+    called = f"first called on {shown[1]}, last called on {shown[2]}"
+    assert f"update-webhook-delivery: registered on {shown[0]}, secret 12345678, {called}" in text
     assert f"update-webhook-message-status: registered on {shown[0]}, secret , not called since" in text
     assert "Instance I1: disconnected since" in text
     # And where nothing was, how to.

@@ -20,6 +20,7 @@ from django_plugchat.conf import secret_id
 from django_plugchat.models import Account, Connection, Registration, RejectedCallback
 from django_plugchat.signals import delivery_recorded
 from django_plugchat.upkeep import findings
+from django_plugchat.upkeep.figures import first_calls
 from django_plugchat.upkeep.findings import of_this_host, statuses
 from django_plugchat.upkeep.health import PlugChat
 from tests import rows
@@ -710,16 +711,21 @@ def test_one_account_and_those_with_problems(plugchat):
     assert found["account"] == "leste"
 
 
-def test_when_each_webhook_was_last_called():
+def test_when_each_webhook_was_first_and_last_called():
     for webhook in ("sendingMessage", "messageStatus", "whenDisconnecting"):
         register(webhook, registered_at=ago(hours=9))
-    _before, came = (event(received_at=ago(hours=hours)).received_at for hours in (10, 7))
+    moments = [event(received_at=ago(hours=hours)).received_at for hours in (10, 8, 7)]
     (account,) = statuses(["default"])
     last = {each.webhook: account.figures.last_call(each) for each in account.figures.registrations}
-    assert last == {"sendingMessage": came, "messageStatus": None, "whenDisconnecting": None}
-    connect(reported_at=came)
+    assert last == {"sendingMessage": moments[2], "messageStatus": None, "whenDisconnecting": None}
+    assert first_calls(["default"]) == {
+        ("default", "sendingMessage"): moments[1],
+        ("default", "messageStatus"): None,
+        ("default", "whenDisconnecting"): None,
+    }
+    connect(reported_at=moments[2])
     (account,) = statuses(["default"])
-    assert account.figures.last_call(account.figures.registrations[-1]) == came
+    assert account.figures.last_call(account.figures.registrations[-1]) == moments[2]
 
 
 def test_an_account_of_the_database():

@@ -14,7 +14,7 @@ from django_plugchat import times
 from django_plugchat.admin.base import ReadOnlyAdmin, seen_accounts
 from django_plugchat.models import Account, Connection
 from django_plugchat.upkeep import findings
-from django_plugchat.upkeep.figures import DAY, describe
+from django_plugchat.upkeep.figures import DAY, describe, first_calls
 
 ACCOUNTS_ON_A_PAGE = 25
 #: Where the rows are that a finding is about, if the admin has them: in which list, by which filters. Of a finding of
@@ -59,13 +59,17 @@ class OverviewAdmin(ReadOnlyAdmin):
         shown = sorted((each for each in found if wanted.lower() in each[0].name.lower()), key=lambda each: not each[1])
         page = Paginator(shown, ACCOUNTS_ON_A_PAGE).get_page(request.GET.get("p"))
         aliases = [account.alias for account, _problems in page]
+        first = first_calls(aliases) if runs else {}
         keys = dict(Account.objects.filter(alias__in=aliases).values_list("alias", "pk"))
         accounts = [
             {
                 "status": account,
                 "findings": problems,
                 "facts": list(describe(account.figures, only_provider=not runs)),
-                "registrations": [(each, account.figures.last_call(each)) for each in account.figures.registrations],
+                "registrations": [
+                    (each, first.get((account.alias, each.webhook)), account.figures.last_call(each))
+                    for each in account.figures.registrations
+                ],
                 "pk": keys.get(account.alias),
             }
             for account, problems in page

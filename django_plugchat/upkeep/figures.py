@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connections
-from django.db.models import Count, Max, Min, Q
+from django.db.models import Case, Count, Max, Min, OuterRef, Q, Subquery, Value, When
 from django.utils.timesince import timesince
 from django.utils.translation import gettext
 
@@ -209,6 +209,22 @@ def _add_rejected(found: dict[str, Figures], now: datetime, callbacks: Any) -> N
         figures.counts[kind] += row["kept"]
         figures.counts[f"{kind}_lately"] += row["lately"]
         figures.last_callback = _later(figures.last_callback, row["last"])
+
+
+def first_calls(aliases: Collection[str]) -> dict[tuple[str, str], datetime | None]:
+    """When each webhook, by account and the provider's name of it, was first called since it was registered.
+
+    For a page of accounts, in one statement. Of connecting and disconnecting only the last call is known.
+    """
+    type_ = Case(*(When(webhook=webhook, then=Value(type_)) for webhook, type_ in TYPE_OF_WEBHOOK.items()))
+    calls = (
+        DeliveryEvent.objects.for_writing()
+        .filter(account=OuterRef("account"), type=OuterRef("type"), received_at__gte=OuterRef("registered_at"))
+        .order_by("received_at", "pk")
+    )
+    registrations = _of(Registration, aliases).annotate(type=type_)
+    rows = registrations.annotate(first=Subquery(calls.values("received_at")[:1]))
+    return {(account, webhook): first for account, webhook, first in rows.values_list("account", "webhook", "first")}
 
 
 def describe(found: Figures, *, only_provider: bool = False) -> Iterator[str]:
