@@ -191,12 +191,9 @@ def test_what_is_somebody_elses_stays(text):
     assert counts(forget(NUMBER, "--national")) == [0, 0, 0]
 
 
-@pytest.mark.parametrize(
-    "number", [f"{NUMBER}1", f"1{NUMBER}", f"0.{NUMBER}", f"12.{NUMBER}", f"0.{NUMBER}e5", f"{NUMBER}e1"]
-)
+@pytest.mark.parametrize("number", [f"{NUMBER}1", f"1{NUMBER}", f"0.{NUMBER}", f"12.{NUMBER}", f"{NUMBER}e1"])
 def test_other_numbers_of_json_stay(number):
-    # Read as JSON, 55449.88771234 could be a number that somebody wrote with a dot.
-    event(phone=SOMEBODY_ELSE, payload=json.loads(number)) if "e5" not in number else None
+    event(phone=SOMEBODY_ELSE, payload=json.loads(number))
     rejected(f'{{"n": {number}}}'.encode())
     rejected(f'{{"n": {number}'.encode()) if "e1" not in number else None
     assert counts(forget(NUMBER)) == [0, 0, 0]
@@ -258,6 +255,7 @@ def raw_deflate(body):
         gzip.compress(HOLDING)[:-8],
         gzip.compress(b" " * 3_000_000 + HOLDING),
         gzip.compress(HOLDING) + b"more",
+        gzip.compress(gzip.compress(HOLDING)),
         zlib.compress(HOLDING),
         raw_deflate(HOLDING),
     ],

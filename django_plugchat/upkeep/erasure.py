@@ -20,6 +20,7 @@ from django_plugchat.upkeep.deletion import Deletion, delete
 SCAN_BATCH = 100
 #: Of a body that was compressed. What is longer is named, to be looked at.
 _MOST_INFLATED = 16 * 1024 * 1024
+_MOST_LAYERS = 3
 
 _TEXTS = (
     *("phone", "participant", "zaap_id", "custom_id", "message_id", "instance_id"),
@@ -132,13 +133,15 @@ def _tied_to(about: list[Any], person: Person) -> list[Any]:
 
 
 def _found_in_body(body: bytes, person: Person) -> Found:
-    """In what came, and in what it was before somebody compressed it without saying so."""
-    text = body.decode(errors="replace")
-    found = person.found_in([text])
-    if "\ufffd" not in text:
-        return found
-    coding = "gzip" if body.startswith(b"\x1f\x8b") else "deflate"
-    content, _is_whole = bodies.inflated(body, coding, _MOST_INFLATED)
-    if len(content) > _MOST_INFLATED:
-        found = max(found, Found.PERHAPS)
-    return max(found, person.found_in([content.decode(errors="replace")]))
+    """In what came, and in what it was before somebody compressed it without saying so, or more than once."""
+    found = Found.NOT
+    for _layer in range(_MOST_LAYERS):
+        text = body.decode(errors="replace")
+        found = max(found, person.found_in([text]))
+        if "\ufffd" not in text:
+            break
+        coding = "gzip" if body.startswith(b"\x1f\x8b") else "deflate"
+        body, _is_whole = bodies.inflated(body, coding, _MOST_INFLATED)
+        if len(body) > _MOST_INFLATED:
+            found = max(found, Found.PERHAPS)
+    return found
