@@ -1,8 +1,4 @@
-"""The ``PLUGCHAT`` setting, read live so that tests can override it. ``checks`` says what is wrong with it.
-
-What is changed inside ACCOUNTS in place has no effect; assign a new PLUGCHAT. Else every callback would have to look at
-all accounts.
-"""
+"""The ``PLUGCHAT`` setting, read live. Changing ACCOUNTS in place has no effect; assign a new dict."""
 
 import hashlib
 from copy import copy

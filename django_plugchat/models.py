@@ -130,10 +130,7 @@ class DeliveryEvent(models.Model):
 
 
 class RejectedCallback(_Model):
-    """A callback that was refused, or whose status nobody knows yet, kept to be read and tried again.
-
-    To the byte, decompressed.
-    """
+    """A callback that was refused, or whose status nobody knows yet: to the byte, decompressed, to be tried again."""
 
     class Reason(models.TextChoices):
         ENCODING = "encoding", _("Not what its Content-Encoding says")

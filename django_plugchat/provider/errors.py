@@ -71,10 +71,7 @@ _KNOWN = [(kind, text, _plain(text).partition("…")) for kind, texts in ERRORS_
 
 
 def known(error: str, error_code: str = "") -> tuple[str, str, str]:
-    """What the provider's documentation knows of an error: its kind, its text and its code.
-
-    Text and code are "" for any others, which may hold anything. The code decides the kind before the text.
-    """
+    """What the documentation knows of an error: its kind, by the code first; its text and its code, "" if unknown."""
     given, code = _plain(error), _plain(error_code).upper()
     if code not in ERROR_CODES:
         code = ""

@@ -72,10 +72,7 @@ def _beginnings(confidential: frozenset[str]) -> tuple[set[str], list[int]]:
 
 
 def parted(path: str) -> tuple[str, list[str]]:
-    """The path of a callback without what follows ``callback/``, and what may be a secret in that.
-
-    Also one that no setting knows, of an account in the database.
-    """
+    """The path of a callback without what follows ``callback/``, and what may be a secret in that, known or not."""
     segment = _CALLBACK_SEGMENT.search(path)
     end = segment.end() if segment else 0
     # With a slash at its end, so that APPEND_SLASH leaves it alone.

@@ -1,8 +1,4 @@
-"""What is deleted because it is old.
-
-In small batches, each a short transaction of its own, so that callbacks are stored meanwhile, and so that what was
-deleted stays deleted when the rest is left for another time.
-"""
+"""What is deleted, in small batches, each a short transaction of its own: callbacks are stored meanwhile."""
 
 from datetime import datetime
 from functools import partial

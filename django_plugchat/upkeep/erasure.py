@@ -53,10 +53,8 @@ def _searched() -> Iterator[PlugChatQuerySet]:
 
 
 def erase(person: Person, *, dry_run: bool = False) -> Iterator[Batch]:
-    """Delete rows; of the admin's history take the numbers only, so that it still says who did what.
-
-    Each row is read whole: no condition of a database knows all the notations.
-    """
+    """Delete rows; of the admin's history take the numbers only, so that it still says who did what."""
+    # Each row is read whole: no condition of a database knows all the notations.
     for rows in _searched():
         known: set[Any] = set()
         for batch in rows.in_batches(SCAN_BATCH):
@@ -80,10 +78,7 @@ def erase(person: Person, *, dry_run: bool = False) -> Iterator[Batch]:
 
 
 def erase_spooled(person: Person, *, dry_run: bool = False) -> tuple[int, list[str]]:
-    """Of this host's spool: how many callbacks were erased, and the files that may be about somebody else.
-
-    Raises OSError where this user may not look, or not delete.
-    """
+    """Of this host's spool: how many callbacks were erased, and the files that may be others'. Raises OSError."""
     erased, left = 0, []
     with spool.alone(wait=True):  # so that nothing moves into the database unseen
         for path in [*spool.paths(), *spool.paths(aside=True)]:

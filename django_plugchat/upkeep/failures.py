@@ -11,10 +11,7 @@ _BATCH = 1000
 
 
 def classify_again() -> int:
-    """Fill ``DeliveryEvent.failure`` again; returns how many rows changed. Raises ``django.db.Error``.
-
-    For a data migration of the version that learns a text, or from a shell. May be interrupted and run again.
-    """
+    """Fill ``DeliveryEvent.failure`` again, as in a data migration; returns how many rows changed. May be repeated."""
     events, changed = DeliveryEvent.objects.for_writing(), 0
     failed = events.exclude(failure="").only("error", "error_code", "failure")
     for batch in failed.in_batches(_BATCH):

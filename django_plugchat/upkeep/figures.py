@@ -1,7 +1,4 @@
-"""What is stored of each account, counted for all at once: a statement for each figure, however many accounts.
-
-Each walks along an index; none reads the whole table.
-"""
+"""What is stored of each account: a statement for each figure, along an index, however many accounts there are."""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
@@ -212,10 +209,7 @@ def _add_rejected(found: dict[str, Figures], now: datetime, callbacks: Any) -> N
 
 
 def first_calls(aliases: Collection[str]) -> dict[tuple[str, str], datetime | None]:
-    """When each webhook, by account and the provider's name of it, was first called since it was registered.
-
-    For a page of accounts, in one statement. Of connecting and disconnecting only the last call is known.
-    """
+    """When each webhook, by account and name, was first called since it was registered; not those of connections."""
     type_ = Case(*(When(webhook=webhook, then=Value(type_)) for webhook, type_ in TYPE_OF_WEBHOOK.items()))
     calls = (
         DeliveryEvent.objects.for_writing()

@@ -1,7 +1,4 @@
-"""What needs a person, account by account. Nothing here tells a secret or a phone number.
-
-The rule of each finding, and what to do about it, is in the runbook, docs/howto/monitoring.md.
-"""
+"""What needs a person, by rules that docs/howto/monitoring.md explains. Tells no secret and no phone number."""
 
 import shlex
 import time
