@@ -17,7 +17,6 @@ from django_plugchat.conf import app_settings
 #: How much of a refused body is read all the same, so that the connection can be kept.
 MAX_DRAINED = 1024 * 1024
 _CHUNK = 65536
-_PIECE = 4096
 _COMPRESSED = {"gzip", "deflate"}
 
 
@@ -128,25 +127,18 @@ def inflated(body: bytes, coding: str, limit: int) -> tuple[bytes, bool]:
 
 def _inflated(body: bytes, window_bits: int, most: int) -> tuple[bytes, bool]:
     """What comes out, at most so many bytes, and whether the body ends as it should."""
-    content, inflater, position = BytesIO(), zlib.decompressobj(window_bits), 0
-    while position < len(body) and content.tell() < most:
-        # In pieces, since zlib copies all that follows a member.
-        piece = body[position : position + _PIECE]
-        before = inflater.copy()
-        try:
-            content.write(inflater.decompress(piece, most - content.tell()))
-        except zlib.error:
-            # Byte by byte, as nothing is returned of the call that fails.
-            with suppress(zlib.error):
-                content.writelines(before.decompress(bytes([byte])) for byte in piece)
-            break
-        position += len(piece) - len(inflater.unused_data)
-        if inflater.eof:
-            # A gzip file may have several members, and zero bytes after each.
-            is_gzip = window_bits > zlib.MAX_WBITS
-            while is_gzip and position < len(body) and not body[position]:
-                position += 1
-            if position == len(body) or not is_gzip:
-                return content.getvalue(), position == len(body)
-            inflater = zlib.decompressobj(window_bits)
-    return content.getvalue(), False
+    content, inflater = BytesIO(), zlib.decompressobj(window_bits)
+    # Byte by byte: nothing is returned of a call that fails, and all that follows a member is copied.
+    with suppress(zlib.error):
+        for byte in body:
+            if inflater.eof:
+                if window_bits <= zlib.MAX_WBITS:
+                    return content.getvalue(), False
+                # A gzip file may have several members, and zero bytes after each.
+                if byte == 0:
+                    continue
+                inflater = zlib.decompressobj(window_bits)
+            content.write(inflater.decompress(bytes([byte]), most - content.tell()))
+            if content.tell() == most:
+                break
+    return content.getvalue(), inflater.eof
