@@ -99,18 +99,13 @@ def exhaust(rows: DeliveryEventQuerySet) -> int:
 
 
 def _attempt(event: DeliveryEvent) -> Attempt:
-    # As it is now: receivers may change the object. Another worker that takes it over moves the end of the lease.
-    pk, number = event.pk, event.dispatch_attempts
-    ours = {"id": pk, "dispatch_status": _Status.RUNNING.value, "dispatch_due_at": event.dispatch_due_at}
+    # As it is now: receivers may change the object. Whoever takes it for dead, and over, changes one of these.
+    ours = {"id": event.pk, "dispatch_status": _Status.RUNNING.value, "dispatch_due_at": event.dispatch_due_at}
+    number = event.dispatch_attempts
     attempt, changes = _judge(number, _tell(event))
     alias = _events().db
     # A connection may have died while receivers ran.
-    if not statements.trying_again(alias, partial(statements.update, alias, changes, ours)):
-        # A sweep that thought this attempt dead, and gave the event up or handed it to a worker that has not begun, was
-        # wrong.
-        wrong = [_Status.EXHAUSTED, _Status.PENDING]
-        lost = _events().filter(pk=pk, dispatch_attempts=number, dispatch_status__in=wrong)
-        statements.change(lost, **changes)
+    statements.trying_again(alias, partial(statements.update, alias, changes, ours))
     return attempt
 
 
