@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from itertools import chain
+from itertools import chain, islice
 from operator import itemgetter
 
 from django.db.models import Count, Min, Q, Value
@@ -90,16 +90,11 @@ def _retrying(now: datetime) -> DeliveryEventQuerySet:
 
 def _end_pauses(moment: datetime, limit: int | None) -> None:
     """Of as many events as are taken. What fails again gets a pause that ends later: none is tried twice."""
-    rows = _retrying(moment)
-    if limit is None:
-        statements.change(rows, dispatch_due_at=moment)
-        return
-    room = max(0, limit - _events().filter(dispatch_due_at__lte=moment).count())
-    # Asked once: a package that a project uses may cache querysets, and say the same for ever.
-    pks = list(rows.order_by("dispatch_due_at", "pk").values_list("pk", flat=True)[:room])
-    for start in range(0, len(pks), _BATCH):
-        some = _events().filter(pk__in=pks[start : start + _BATCH], dispatch_status=_Status.RETRYING)
-        statements.change(some, dispatch_due_at=moment)
+    room = None if limit is None else max(0, limit - _events().filter(dispatch_due_at__lte=moment).count())
+    paused = _retrying(moment).only("dispatch_due_at").in_batches(_BATCH, by="dispatch_due_at")
+    for event in islice(chain.from_iterable(paused), room):
+        still_paused = _events().filter(pk=event.pk, dispatch_due_at=event.dispatch_due_at)
+        statements.change(still_paused, dispatch_due_at=moment)
 
 
 def _in_turns(waiting: dict[str, DeliveryEventQuerySet], limit: int | None) -> Iterator[DeliveryEvent]:
@@ -107,7 +102,7 @@ def _in_turns(waiting: dict[str, DeliveryEventQuerySet], limit: int | None) -> I
 
     The account that has waited longest comes first, so that a sweep with a limit takes another one each time.
     """
-    needed = ("received_at", "dispatch_due_at", "dispatch_status", "dispatch_attempts")
+    needed = ("received_at", "dispatch_due_at", "dispatch_status")
     # For the bare column, and below for a plain equality, SQLite would walk along an index of all accounts, and read
     # every row instead of what is due.
     alias = Concat("account", Value(""))
