@@ -2,7 +2,6 @@
 
 import logging
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID
@@ -38,7 +37,9 @@ def _take_over(path: Path) -> bool:
     failure = ""
     for _attempt in range(2):
         try:
-            _record(path)
+            receipt, body = spool.read(path)
+            with suppress(APIException):  # a refusal, which is kept
+                recording.take(body, receipt)
         except Exception as error:
             if isinstance(error, Error):
                 _ensure_writable()
@@ -49,14 +50,6 @@ def _take_over(path: Path) -> bool:
     logger.error("The file %s of the spool could not be taken over: %s", path.name, failure)
     spool.put_aside(path)
     return False
-
-
-def _record(path: Path) -> None:
-    receipt, body = spool.read(path)
-    if receipt is None:
-        raise TypeError("Not a callback that this app has kept.")
-    with suppress(APIException):  # a refusal, which is kept
-        recording.take(body, replace(receipt, is_late=True))
 
 
 def _ensure_writable() -> None:
