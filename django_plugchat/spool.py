@@ -6,7 +6,6 @@ A file is written, synced and renamed before its callback is acknowledged: whate
 import errno
 import json
 import logging
-import math
 import os
 import shutil
 import time
@@ -60,7 +59,7 @@ class Process:
 
     #: By the clock that never goes back; 0 for none.
     pause_ends_at = 0.0
-    files, counted_at = 0, -math.inf
+    files, counted_at = 0, 0.0
 
 
 process = Process()
