@@ -36,7 +36,7 @@ class Attempt(enum.Enum):
     NOTHING = "nothing"  # nothing to do: done, exhausted, deleted, another worker's, not due, no receiver here
 
 
-def _events() -> DeliveryEventQuerySet:
+def events() -> DeliveryEventQuerySet:
     return DeliveryEvent.objects.for_writing()
 
 
@@ -84,17 +84,6 @@ def deliver(pk: Any) -> Attempt:
     return _attempt(event) if event else Attempt.NOTHING
 
 
-def exhaust(rows: DeliveryEventQuerySet) -> int:
-    """Give up what is due and has no attempt left: whoever made the last one died."""
-    return statements.change(
-        rows.due().filter(dispatch_attempts__gte=app_settings.dispatch_max_attempts),
-        dispatch_status=_Status.EXHAUSTED,
-        dispatch_due_at=None,
-        dispatch_failed=True,
-        dispatch_error="The last attempt did not end.",
-    )
-
-
 # An attempt: take, tell, judge, write
 
 
@@ -103,7 +92,7 @@ def _attempt(event: DeliveryEvent) -> Attempt:
     ours = {"id": event.pk, "dispatch_status": _Status.RUNNING.value, "dispatch_due_at": event.dispatch_due_at}
     number = event.dispatch_attempts
     attempt, changes = _judge(number, _tell(event))
-    alias = _events().db
+    alias = events().db
     # A connection may have died while receivers ran.
     statements.trying_again(alias, partial(statements.update, alias, changes, ours))
     return attempt
@@ -112,7 +101,7 @@ def _attempt(event: DeliveryEvent) -> Attempt:
 def _take(pk: Any) -> DeliveryEvent | None:
     now = timezone.now()
     lease_end = now + lease()
-    row = _events().filter(pk=pk)
+    row = events().filter(pk=pk)
     claimable = row.unfinished().filter(
         Q(dispatch_status=_Status.PENDING) | Q(dispatch_due_at__lte=now),
         dispatch_attempts__lt=app_settings.dispatch_max_attempts,
@@ -124,7 +113,6 @@ def _take(pk: Any) -> DeliveryEvent | None:
         dispatch_due_at=lease_end,
     )
     if not claimed:
-        exhaust(row)
         return None
     # Asked of the database itself: a package that a project uses may cache querysets.
     sql, params = row.filter(dispatch_due_at=lease_end).query.get_compiler(using=row.db).as_sql()
@@ -133,7 +121,7 @@ def _take(pk: Any) -> DeliveryEvent | None:
 
 def _tell(event: DeliveryEvent) -> list[tuple[str, BaseException]]:
     """Call all receivers. Returns the names of those that raised, and what."""
-    alias = _events().db
+    alias = events().db
     with statements.savepoint(alias):
         try:
             results = delivery_recorded.send_robust(sender=DeliveryEvent, event=event)

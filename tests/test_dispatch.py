@@ -490,6 +490,7 @@ def test_a_last_attempt_that_died_is_given_up():
     receiver = Receiver()
     with connected(receiver):
         assert dispatch.deliver(row.pk) is Attempt.NOTHING
+        assert sweeps.sweep().exhausted == 1
     assert not receiver.heard
     assert (stored().dispatch_status, stored().dispatch_due_at) == ("exhausted", None)
     assert stored().dispatch_error
