@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
-from django.db import Error, transaction
+from django.db import transaction
 from django.utils.translation import gettext as _
 from rest_framework.exceptions import APIException
 
@@ -41,8 +41,7 @@ def _take_over(path: Path) -> bool:
             with suppress(APIException):  # a refusal, which is kept
                 recording.take(body, receipt)
         except Exception as error:
-            if isinstance(error, Error):
-                _ensure_writable()
+            _ensure_writable()
             failure = type(error).__name__  # its text may quote the callback
         else:
             path.unlink()
