@@ -114,12 +114,11 @@ def inflated(body: bytes, coding: str, limit: int) -> tuple[bytes, bool]:
     """
     if coding not in _COMPRESSED:
         return body, True
-    # RFC 9110, 8.4.1.2: some send deflate without zlib's header. By RFC 1950 that is two bytes, together a multiple of
-    # 31, with the method 8 in the low bits of the first.
-    start = int.from_bytes(body[:2])
-    has_header = (start >> 8) & 15 == 8 and start % 31 == 0
-    window_bits = 16 + zlib.MAX_WBITS if coding == "gzip" else zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS
+    window_bits = 16 + zlib.MAX_WBITS if coding == "gzip" else zlib.MAX_WBITS
     content, is_whole = _inflated(body, window_bits, limit + 1)
+    if coding == "deflate" and not content and not is_whole:
+        # RFC 9110, 8.4.1.2: some send it without zlib's header.
+        content, is_whole = _inflated(body, -zlib.MAX_WBITS, limit + 1)
     # Of plain JSON, too, something comes out.
     is_plain = not content or (coding == "deflate" and body.startswith(b"{"))
     return (body, False) if is_plain and not is_whole else (content, is_whole)

@@ -125,13 +125,12 @@ def _tell(event: DeliveryEvent) -> list[tuple[str, BaseException]]:
     with statements.savepoint(alias):
         try:
             results = delivery_recorded.send_robust(sender=DeliveryEvent, event=event)
+            raised = [(receiver_name(who), result) for who, result in results if isinstance(result, BaseException)]
         except KeyboardInterrupt:
             raise
         except BaseException as error:
             # SystemExit, CancelledError, gevent's Timeout: the signal lets them through, and tells nobody else.
-            raised: list[tuple[str, BaseException]] = [("a receiver", error)]
-        else:
-            raised = [(receiver_name(who), result) for who, result in results if isinstance(result, Exception)]
+            raised = [("a receiver", error)]
         connection = connections[alias]
         if raised and connection.in_atomic_block and not connection.is_usable():
             # A failed statement of a receiver has broken the transaction around us (PostgreSQL): undo to the savepoint.

@@ -184,10 +184,7 @@ def _refuse(body: bytes, receipt: Receipt, refusal: APIException) -> None:
 
 
 def reject(body: bytes, receipt: Receipt, *, reason: str, errors: dict[str, Any]) -> bool:
-    """Keep a refused body, once. Returns False when as many are kept already as may be.
-
-    Raises ``django.db.Error``.
-    """
+    """Keep a refused body, once. False when as many are kept already as may be. Raises ``django.db.Error``."""
     rejected = RejectedCallback(
         account=receipt.account,
         secret_id=receipt.secret_id,

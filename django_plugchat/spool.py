@@ -241,10 +241,7 @@ def ensure_own() -> None:
 
 @contextmanager
 def alone(*, wait: bool = False) -> Iterator[bool]:
-    """Let nobody else take files over or away meanwhile. Yields whether this is so, or somebody else is at it.
-
-    Whoever adds files goes on.
-    """
+    """Let nobody else take files over or away meanwhile; False where somebody is at it. Whoever adds some goes on."""
     folder = _folder()
     if folder is None or not folder.exists():
         yield True

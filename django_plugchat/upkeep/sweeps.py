@@ -126,10 +126,7 @@ def _reserve(event: DeliveryEvent) -> datetime | None:
 
 
 def start_over(queryset: DeliveryEventQuerySet) -> int:
-    """Have these events told again by the next sweep, whatever became of them; returns how many.
-
-    All but those being tried at this moment.
-    """
+    """Have events told again by the next sweep, all but those being tried at this moment; returns how many."""
     now = timezone.now()
     being_tried = Q(dispatch_status=_Status.RUNNING, dispatch_due_at__gt=now)
     return statements.change(
