@@ -144,14 +144,13 @@ def _judge(number: int, raised: list[tuple[str, BaseException]]) -> tuple[Attemp
     if not raised:
         done = {"dispatch_status": _Status.DONE.value, "dispatch_due_at": None, "dispatched_at": now}
         return Attempt.DONE, done | {"dispatch_failed": False, "dispatch_error": ""}
-    # Whoever asks to be told again has not failed.
-    failures = [(who, error) for who, error in raised if not isinstance(error, TellAgain)]
+    # Whoever asks to be told again has not failed. After a failure a lease, then twice as long each time.
     asked = [error.seconds for _who, error in raised if isinstance(error, TellAgain)]
-    # After a failure a lease, then twice as long each time.
+    all_asked = len(asked) == len(raised)
     doubled = min(lease(), _LONGEST_PAUSE) * (1 << min(number - 1, 20))
-    pause = min(doubled, _LONGEST_PAUSE) if failures else timedelta(seconds=min(asked))
+    pause = timedelta(seconds=min(asked)) if all_asked else min(doubled, _LONGEST_PAUSE)
     is_last = number >= app_settings.dispatch_max_attempts
-    has_failed = is_last or bool(failures)
+    has_failed = is_last or not all_asked
     return Attempt.FAILED if has_failed else Attempt.AGAIN, {
         "dispatch_status": (_Status.EXHAUSTED if is_last else _Status.RETRYING).value,
         "dispatch_due_at": None if is_last else now + pause,

@@ -75,8 +75,6 @@ class CallbackView(APIView):
         bodies.drain(self.request._request)
         if not isinstance(exc, APIException):
             raise exc
-        self.request.accepted_renderer = JSONRenderer()
-        self.request.accepted_media_type = JSONRenderer.media_type
         data = exc.detail if isinstance(exc.detail, dict) else {"detail": exc.detail}
         return Response(data, exc.status_code, headers=headers, exception=True)
 
