@@ -23,13 +23,11 @@ _COMPRESSED = {"gzip", "deflate"}
 class TooLarge(APIException):
     status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
     default_detail = _("The body is too large.")
-    default_code = "too_large"
 
 
 class LengthRequired(APIException):
     status_code = status.HTTP_411_LENGTH_REQUIRED
     default_detail = _("Send a Content-Length.")
-    default_code = "length_required"
 
 
 def read(request: HttpRequest) -> tuple[bytes, bool]:

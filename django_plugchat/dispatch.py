@@ -75,8 +75,7 @@ def deliver(pk: Any) -> Attempt:
     """One attempt now to tell all receivers of an event: what a worker calls."""
     if not has_receivers():
         logger.error(
-            "No receiver of delivery_recorded is connected in this process: event %s is left for one that has. "
-            "Import your receivers in an AppConfig.ready().",
+            "No receiver is connected here: event %s is left as it is. Import your receivers in an AppConfig.ready().",
             pk,
         )
         return Attempt.NOTHING
@@ -106,13 +105,12 @@ def _take(pk: Any) -> DeliveryEvent | None:
         Q(dispatch_status=_Status.PENDING) | Q(dispatch_due_at__lte=now),
         dispatch_attempts__lt=app_settings.dispatch_max_attempts,
     )
-    claimed = statements.change(
+    if not statements.change(
         claimable,
         dispatch_status=_Status.RUNNING,
         dispatch_attempts=F("dispatch_attempts") + 1,
         dispatch_due_at=lease_end,
-    )
-    if not claimed:
+    ):
         return None
     # Asked of the database itself: a package that a project uses may cache querysets.
     sql, params = row.filter(dispatch_due_at=lease_end).query.get_compiler(using=row.db).as_sql()

@@ -11,7 +11,6 @@ from django.db import Error, connections, router, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
-from rest_framework import status
 from rest_framework.exceptions import APIException, ParseError
 
 from django_plugchat import dispatch, serializers, signals, spool, statements, tasks
@@ -34,10 +33,9 @@ MOST_TOLD_AT_ONCE = 20
 _SHARE_OF_UNKNOWN_STATUSES = 10
 
 
-class ContentRefused(APIException):
+class ContentRefused(ParseError):  # noqa: N818
     """The database can't hold what a callback says, however often it is tried."""
 
-    status_code = status.HTTP_400_BAD_REQUEST
     default_detail = _("The database can't store this callback.")
     default_code = RejectedCallback.Reason.DATABASE
 

@@ -127,14 +127,13 @@ def insert_or_count(row: models.Model, alias: str, **changes: Any) -> bool:
 
 def count_again(row: Any, alias: str, **changes: Any) -> int:
     """Count what came again on the row that has its fingerprint; returns 0 when there is none."""
-    rows = type(row)._default_manager.using(alias).filter(fingerprint=row.fingerprint)
-    updated: int = rows.update(
+    rows: models.QuerySet[Any] = type(row)._default_manager.using(alias).filter(fingerprint=row.fingerprint)
+    return rows.update(
         times_received=F("times_received") + row.times_received,
         last_received_at=Greatest("last_received_at", row.last_received_at),
         secret_id=row.secret_id,
         **changes,
     )
-    return updated
 
 
 def update(alias: str, changes: dict[str, Any], where: dict[str, Any]) -> int:
@@ -148,8 +147,7 @@ def update(alias: str, changes: dict[str, Any], where: dict[str, Any]) -> int:
             f"UPDATE {connection.ops.quote_name(model.db_table)} SET {setting} WHERE {condition}",  # noqa: S608
             [field.get_db_prep_save(value, connection) for field, value in given],
         )
-        updated: int = cursor.rowcount
-    return updated
+        return int(cursor.rowcount)
 
 
 # Reading much
@@ -210,10 +208,9 @@ def trying_again(alias: str, operation: Callable[[], T]) -> T:
             return result
 
 
-def change(rows: Any, **changes: Any) -> int:
+def change(rows: models.QuerySet[Any], **changes: Any) -> int:
     """Update the rows of a queryset as ``trying_again`` does; returns how many those were."""
-    update: Callable[[], int] = partial(rows.update, **changes)
-    return trying_again(rows.db, update)
+    return trying_again(rows.db, partial(rows.update, **changes))
 
 
 def _renew(connection: Any, *, is_left_behind: bool) -> None:

@@ -23,7 +23,6 @@ logger = logging.getLogger(__name__)
 class Unavailable(APIException):
     status_code = status.HTTP_503_SERVICE_UNAVAILABLE
     default_detail = _("The callback could not be stored. Try again later.")
-    default_code = "unavailable"
 
 
 class CallbackView(APIView):
