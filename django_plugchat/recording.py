@@ -172,13 +172,9 @@ def _refuse(body: bytes, receipt: Receipt, refusal: APIException) -> None:
     codes = refusal.get_codes()
     reason = codes if isinstance(codes, str) else RejectedCallback.Reason.INVALID.value
     errors = codes if isinstance(codes, dict) else {}
-    kept = reject(body, receipt, reason=reason, errors=errors)
-    logger.warning(
-        "Refused a callback for account %r: %s.%s",
-        receipt.account,
-        " ".join([reason, *errors]),
-        "" if kept else " Not kept: MAX_REJECTED are kept already.",
-    )
+    is_kept = reject(body, receipt, reason=reason, errors=errors)
+    said = " ".join([reason, *errors]) + ("." if is_kept else ". Not kept: MAX_REJECTED are kept already.")
+    logger.warning("Refused a callback for account %r: %s", receipt.account, said)
 
 
 def reject(body: bytes, receipt: Receipt, *, reason: str, errors: dict[str, Any]) -> bool:

@@ -72,6 +72,5 @@ def prune(before: datetime, *, include_waiting: bool, dry_run: bool) -> int:
 
 def reach() -> str:
     """Where this looks and where it does not, for people."""
-    return _("Of the callbacks that wait in a spool, only those of this host are in reach: %(folder)s.") % {
-        "folder": app_settings.spool_dir
-    }
+    text = _("Of the callbacks that wait in a spool, only those of this host are in reach: %(folder)s.")
+    return text % {"folder": app_settings.spool_dir}
