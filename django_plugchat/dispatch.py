@@ -75,8 +75,7 @@ def deliver(pk: Any) -> Attempt:
     """One attempt now to tell all receivers of an event: what a worker calls."""
     if not has_receivers():
         logger.error(
-            "No receiver is connected here: event %s is left as it is. Import your receivers in an AppConfig.ready().",
-            pk,
+            "No receiver is connected here: event %s is left as it is. Import yours in an AppConfig.ready().", pk
         )
         return Attempt.NOTHING
     event = _take(pk)
