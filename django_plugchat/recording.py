@@ -87,9 +87,6 @@ def _after_commit(alias: str, function: Callable[[], Any]) -> None:
         function()
 
 
-# Events
-
-
 def _record_events(callbacks: Sequence[Callback], receipt: Receipt) -> bool:
     alias = router.db_for_write(DeliveryEvent)
     # Another dispatcher's workers may have receivers that are not here.
@@ -132,9 +129,6 @@ def _record_events(callbacks: Sequence[Callback], receipt: Receipt) -> bool:
             claimed = statements.event_of(row, pk, alias) if is_claimed else None
             _after_commit(alias, partial(dispatch.hand_over, pk, claimed))
     return bool(new)
-
-
-# Connections
 
 
 def _record_connection(report: ConnectionReport, receipt: Receipt) -> bool:

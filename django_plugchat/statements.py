@@ -150,9 +150,6 @@ def update(alias: str, changes: dict[str, Any], where: dict[str, Any]) -> int:
         return int(cursor.rowcount)
 
 
-# Reading much
-
-
 @contextmanager
 def uncompiled(alias: str) -> Iterator[None]:
     """Without PostgreSQL's compiler: by its guesses about millions of rows it would compile for longer than it runs."""
