@@ -29,8 +29,6 @@ _Status = DeliveryEvent.DispatchStatus
 
 #: Of one callback, so many events are told inside the request at most: each receiver may take its time.
 MOST_TOLD_AT_ONCE = 20
-#: Of ``MAX_REJECTED``, how large a part statuses that nobody knows may take beside it.
-_SHARE_OF_UNKNOWN_STATUSES = 10
 
 
 class ContentRefused(ParseError):  # noqa: N818
@@ -191,7 +189,8 @@ def _keep(rejected: RejectedCallback, alias: str) -> bool:
     if statements.count_again(rejected, alias, **told):
         return True
     unknown = RejectedCallback.Reason.UNKNOWN_STATUS
-    limit = app_settings.max_rejected // (_SHARE_OF_UNKNOWN_STATUSES if rejected.reason == unknown else 1)
+    # A tenth beside it for these, so that a new word never pushes out real refusals.
+    limit = app_settings.max_rejected // (10 if rejected.reason == unknown else 1)
     kept = RejectedCallback.objects.using(alias).for_account(rejected.account)
     kept = kept.filter(reason=unknown) if rejected.reason == unknown else kept.exclude(reason=unknown)
     # Of several at once, a few more may find room.
