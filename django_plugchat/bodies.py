@@ -17,20 +17,17 @@ from django_plugchat.conf import app_settings
 #: How much of a refused body is read all the same, so that the connection can be kept.
 MAX_DRAINED = 1024 * 1024
 _CHUNK = 65536
-_PIECE = 4096
 _COMPRESSED = {"gzip", "deflate"}
 
 
 class TooLarge(APIException):
     status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
     default_detail = _("The body is too large.")
-    default_code = "too_large"
 
 
 class LengthRequired(APIException):
     status_code = status.HTTP_411_LENGTH_REQUIRED
     default_detail = _("Send a Content-Length.")
-    default_code = "length_required"
 
 
 def read(request: HttpRequest) -> tuple[bytes, bool]:
@@ -115,12 +112,11 @@ def inflated(body: bytes, coding: str, limit: int) -> tuple[bytes, bool]:
     """
     if coding not in _COMPRESSED:
         return body, True
-    # RFC 9110, 8.4.1.2: some send deflate without zlib's header. By RFC 1950 that is two bytes, together a multiple of
-    # 31, with the method 8 in the low bits of the first.
-    start = int.from_bytes(body[:2])
-    has_header = (start >> 8) & 15 == 8 and start % 31 == 0
-    window_bits = 16 + zlib.MAX_WBITS if coding == "gzip" else zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS
+    window_bits = 16 + zlib.MAX_WBITS if coding == "gzip" else zlib.MAX_WBITS
     content, is_whole = _inflated(body, window_bits, limit + 1)
+    if coding == "deflate" and not content and not is_whole:
+        # RFC 9110, 8.4.1.2: some send it without zlib's header.
+        content, is_whole = _inflated(body, -zlib.MAX_WBITS, limit + 1)
     # Of plain JSON, too, something comes out.
     is_plain = not content or (coding == "deflate" and body.startswith(b"{"))
     return (body, False) if is_plain and not is_whole else (content, is_whole)
@@ -128,25 +124,18 @@ def inflated(body: bytes, coding: str, limit: int) -> tuple[bytes, bool]:
 
 def _inflated(body: bytes, window_bits: int, most: int) -> tuple[bytes, bool]:
     """What comes out, at most so many bytes, and whether the body ends as it should."""
-    content, inflater, position = BytesIO(), zlib.decompressobj(window_bits), 0
-    while position < len(body) and content.tell() < most:
-        # In pieces, since zlib copies all that follows a member.
-        piece = body[position : position + _PIECE]
-        before = inflater.copy()
-        try:
-            content.write(inflater.decompress(piece, most - content.tell()))
-        except zlib.error:
-            # Byte by byte, as nothing is returned of the call that fails.
-            with suppress(zlib.error):
-                content.writelines(before.decompress(bytes([byte])) for byte in piece)
-            break
-        position += len(piece) - len(inflater.unused_data)
-        if inflater.eof:
-            # A gzip file may have several members, and zero bytes after each.
-            is_gzip = window_bits > zlib.MAX_WBITS
-            while is_gzip and position < len(body) and not body[position]:
-                position += 1
-            if position == len(body) or not is_gzip:
-                return content.getvalue(), position == len(body)
-            inflater = zlib.decompressobj(window_bits)
-    return content.getvalue(), False
+    content, inflater = BytesIO(), zlib.decompressobj(window_bits)
+    # Byte by byte: nothing is returned of a call that fails, and all that follows a member is copied.
+    with suppress(zlib.error):
+        for byte in body:
+            if inflater.eof:
+                if window_bits <= zlib.MAX_WBITS:
+                    return content.getvalue(), False
+                # A gzip file may have several members, and zero bytes after each.
+                if byte == 0:
+                    continue
+                inflater = zlib.decompressobj(window_bits)
+            content.write(inflater.decompress(bytes([byte]), most - content.tell()))
+            if content.tell() == most:
+                break
+    return content.getvalue(), inflater.eof

@@ -36,7 +36,7 @@ class Attempt(enum.Enum):
     NOTHING = "nothing"  # nothing to do: done, exhausted, deleted, another worker's, not due, no receiver here
 
 
-def _events() -> DeliveryEventQuerySet:
+def events() -> DeliveryEventQuerySet:
     return DeliveryEvent.objects.for_writing()
 
 
@@ -75,61 +75,41 @@ def deliver(pk: Any) -> Attempt:
     """One attempt now to tell all receivers of an event: what a worker calls."""
     if not has_receivers():
         logger.error(
-            "No receiver of delivery_recorded is connected in this process: event %s is left for one that has. "
-            "Import your receivers in an AppConfig.ready().",
-            pk,
+            "No receiver is connected here: event %s is left as it is. Import yours in an AppConfig.ready().", pk
         )
         return Attempt.NOTHING
     event = _take(pk)
     return _attempt(event) if event else Attempt.NOTHING
 
 
-def exhaust(rows: DeliveryEventQuerySet) -> int:
-    """Give up what is due and has no attempt left: whoever made the last one died."""
-    return statements.change(
-        rows.due().filter(dispatch_attempts__gte=app_settings.dispatch_max_attempts),
-        dispatch_status=_Status.EXHAUSTED,
-        dispatch_due_at=None,
-        dispatch_failed=True,
-        dispatch_error="The last attempt did not end.",
-    )
-
-
 # An attempt: take, tell, judge, write
 
 
 def _attempt(event: DeliveryEvent) -> Attempt:
-    # As it is now: receivers may change the object. Another worker that takes it over moves the end of the lease.
-    pk, number = event.pk, event.dispatch_attempts
-    ours = {"id": pk, "dispatch_status": _Status.RUNNING.value, "dispatch_due_at": event.dispatch_due_at}
+    # As it is now: receivers may change the object. Whoever takes it for dead, and over, changes one of these.
+    ours = {"id": event.pk, "dispatch_status": _Status.RUNNING.value, "dispatch_due_at": event.dispatch_due_at}
+    number = event.dispatch_attempts
     attempt, changes = _judge(number, _tell(event))
-    alias = _events().db
+    alias = events().db
     # A connection may have died while receivers ran.
-    if not statements.trying_again(alias, partial(statements.update, alias, changes, ours)):
-        # A sweep that thought this attempt dead, and gave the event up or handed it to a worker that has not begun, was
-        # wrong.
-        wrong = [_Status.EXHAUSTED, _Status.PENDING]
-        lost = _events().filter(pk=pk, dispatch_attempts=number, dispatch_status__in=wrong)
-        statements.change(lost, **changes)
+    statements.trying_again(alias, partial(statements.update, alias, changes, ours))
     return attempt
 
 
 def _take(pk: Any) -> DeliveryEvent | None:
     now = timezone.now()
     lease_end = now + lease()
-    row = _events().filter(pk=pk)
+    row = events().filter(pk=pk)
     claimable = row.unfinished().filter(
         Q(dispatch_status=_Status.PENDING) | Q(dispatch_due_at__lte=now),
         dispatch_attempts__lt=app_settings.dispatch_max_attempts,
     )
-    claimed = statements.change(
+    if not statements.change(
         claimable,
         dispatch_status=_Status.RUNNING,
         dispatch_attempts=F("dispatch_attempts") + 1,
         dispatch_due_at=lease_end,
-    )
-    if not claimed:
-        exhaust(row)
+    ):
         return None
     # Asked of the database itself: a package that a project uses may cache querysets.
     sql, params = row.filter(dispatch_due_at=lease_end).query.get_compiler(using=row.db).as_sql()
@@ -138,17 +118,16 @@ def _take(pk: Any) -> DeliveryEvent | None:
 
 def _tell(event: DeliveryEvent) -> list[tuple[str, BaseException]]:
     """Call all receivers. Returns the names of those that raised, and what."""
-    alias = _events().db
+    alias = events().db
     with statements.savepoint(alias):
         try:
             results = delivery_recorded.send_robust(sender=DeliveryEvent, event=event)
+            raised = [(receiver_name(who), result) for who, result in results if isinstance(result, BaseException)]
         except KeyboardInterrupt:
             raise
         except BaseException as error:
             # SystemExit, CancelledError, gevent's Timeout: the signal lets them through, and tells nobody else.
-            raised: list[tuple[str, BaseException]] = [("a receiver", error)]
-        else:
-            raised = [(receiver_name(who), result) for who, result in results if isinstance(result, Exception)]
+            raised = [("a receiver", error)]
         connection = connections[alias]
         if raised and connection.in_atomic_block and not connection.is_usable():
             # A failed statement of a receiver has broken the transaction around us (PostgreSQL): undo to the savepoint.
@@ -162,14 +141,13 @@ def _judge(number: int, raised: list[tuple[str, BaseException]]) -> tuple[Attemp
     if not raised:
         done = {"dispatch_status": _Status.DONE.value, "dispatch_due_at": None, "dispatched_at": now}
         return Attempt.DONE, done | {"dispatch_failed": False, "dispatch_error": ""}
-    # Whoever asks to be told again has not failed.
-    failures = [(who, error) for who, error in raised if not isinstance(error, TellAgain)]
+    # Whoever asks to be told again has not failed. After a failure a lease, then twice as long each time.
     asked = [error.seconds for _who, error in raised if isinstance(error, TellAgain)]
-    # After a failure a lease, then twice as long each time.
+    all_asked = len(asked) == len(raised)
     doubled = min(lease(), _LONGEST_PAUSE) * (1 << min(number - 1, 20))
-    pause = min(doubled, _LONGEST_PAUSE) if failures else timedelta(seconds=min(asked))
+    pause = timedelta(seconds=min(asked)) if all_asked else min(doubled, _LONGEST_PAUSE)
     is_last = number >= app_settings.dispatch_max_attempts
-    has_failed = is_last or bool(failures)
+    has_failed = is_last or not all_asked
     return Attempt.FAILED if has_failed else Attempt.AGAIN, {
         "dispatch_status": (_Status.EXHAUSTED if is_last else _Status.RETRYING).value,
         "dispatch_due_at": None if is_last else now + pause,

@@ -46,15 +46,12 @@ def storable(value: Any, depth: int = MAX_DEPTH) -> Any:
             return value
         return UNSTORABLE_CHARACTERS.sub("\ufffd", value)
     if isinstance(value, float) and not math.isfinite(value):
-        raise ParseError(
-            _("Numbers must be finite, and integers have at most %(digits)d digits.") % {"digits": MAX_INTEGER_DIGITS},
-            code="not_storable",
-        )
+        text = _("Numbers must be finite, and integers have at most %(digits)d digits.")
+        raise ParseError(text % {"digits": MAX_INTEGER_DIGITS}, code="not_storable")
     if isinstance(value, dict | list):
         if not depth:
-            raise ParseError(
-                _("The JSON is nested more than %(depth)d levels deep.") % {"depth": MAX_DEPTH}, code="not_storable"
-            )
+            text = _("The JSON is nested more than %(depth)d levels deep.")
+            raise ParseError(text % {"depth": MAX_DEPTH}, code="not_storable")
         if isinstance(value, list):
             return [storable(item, depth - 1) for item in value]
         return {storable(key): storable(item, depth - 1) for key, item in value.items()}

@@ -21,7 +21,6 @@ from django_plugchat.provider.errors import kind_of
 _EARLIEST = 1230768000  # 2009, WhatsApp's first year
 _DAY = 24 * 60 * 60
 _FIRST_MILLISECONDS = 10**11  # as seconds the year 5138, as milliseconds 1973
-_LATEST_MILLISECONDS = 10**14
 
 _LONGEST_PHONE, _LONGEST_ID = 64, 255
 #: How many times as long as the body an event may be, as JSON and text: databases keep some of it at greater length.
@@ -158,11 +157,12 @@ def _moment(value: Any) -> datetime | None:
     """Milliseconds since the epoch, or seconds on older pages. None where it can't be a true time."""
     if isinstance(value, str) and len(value) < 20 and value.isascii() and value.isdecimal():
         value = int(value)
+    latest = time.time() + _DAY
     # Bounded before the division: an integer of 1,000 digits is no float.
-    if not isinstance(value, int) or isinstance(value, bool) or not _EARLIEST <= value <= _LATEST_MILLISECONDS:
+    if not isinstance(value, int) or isinstance(value, bool) or not _EARLIEST <= value <= latest * 1000:
         return None
     seconds = value / 1000 if value >= _FIRST_MILLISECONDS else value
-    return times.from_timestamp(seconds) if _EARLIEST <= seconds <= time.time() + _DAY else None
+    return times.from_timestamp(seconds) if _EARLIEST <= seconds <= latest else None
 
 
 #: By the provider's key: the field, and how its value is read. Whoever refuses "" has to be there. All other keys are

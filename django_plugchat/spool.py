@@ -6,10 +6,8 @@ A file is written, synced and renamed before its callback is acknowledged: whate
 import errno
 import json
 import logging
-import math
 import os
 import shutil
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -61,9 +59,7 @@ class Process:
 
     #: By the clock that never goes back; 0 for none.
     pause_ends_at = 0.0
-    #: Held by whoever asks whether the database is back.
-    turn = threading.Lock()
-    files, counted_at = 0, -math.inf
+    files, counted_at = 0, 0.0
 
 
 process = Process()
@@ -85,25 +81,21 @@ def _usable() -> Path | None:
 def asked(alias: str, operation: Callable[[], T]) -> T:
     """What the database says about a callback. Raises ``django.db.Error``, at once where it is known to be away.
 
-    After a failure to reach it, requests of this process don't try for 5 seconds, then one at a time.
+    After a failure to reach it, one request of this process tries every 5 seconds, and the others don't.
     """
-    ends_at = process.pause_ends_at
-    is_pausing = ends_at and _usable()
-    if is_pausing and not (time.monotonic() >= ends_at and process.turn.acquire(blocking=False)):
-        raise OperationalError("The database could not be reached a moment ago.")
     began = time.monotonic()
+    if process.pause_ends_at and _usable():
+        if began < process.pause_ends_at:
+            raise OperationalError("The database could not be reached a moment ago.")
+        process.pause_ends_at = began + PAUSE  # for the others
     try:
         answer = statements.trying_again(alias, operation)
     except Error:
-        if _usable() and (connections[alias].connection is None or time.monotonic() - began > SLOW):
+        if connections[alias].connection is None or time.monotonic() - began > SLOW:
             process.pause_ends_at = time.monotonic() + PAUSE
         raise
-    else:
-        end_pause()
-        return answer
-    finally:
-        if is_pausing:
-            process.turn.release()
+    end_pause()
+    return answer
 
 
 def end_pause() -> None:
@@ -190,17 +182,15 @@ def paths(*, aside: bool = False) -> list[Path]:
     return [folder / name for name in names]
 
 
-def read(path: Path) -> tuple[Receipt | None, bytes]:
-    """How a callback came, and its body; None, and all of it, of a file not ours."""
-    content = path.read_bytes()
-    header, _newline, body = content.partition(b"\n")
-    try:
-        came_by = json.loads(header)
-        if came_by.keys() == {"account", "secret_id"}:
-            return Receipt(**came_by, received_at=received_at(path)), body
-    except (AttributeError, ValueError, RecursionError):
-        pass
-    return None, content
+def read(path: Path) -> tuple[Receipt, bytes]:
+    """How a callback came, and its body. Raises TypeError or ValueError for a file that is not ours."""
+    header, _newline, body = path.read_bytes().partition(b"\n")
+    return Receipt(**json.loads(header), received_at=received_at(path), is_late=True), body
+
+
+def body_of(path: Path) -> bytes:
+    """The same body, of whatever file."""
+    return path.read_bytes().partition(b"\n")[2]
 
 
 def received_at(path: Path) -> datetime:
@@ -251,10 +241,7 @@ def ensure_own() -> None:
 
 @contextmanager
 def alone(*, wait: bool = False) -> Iterator[bool]:
-    """Let nobody else take files over or away meanwhile. Yields whether this is so, or somebody else is at it.
-
-    Whoever adds files goes on.
-    """
+    """Let nobody else take files over or away meanwhile; False where somebody is at it. Whoever adds some goes on."""
     folder = _folder()
     if folder is None or not folder.exists():
         yield True

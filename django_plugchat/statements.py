@@ -50,18 +50,15 @@ def store(rows: Sequence[dict[str, Any]], alias: str) -> dict[UUID, Any]:
     ]
     with connection.cursor() as cursor:
         cursor.execute(f"{insert}{', '.join([row] * len(rows))}{update}", parameters)
-        returned = {
+        stored = {
             fingerprint if isinstance(fingerprint, UUID) else UUID(fingerprint): (pk, times)
             for pk, fingerprint, times in cursor.fetchall()
         }
     sent = {values["fingerprint"]: values["times_received"] for values in rows}
+    if stored.keys() != sent.keys():
+        raise IntegrityError("Another unique key than the fingerprint's is taken.")  # MariaDB counts there as well
     # A row that was there has counted more than was sent.
-    new = {fingerprint: pk for fingerprint, (pk, times) in returned.items() if times == sent.get(fingerprint)}
-    if not returned.keys() >= sent.keys():
-        # MariaDB has met another unique key, of a project's own. All or none.
-        DeliveryEvent._base_manager.using(alias).filter(pk__in=new.values()).delete()
-        raise IntegrityError("Another unique key than the fingerprint's is taken.")
-    return new
+    return {fingerprint: pk for fingerprint, (pk, times) in stored.items() if times == sent[fingerprint]}
 
 
 #: Fields that make something else of a value for a database. Of a text, a whole number and a truth value the others
@@ -79,23 +76,20 @@ def _upsert(alias: str) -> tuple[str, str, str, list[tuple[str, Callable[..., An
     table, pk, fingerprint = quote(model.db_table), quote(model.pk.column), columns["fingerprint"]
     if connection.vendor == "mysql":
         conflict, given, greatest = "ON DUPLICATE KEY UPDATE", "VALUES({})", "GREATEST"
-        # It is any unique key: a row with another fingerprint, of a project's own index, stays as it is.
-        changed = f"IF({fingerprint} = VALUES({fingerprint}), {{}}, {{}})"
     else:
-        conflict, given, changed = f"ON CONFLICT ({fingerprint}) DO UPDATE SET", "EXCLUDED.{}", "{}"
+        conflict, given = f"ON CONFLICT ({fingerprint}) DO UPDATE SET", "EXCLUDED.{}"
         greatest = "MAX" if connection.vendor == "sqlite" else "GREATEST"
     times, last, secret = columns["times_received"], columns["last_received_at"], columns["secret_id"]
-    counted = {
-        times: f"{table}.{times} + {given.format(times)}",
+    counted = [
+        f"{times} = {table}.{times} + {given.format(times)}",
         # Whoever came first may be written last.
-        last: f"{greatest}({table}.{last}, {given.format(last)})",
-        secret: given.format(secret),
-    }
-    assignments = ", ".join(f"{column} = {changed.format(value, column)}" for column, value in counted.items())
+        f"{last} = {greatest}({table}.{last}, {given.format(last)})",
+        f"{secret} = {given.format(secret)}",
+    ]
     return (
         f"INSERT INTO {table} ({', '.join(columns.values())}) VALUES ",  # noqa: S608  # names, no values
         f"({', '.join(['%s'] * len(fields))})",
-        f" {conflict} {assignments} RETURNING {pk}, {fingerprint}, {times}",
+        f" {conflict} {', '.join(counted)} RETURNING {pk}, {fingerprint}, {times}",
         [(field.attname, field.get_db_prep_save if isinstance(field, _PREPARING) else None) for field in fields],
     )
 
@@ -133,14 +127,13 @@ def insert_or_count(row: models.Model, alias: str, **changes: Any) -> bool:
 
 def count_again(row: Any, alias: str, **changes: Any) -> int:
     """Count what came again on the row that has its fingerprint; returns 0 when there is none."""
-    rows = type(row)._default_manager.using(alias).filter(fingerprint=row.fingerprint)
-    updated: int = rows.update(
+    rows: models.QuerySet[Any] = type(row)._default_manager.using(alias).filter(fingerprint=row.fingerprint)
+    return rows.update(
         times_received=F("times_received") + row.times_received,
         last_received_at=Greatest("last_received_at", row.last_received_at),
         secret_id=row.secret_id,
         **changes,
     )
-    return updated
 
 
 def update(alias: str, changes: dict[str, Any], where: dict[str, Any]) -> int:
@@ -154,11 +147,7 @@ def update(alias: str, changes: dict[str, Any], where: dict[str, Any]) -> int:
             f"UPDATE {connection.ops.quote_name(model.db_table)} SET {setting} WHERE {condition}",  # noqa: S608
             [field.get_db_prep_save(value, connection) for field, value in given],
         )
-        updated: int = cursor.rowcount
-    return updated
-
-
-# Reading much
+        return int(cursor.rowcount)
 
 
 @contextmanager
@@ -216,10 +205,9 @@ def trying_again(alias: str, operation: Callable[[], T]) -> T:
             return result
 
 
-def change(rows: Any, **changes: Any) -> int:
+def change(rows: models.QuerySet[Any], **changes: Any) -> int:
     """Update the rows of a queryset as ``trying_again`` does; returns how many those were."""
-    update: Callable[[], int] = partial(rows.update, **changes)
-    return trying_again(rows.db, update)
+    return trying_again(rows.db, partial(rows.update, **changes))
 
 
 def _renew(connection: Any, *, is_left_behind: bool) -> None:

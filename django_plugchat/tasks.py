@@ -11,13 +11,11 @@ from django_plugchat import dispatch
 framework: Any
 try:
     from django import tasks as framework
-    from django.tasks.backends.immediate import ImmediateBackend
 except ImportError:
     try:
         import django_tasks as framework
-        from django_tasks.backends.immediate import ImmediateBackend  # type: ignore[assignment]
     except ImportError:
-        framework, ImmediateBackend = None, None  # type: ignore[assignment,misc]
+        framework = None
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +55,7 @@ def would_run_at_once() -> bool:
     """Whether the default dispatcher would run receivers inside the caller, whatever the framework adds to that."""
     if not dispatch.uses_default_dispatcher() or not hasattr(tell_receivers, "enqueue"):
         return dispatch.uses_default_dispatcher()
-    # Not isinstance: a project's own kind may do more, or run tasks elsewhere. Where TASKS has changed since the start,
-    # as in a project's tests, the alias may be gone: enqueueing says so.
-    backends, alias = framework.task_backends, tell_receivers.backend
-    return alias in backends.settings and type(backends[alias]) is ImmediateBackend
+    # None of a project's own kind, which may do more. Where TASKS has changed since the start, as in a project's tests,
+    # the alias may be gone: enqueueing says so.
+    backend: dict[str, object] = framework.task_backends.settings.get(tell_receivers.backend, {})
+    return backend.get("BACKEND") == f"{framework.__name__}.backends.immediate.ImmediateBackend"

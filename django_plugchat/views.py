@@ -23,7 +23,6 @@ logger = logging.getLogger(__name__)
 class Unavailable(APIException):
     status_code = status.HTTP_503_SERVICE_UNAVAILABLE
     default_detail = _("The callback could not be stored. Try again later.")
-    default_code = "unavailable"
 
 
 class CallbackView(APIView):
@@ -75,8 +74,6 @@ class CallbackView(APIView):
         bodies.drain(self.request._request)
         if not isinstance(exc, APIException):
             raise exc
-        self.request.accepted_renderer = JSONRenderer()
-        self.request.accepted_media_type = JSONRenderer.media_type
         data = exc.detail if isinstance(exc.detail, dict) else {"detail": exc.detail}
         return Response(data, exc.status_code, headers=headers, exception=True)
 

@@ -430,7 +430,7 @@ def test_the_spool(spool_of):
             "compressed": header + gzip.compress(HOLDING),
             "another's": header + json.dumps({"phone": SOMEBODY_ELSE}).encode(),
             "without the country": header + b'{"phone": "(44) 98877-1234"}',
-            "aside/not one of ours": HOLDING,
+            "aside/ours": header + HOLDING,
         }
     )
     before = spool_of.files()
@@ -447,7 +447,7 @@ def test_the_spool(spool_of):
 
 def test_the_spool_is_looked_through_first_and_stands_still(spool_of, monkeypatch):
     """What moves into the database meanwhile is found there."""
-    spool_of({"1-a": HOLDING})
+    spool_of({"1-a": b"{}\n" + HOLDING})
     began, drained = [], []
     erase = erasure.erase
     monkeypatch.setattr(erasure, "erase", lambda *args, **kw: began.append(spool_of.files()) or erase(*args, **kw))

@@ -30,14 +30,11 @@ def keep(body: bytes = BODY, received_at: datetime = CAME) -> bool:
     return spool.keep(body, spool.Receipt("default", "01234567", received_at))
 
 
-def kept() -> list[tuple[spool.Receipt | None, bytes]]:
-    return [spool.read(path) for path in spool.paths()]
-
-
 def test_a_callback_is_kept_as_it_came(folder):
     assert keep()
-    assert kept() == [(spool.Receipt("default", "01234567", CAME), BODY)]
     (path,) = spool.paths()
+    assert spool.read(path) == (spool.Receipt("default", "01234567", CAME, is_late=True), BODY)
+    assert spool.body_of(path) == BODY
     assert spool.received_at(path) == CAME
     assert folder.stat().st_mode & 0o777 == 0o700
     assert path.stat().st_mode & 0o777 == 0o600
@@ -117,12 +114,15 @@ def test_a_folder_that_cannot_be_read_or_written(folder, monkeypatch):
     assert "can't be written" in spool.state().problem
 
 
-def test_what_is_not_ours_is_read_all_the_same(folder):
+@pytest.mark.parametrize("content", ["anything\n", "{}\nbody", "[]\nbody", ""])
+def test_what_is_not_ours(folder, content):
     folder.mkdir(parents=True)
-    (folder / "note").write_bytes(b"anything\n")
-    (folder / f"{1_700_000_000_000_000}-0").write_bytes(b"{}\nbody")
-    (folder / ".unfinished").write_bytes(b"half of")
-    assert kept() == [(None, b"{}\nbody"), (None, b"anything\n")]
+    for name in ("note", f"{1_700_000_000_000_000}-0", ".unfinished"):
+        (folder / name).write_text(content)
+    dated, note = spool.paths()
+    assert spool.received_at(dated) < spool.received_at(note)
+    with pytest.raises((TypeError, ValueError)):
+        spool.read(note)
 
 
 def test_setting_aside(folder):
@@ -181,8 +181,9 @@ def test_a_process_that_could_not_connect_asks_again_after_a_pause(monkeypatch):
 
 @pytest.mark.django_db(transaction=True)
 def test_while_one_asks_again_the_others_do_not(monkeypatch):
-    monkeypatch.setattr(spool, "PAUSE", 0)
+    monkeypatch.setattr(spool, "PAUSE", 0.2)
     fail_to_connect()
+    time.sleep(0.2)
     answers = []
 
     def ask_beside() -> None:

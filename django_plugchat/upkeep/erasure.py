@@ -82,7 +82,7 @@ def erase_spooled(person: Person, *, dry_run: bool = False) -> tuple[int, list[s
     erased, left = 0, []
     with spool.alone(wait=True):  # so that nothing moves into the database unseen
         for path in [*spool.paths(), *spool.paths(aside=True)]:
-            found = _found_in_body(spool.read(path)[1], person)
+            found = _found_in_body(spool.body_of(path), person)
             if found >= person.enough:
                 erased += 1
                 if not dry_run:

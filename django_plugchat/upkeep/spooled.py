@@ -2,12 +2,11 @@
 
 import logging
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
-from django.db import Error, transaction
+from django.db import transaction
 from django.utils.translation import gettext as _
 from rest_framework.exceptions import APIException
 
@@ -38,10 +37,11 @@ def _take_over(path: Path) -> bool:
     failure = ""
     for _attempt in range(2):
         try:
-            _record(path)
+            receipt, body = spool.read(path)
+            with suppress(APIException):  # a refusal, which is kept
+                recording.take(body, receipt)
         except Exception as error:
-            if isinstance(error, Error):
-                _ensure_writable()
+            _ensure_writable()
             failure = type(error).__name__  # its text may quote the callback
         else:
             path.unlink()
@@ -49,14 +49,6 @@ def _take_over(path: Path) -> bool:
     logger.error("The file %s of the spool could not be taken over: %s", path.name, failure)
     spool.put_aside(path)
     return False
-
-
-def _record(path: Path) -> None:
-    receipt, body = spool.read(path)
-    if receipt is None:
-        raise TypeError("Not a callback that this app has kept.")
-    with suppress(APIException):  # a refusal, which is kept
-        recording.take(body, replace(receipt, is_late=True))
 
 
 def _ensure_writable() -> None:
@@ -80,6 +72,5 @@ def prune(before: datetime, *, include_waiting: bool, dry_run: bool) -> int:
 
 def reach() -> str:
     """Where this looks and where it does not, for people."""
-    return _("Of the callbacks that wait in a spool, only those of this host are in reach: %(folder)s.") % {
-        "folder": app_settings.spool_dir
-    }
+    text = _("Of the callbacks that wait in a spool, only those of this host are in reach: %(folder)s.")
+    return text % {"folder": app_settings.spool_dir}

@@ -12,19 +12,16 @@ from django.db.models.functions import Concat
 from django.utils import timezone
 
 from django_plugchat import dispatch, statements, tasks
+from django_plugchat.conf import app_settings
+from django_plugchat.dispatch import events
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.querysets import DeliveryEventQuerySet
 
 _Status = DeliveryEvent.DispatchStatus
 _LONGEST_WAIT_IN_A_QUEUE = timedelta(hours=1)
-_BATCH = 500
 #: Events of one account that a sweep takes before it is the next account's turn.
 _TURN = 50
 _REFUSALS_IN_A_ROW = 10
-
-
-def _events() -> DeliveryEventQuerySet:
-    return DeliveryEvent.objects.for_writing()
 
 
 @dataclass
@@ -52,21 +49,22 @@ def sweep(
     while no receiver was connected. At most ``limit`` events. Sweeps may overlap: none hands over what another has,
     nor, for as long again as it has been waiting, what an earlier one has put into a queue.
     """
-    swept, moment = Sweep(), timezone.now()
+    swept, moment = Sweep(exhausted=_exhaust()), timezone.now()
+    is_waiting = Q(dispatch_due_at__lte=moment)
     if now:
-        _end_pauses(moment, limit)
-    swept.exhausted = dispatch.exhaust(_events())
-    waiting = _events().filter(dispatch_due_at__lte=moment)
+        is_waiting |= Q(dispatch_status=_Status.RETRYING)
     is_unheard = Q(dispatch_status=_Status.NONE, received_at__gte=none_since) if none_since else Q(pk__in=[])
-    unheard = _events().filter(is_unheard)
-    refused_in_a_row = 0
+    waiting, unheard = events().unfinished().filter(is_waiting), events().filter(is_unheard)
+    refused_in_a_row, tried = 0, set()
     for event in _in_turns({"dispatch_due_at": waiting, "received_at": unheard}, limit):
         # A dispatcher that is down may take its whole timeout to say so, for each of a million events.
         if swept.taken == limit or refused_in_a_row == _REFUSALS_IN_A_ROW:
             break
-        due_at = _reserve(event)
+        due_at = None if event.pk in tried else _reserve(event)
         if due_at is None:
             continue
+        if now:
+            tried.add(event.pk)  # what fails again is met again
         if inline or tasks.would_run_at_once():
             outcome = dispatch.deliver(event.pk)
             swept.taken += 1
@@ -78,28 +76,21 @@ def sweep(
         else:
             refused_in_a_row += 1
             swept.refused += 1
-            statements.change(_events().filter(pk=event.pk, dispatch_due_at=due_at), dispatch_due_at=timezone.now())
-    swept.left = _events().due().count() + unheard.count()
-    retrying = _retrying(timezone.now()).aggregate(waiting=Count("pk"), next_due_at=Min("dispatch_due_at"))
-    return replace(swept, **retrying)
+            statements.change(events().filter(pk=event.pk, dispatch_due_at=due_at), dispatch_due_at=timezone.now())
+    swept.left = events().due().count() + unheard.count()
+    retrying = events().filter(dispatch_status=_Status.RETRYING, dispatch_due_at__gt=timezone.now())
+    return replace(swept, **retrying.aggregate(waiting=Count("pk"), next_due_at=Min("dispatch_due_at")))
 
 
-def _retrying(now: datetime) -> DeliveryEventQuerySet:
-    return _events().filter(dispatch_status=_Status.RETRYING, dispatch_due_at__gt=now)
-
-
-def _end_pauses(moment: datetime, limit: int | None) -> None:
-    """Of as many events as are taken. What fails again gets a pause that ends later: none is tried twice."""
-    rows = _retrying(moment)
-    if limit is None:
-        statements.change(rows, dispatch_due_at=moment)
-        return
-    room = max(0, limit - _events().filter(dispatch_due_at__lte=moment).count())
-    # Asked once: a package that a project uses may cache querysets, and say the same for ever.
-    pks = list(rows.order_by("dispatch_due_at", "pk").values_list("pk", flat=True)[:room])
-    for start in range(0, len(pks), _BATCH):
-        some = _events().filter(pk__in=pks[start : start + _BATCH], dispatch_status=_Status.RETRYING)
-        statements.change(some, dispatch_due_at=moment)
+def _exhaust() -> int:
+    """Give up what is due and has no attempt left: whoever made the last one died."""
+    return statements.change(
+        events().due().filter(dispatch_attempts__gte=app_settings.dispatch_max_attempts),
+        dispatch_status=_Status.EXHAUSTED,
+        dispatch_due_at=None,
+        dispatch_failed=True,
+        dispatch_error="The last attempt did not end.",
+    )
 
 
 def _in_turns(waiting: dict[str, DeliveryEventQuerySet], limit: int | None) -> Iterator[DeliveryEvent]:
@@ -107,7 +98,7 @@ def _in_turns(waiting: dict[str, DeliveryEventQuerySet], limit: int | None) -> I
 
     The account that has waited longest comes first, so that a sweep with a limit takes another one each time.
     """
-    needed = ("received_at", "dispatch_due_at", "dispatch_status", "dispatch_attempts")
+    needed = ("received_at", "dispatch_due_at", "dispatch_status")
     # For the bare column, and below for a plain equality, SQLite would walk along an index of all accounts, and read
     # every row instead of what is due.
     alias = Concat("account", Value(""))
@@ -130,15 +121,12 @@ def _reserve(event: DeliveryEvent) -> datetime | None:
     now = timezone.now()
     # A queue with hours of backlog is not filled again every minute: each time the event gets as long again.
     due_at = now + max(dispatch.lease(), min(now - event.received_at, _LONGEST_WAIT_IN_A_QUEUE))
-    row = _events().filter(pk=event.pk, dispatch_status=event.dispatch_status, dispatch_due_at=event.dispatch_due_at)
+    row = events().filter(pk=event.pk, dispatch_status=event.dispatch_status, dispatch_due_at=event.dispatch_due_at)
     return due_at if statements.change(row, dispatch_status=_Status.PENDING, dispatch_due_at=due_at) else None
 
 
 def start_over(queryset: DeliveryEventQuerySet) -> int:
-    """Have these events told again by the next sweep, whatever became of them; returns how many.
-
-    All but those being tried at this moment.
-    """
+    """Have events told again by the next sweep, all but those being tried at this moment; returns how many."""
     now = timezone.now()
     being_tried = Q(dispatch_status=_Status.RUNNING, dispatch_due_at__gt=now)
     return statements.change(
