@@ -2,7 +2,6 @@
 
 import itertools
 import secrets
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +27,7 @@ FAILURES["restricted"].append({"error": ERRORS_BY_KIND["restricted"][0], "errorC
 # The provider adds texts without notice; this one is made up.
 FAILURES["other"] = [{"error": "Message has not been sent because of an unexpected condition"}]
 
-#: How many of the latest messages and callbacks may come up again.
+#: How many of the latest callbacks may be repeated, and how many statuses wait to be said.
 _REMEMBERED = 1000
 
 
@@ -36,25 +35,25 @@ def callbacks(
     count: int, *, failures: float = 0, duplicates: float = 0, statuses: float = 0
 ) -> Iterator[dict[str, Any]]:
     """Callbacks of which ``duplicates`` percent repeat an earlier one. Of the others, ``statuses`` percent say what
-    became of an earlier message, as far as there is one left; of the rest, ``failures`` percent failed.
+    became of an earlier message, as far as there is something left to say; of the rest, ``failures`` percent failed.
     """
     earlier: deque[dict[str, Any]] = deque(maxlen=_REMEMBERED)
-    #: What is still to be said of each message, or of several to one phone together.
-    to_come: deque[list[dict[str, Any]]] = deque(maxlen=_REMEMBERED)
-    others = itertools.cycle(connection_and_reading())
+    to_come: deque[dict[str, Any]] = deque(maxlen=_REMEMBERED)
     is_repeated, is_status, is_failure = map(_spread, (duplicates, statuses, failures))
     for _number in range(count):
         if next(is_repeated) and earlier:
             callback = secrets.choice(earlier)
-        elif not next(is_status) or not to_come:
-            callback = _delivery(to_come, failed=next(is_failure))
-        elif secrets.randbelow(8) == 0:
-            callback = next(others)
+        elif next(is_status) and to_come:
+            # In no order, as the provider's come.
+            said = secrets.choice(to_come)
+            to_come.remove(said)
+            callback = message_status_callback(**said)
         else:
-            chosen = secrets.choice(to_come)
-            callback = message_status_callback(**chosen.pop(0))
-            if not chosen:
-                to_come.remove(chosen)
+            callback = delivery_callback()
+            if next(is_failure):
+                callback |= secrets.choice(FAILURES[secrets.choice(list(FAILURES))])
+            else:
+                to_come += _statuses_of(callback)
         earlier.append(callback)
         yield callback
 
@@ -64,38 +63,10 @@ def _spread(percent: float) -> Iterator[bool]:
     return (int((number + 1) * percent / 100) > int(number * percent / 100) for number in itertools.count())
 
 
-def _delivery(to_come: deque[list[dict[str, Any]]], *, failed: bool) -> dict[str, Any]:
-    callback = delivery_callback()
-    if failed:
-        return callback | secrets.choice(FAILURES[secrets.choice(list(FAILURES))])
-    if to_come and secrets.randbelow(4) == 0:
-        # One more to somebody who has been written to.
-        callback["phone"] = to_come[-1][0]["phone"]
-        to_come[-1] = [said | {"ids": [*said["ids"], callback["messageId"]]} for said in to_come[-1]]
-        return callback
-    if is_group := secrets.randbelow(8) == 0:
-        callback["phone"] = f"120363{secrets.randbelow(10**12):012}-group"
-        first, second = (delivery_callback()["phone"] for _participant in range(2))
-        heard = [("RECEIVED", first), ("RECEIVED", second), ("READ", first)]
-        said = [{"status": status, "participant": by, "participantDevice": 0} for status, by in heard]
-    else:
-        # A telephone that is off, or a contact without read receipts, ends it earlier.
-        said = [{"status": "RECEIVED"}, {"status": "READ"}][: secrets.choice([0, 1, 2, 2])]
-    about = {"phone": callback["phone"], "ids": [callback["messageId"]], "isGroup": is_group}
-    to_come.append([about | one for one in ({"status": "SENT"}, *said)])
-    return callback
-
-
-def connection_and_reading() -> list[dict[str, Any]]:
-    """What else comes to the same URL: the instance goes and comes back, and the account reads what a contact wrote."""
-    instance, now = {"instanceId": delivery_callback()["instanceId"]}, time.time()
-    lost = {"type": "DisconnectedCallback", "disconnected": True, "error": "Device has been disconnected"}
-    found = {"type": "ConnectedCallback", "connected": True, "phone": delivery_callback()["phone"]}
-    return [
-        instance | lost | {"momment": int(now) - 60},  # in seconds, unlike all others
-        message_status_callback(status="READ_BY_ME"),
-        instance | found | {"momment": int(now * 1000)},
-    ]
+def _statuses_of(delivery: dict[str, Any]) -> list[dict[str, Any]]:
+    """What is still to be said of a message. A telephone that is off, or a contact without read receipts, ends it."""
+    heard = ("SENT", "RECEIVED", "READ")[: secrets.choice([1, 2, 3, 3])]
+    return [{"phone": delivery["phone"], "ids": [delivery["messageId"]], "status": status} for status in heard]
 
 
 def target(url: str, account: str) -> str:
