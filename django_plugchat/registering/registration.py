@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.db.models import Max
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -16,9 +17,6 @@ from django_plugchat.provider import calls
 from django_plugchat.provider.callbacks import MESSAGE_STATUS_CALLBACK
 from django_plugchat.redaction import mask_url
 from django_plugchat.registering import addresses
-
-#: Of an account's newest rows, how many are looked at for one that came again: the provider repeats soon, if at all.
-LOOKED_AT = 1_000
 
 
 def webhooks(with_status: bool, with_connection: bool, *, by_todays_call: bool = False) -> list[str]:
@@ -47,7 +45,9 @@ class Job:
         self.url, self.secret_id, self.is_secret_new = target_of(account, url, is_rehearsal=True)
         #: The webhooks whose URL the provider took, by its names.
         self.taken: list[str] = []
-        self.problem, self.is_refused, self.is_retired = "", False, False
+        self.problem, self.is_retired = "", False
+        #: For certain: as long as nobody is asked, and when the provider says so.
+        self.is_refused = True
         #: What is not proven or not noted; and what the provider says of itself that keeps callbacks from coming.
         self.warnings: list[str] = []
         self.differences: list[str] = []
@@ -75,6 +75,7 @@ class Job:
 
     def run(self) -> None:
         """Ask the provider until it refuses. The database is not touched, so any thread may do this."""
+        self.is_refused = False
         try:
             if isinstance(self.client, PlugChatClient) and self.is_todays_call:
                 self.client.update_webhooks(self.urls)
@@ -173,35 +174,33 @@ def missing(candidates: Iterable[Account], webhooks: list[str]) -> list[Account]
 
 
 class Expected:
-    """Callbacks of one type to an account by one secret. Made before registering, since it notes what is there.
+    """Callbacks of one type to an account by one secret, that came after this was made.
 
-    Rows are compared with themselves, never with the clock: that of the host that stores them may differ.
+    Known by the keys of rows, not by times: the clock of the host that stores them may differ.
     """
 
     def __init__(self, job: Job, callback_type: str) -> None:
         self.account, self.secret_id, self.type = job.account.alias, job.secret_id, callback_type
-        # Twice as many as are looked at later: where some were deleted meanwhile, older ones move up.
-        self._before = {*self._newest(2 * LOOKED_AT)}
-
-    def _newest(self, number: int) -> Iterator[tuple[Any, int, int, str]]:
-        events = DeliveryEvent.objects.for_writing().filter(type=self.type)
-        for rows in (events, RejectedCallback.objects.for_writing()):
-            newest = rows.for_account(self.account).order_by("-received_at", "-pk")
-            for row in newest.values_list("pk", "times_received", "secret_id")[:number]:
-                yield rows.model, *row
+        self._newest_event, self._newest_rejected = map(_newest_key, (DeliveryEvent, RejectedCallback))
 
     def heard(self) -> str:
         """That one has come, for people; "" while there is none."""
         values = {"type": self.type, "id": self.secret_id}
-        came = {*self._newest(LOOKED_AT)} - self._before
-        new = [(model, pk) for model, pk, _times, used in came if used == self.secret_id]
-        if any(model is DeliveryEvent for model, _pk in new):
+        ours = {"account": self.account, "secret_id": self.secret_id}
+        events = DeliveryEvent.objects.for_writing().filter(pk__gt=self._newest_event, type=self.type, **ours)
+        if events.exists():
             return _("a %(type)s with the secret %(id)s has come and is stored.") % values
-        bodies = RejectedCallback.objects.for_writing().filter(pk__in=[pk for _model, pk in new])
-        # What can't be read counts for deliveries: the provider calls.
-        of_status = [MESSAGE_STATUS_CALLBACK.encode() in bytes(body) for body in bodies.values_list("body", flat=True)]
-        text = _("a %(type)s with the secret %(id)s has come and was refused. The admin says why.")
-        return text % values if (self.type == MESSAGE_STATUS_CALLBACK) in of_status else ""
+        rejected = RejectedCallback.objects.for_writing().filter(pk__gt=self._newest_rejected, **ours)
+        for body in rejected.values_list("body", flat=True):
+            # What can't be read counts for deliveries: the provider calls.
+            is_status = MESSAGE_STATUS_CALLBACK.encode() in bytes(body)
+            if is_status == (self.type == MESSAGE_STATUS_CALLBACK):
+                return _("a %(type)s with the secret %(id)s has come and was refused. The admin says why.") % values
+        return ""
+
+
+def _newest_key(model: Any) -> int:
+    return model.objects.for_writing().aggregate(newest=Max("pk"))["newest"] or 0
 
 
 def arrivals(expected: list[Expected], *, seconds: float) -> Iterator[tuple[Expected, str]]:

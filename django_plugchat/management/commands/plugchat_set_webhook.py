@@ -1,7 +1,6 @@
 from argparse import Namespace
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextvars import copy_context
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from getpass import getpass
@@ -129,20 +128,30 @@ class Command(BaseCommand):
             self._warn(_of(account.alias, _("the secret in this URL is new, and is not shown again.")))
 
     def _register(self, chosen: list[Account]) -> None:
-        """The provider is asked in threads; everything else, the database too, is done in this one."""
         if self.asked.api:
             self._confirm_omissions()
-        self.running: list[tuple[Job, Future[None]]] = []
-        with ThreadPoolExecutor(self.asked.concurrency) as self.pool:
-            try:
-                self._each(chosen, self._begin)
-                self._finish_down_to(0)
-            except KeyboardInterrupt:
-                self._finish_down_to(0)
-                text = _("Interrupted. Run it again with --only-missing for the rest.")
-                raise CommandError(text, returncode=130) from None
+        try:
+            for start in range(0, len(chosen), self.asked.concurrency):
+                self._register_at_once(chosen[start : start + self.asked.concurrency])
+        except KeyboardInterrupt:
+            text = _("Interrupted. Run it again with --only-missing for the rest.")
+            raise CommandError(text, returncode=130) from None
         if not self.asked.dry_run and len(self.failures) < len(chosen):
             self._prove(self.asked.wait)
+
+    def _register_at_once(self, chosen: list[Account]) -> None:
+        """The provider is asked in threads; everything else, the database too, is done in this one."""
+        jobs: list[Job] = []
+        try:
+            self._each(chosen, partial(self._begin, jobs))
+            with ThreadPoolExecutor(self.asked.concurrency) as pool:
+                list(pool.map(Job.run, jobs))
+        finally:
+            # After Ctrl-C too: the provider may have the URLs.
+            for job in jobs:
+                job.finish()
+            for job in jobs:
+                self._tell(job)
 
     def _confirm_omissions(self) -> None:
         omitted = ", ".join(key for key in UPDATE_WEBHOOKS_KEYS if key not in {*self.webhooks, *self.others})
@@ -154,7 +163,7 @@ class Command(BaseCommand):
         if is_asked and _answer(input, _("Type yes to go on: ")).lower() not in {"yes", _("yes")}:
             raise CommandError(_("Nothing was registered. Give --no-input to go on without being asked."))
 
-    def _begin(self, account: Account) -> None:
+    def _begin(self, jobs: list[Job], account: Account) -> None:
         job = Job(self._with_token(account), self.webhooks, self.asked.url, others=self.others)
         if self.asked.probe:
             probe(job.url, timeout=app_settings.api_timeout, secret_is_known=not job.is_secret_new)
@@ -165,8 +174,7 @@ class Command(BaseCommand):
             self._say(account.alias, text % {"what": job.described(job.urls), "api": job.client.host})
             return
         job.begin(waits=self.asked.wait is not None)
-        self.running.append((job, self.pool.submit(copy_context().run, job.run)))
-        self._finish_down_to(self.asked.concurrency - 1)
+        jobs.append(job)
 
     def _with_token(self, account: Account) -> Account:
         account = accounts.with_token(account)
@@ -179,15 +187,7 @@ class Command(BaseCommand):
             client_token = _answer(getpass, _("Client-Token of account %(account)s, if it has one: ") % values)
         return replace(account, token=token, client_token=client_token)
 
-    def _finish_down_to(self, left: int) -> None:
-        while len(self.running) > left:
-            job, future = self.running[0]
-            future.result()
-            self.running.pop(0)
-            self._finish(job)
-
-    def _finish(self, job: Job) -> None:
-        job.finish()
+    def _tell(self, job: Job) -> None:
         alias = job.account.alias
         if job.taken:
             self._say(alias, _("registered %(what)s.") % {"what": job.described(job.taken)}, self.style.SUCCESS)
