@@ -65,13 +65,17 @@ class Job:
         return text % {"url": mask_url(self.url), "id": used, "webhooks": ", ".join(names)}
 
     def begin(self, *, waits: bool = False) -> None:
-        """Make the secret, where the account is one of the database, and note what came before. Raises ValueError."""
+        """Make the secret, where the account is one of the database. Raises ValueError.
+
+        Whoever ``waits`` is told by ``heard`` of callbacks that come from now on.
+        """
         self.url, self.secret_id, self.is_secret_new = target_of(self.account, self._given)
-        if waits and not self.secret_id:
-            text = _("The URL holds no secret of the account, so its callbacks can't be told. Leave out --wait.")
-            raise ValueError(text)
-        types = {calls.TYPE_OF_WEBHOOK.get(webhook, "") for webhook in self.webhooks} - {""}
-        self.expected = [Expected(self, callback_type) for callback_type in sorted(types)] if waits else []
+        if waits:
+            if not self.secret_id:
+                text = _("The URL holds no secret of the account, so its callbacks can't be told. Leave out --wait.")
+                raise ValueError(text)
+            # Keys, not times: the clock of the host that stores callbacks may differ.
+            self._newest_event, self._newest_rejected = map(_newest_key, (DeliveryEvent, RejectedCallback))
 
     def run(self) -> None:
         """Ask the provider until it refuses. The database is not touched, so any thread may do this."""
@@ -126,6 +130,25 @@ class Job:
             text = _("This could not be noted in the database (%(error)s).")
             self.warnings.append(text % {"error": type(error).__name__})
 
+    def heard(self, callback_type: str) -> str:
+        """That one of this type has come by the secret, for people; "" while there is none."""
+        values = {"type": callback_type, "id": self.secret_id}
+        ours = {"account": self.account.alias, "secret_id": self.secret_id}
+        events = DeliveryEvent.objects.for_writing().filter(pk__gt=self._newest_event, type=callback_type, **ours)
+        if events.exists():
+            return _("a %(type)s with the secret %(id)s has come and is stored.") % values
+        rejected = RejectedCallback.objects.for_writing().filter(pk__gt=self._newest_rejected, **ours)
+        for body in rejected.values_list("body", flat=True):
+            # What can't be read counts for deliveries: the provider calls.
+            is_status = MESSAGE_STATUS_CALLBACK.encode() in bytes(body)
+            if is_status == (callback_type == MESSAGE_STATUS_CALLBACK):
+                return _("a %(type)s with the secret %(id)s has come and was refused. The admin says why.") % values
+        return ""
+
+
+def _newest_key(model: Any) -> int:
+    return model.objects.for_writing().aggregate(newest=Max("pk"))["newest"] or 0
+
 
 def _client_of(account: Account) -> PlugChatClient | ZApiClient:
     if not account.token:
@@ -145,7 +168,9 @@ def target_of(account: Account, url: str | None = None, *, is_rehearsal: bool = 
     """
     target = addresses.url_with("a-new-secret", url)
     if target == url:
-        return target, _secret_id_in(target, account.alias), False
+        segments = urlsplit(target).path.split("/")
+        held = (secret_id(each) for each in segments if accounts.caller(digest_of(each)) == account.alias)
+        return target, next(held, ""), False
     is_new = account.alias not in app_settings.accounts
     if is_new and is_rehearsal:
         return target, "", True
@@ -154,12 +179,6 @@ def target_of(account: Account, url: str | None = None, *, is_rehearsal: bool = 
         raise addresses.UnusableURLError(text % {"command": addresses.GENERATOR})
     secret = accounts.new_secret(account.alias) if is_new else account.webhook_secrets[0]
     return addresses.url_with(secret, url), secret_id(secret), is_new
-
-
-def _secret_id_in(url: str, alias: str) -> str:
-    """Which of the account's secrets the path of a URL holds; "" if none."""
-    segments = urlsplit(url).path.split("/")
-    return next((secret_id(each) for each in segments if accounts.caller(digest_of(each)) == alias), "")
 
 
 def missing(candidates: Iterable[Account], webhooks: list[str]) -> list[Account]:
@@ -173,44 +192,14 @@ def missing(candidates: Iterable[Account], webhooks: list[str]) -> list[Account]
     ]
 
 
-class Expected:
-    """Callbacks of one type to an account by one secret, that came after this was made.
-
-    Known by the keys of rows, not by times: the clock of the host that stores them may differ.
-    """
-
-    def __init__(self, job: Job, callback_type: str) -> None:
-        self.account, self.secret_id, self.type = job.account.alias, job.secret_id, callback_type
-        self._newest_event, self._newest_rejected = map(_newest_key, (DeliveryEvent, RejectedCallback))
-
-    def heard(self) -> str:
-        """That one has come, for people; "" while there is none."""
-        values = {"type": self.type, "id": self.secret_id}
-        ours = {"account": self.account, "secret_id": self.secret_id}
-        events = DeliveryEvent.objects.for_writing().filter(pk__gt=self._newest_event, type=self.type, **ours)
-        if events.exists():
-            return _("a %(type)s with the secret %(id)s has come and is stored.") % values
-        rejected = RejectedCallback.objects.for_writing().filter(pk__gt=self._newest_rejected, **ours)
-        for body in rejected.values_list("body", flat=True):
-            # What can't be read counts for deliveries: the provider calls.
-            is_status = MESSAGE_STATUS_CALLBACK.encode() in bytes(body)
-            if is_status == (self.type == MESSAGE_STATUS_CALLBACK):
-                return _("a %(type)s with the secret %(id)s has come and was refused. The admin says why.") % values
-        return ""
-
-
-def _newest_key(model: Any) -> int:
-    return model.objects.for_writing().aggregate(newest=Max("pk"))["newest"] or 0
-
-
-def arrivals(expected: list[Expected], *, seconds: float) -> Iterator[tuple[Expected, str]]:
-    """Wait for one callback of each, and give it when it is heard of. Those that have not come are left."""
+def arrivals(expected: list[tuple[Job, str]], *, seconds: float) -> Iterator[tuple[Job, str]]:
+    """Wait for a callback of each job and type, and give what ``heard`` says. Those that have not come are left."""
     ends_at = time.monotonic() + seconds
     while True:
-        for callback in list(expected):
-            if heard := callback.heard():
-                expected.remove(callback)
-                yield callback, heard
+        for job, callback_type in list(expected):
+            if heard := job.heard(callback_type):
+                expected.remove((job, callback_type))
+                yield job, heard
         left = ends_at - time.monotonic()
         if not expected or left <= 0:
             return

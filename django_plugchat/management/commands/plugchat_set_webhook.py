@@ -13,11 +13,11 @@ from django.utils.translation import gettext as _, gettext_noop
 
 from django_plugchat import accounts
 from django_plugchat.conf import Z_API, Account, app_settings
-from django_plugchat.provider.calls import UPDATE_WEBHOOKS_KEYS
+from django_plugchat.provider.calls import TYPE_OF_WEBHOOK, UPDATE_WEBHOOKS_KEYS
 from django_plugchat.redaction import mask_url
 from django_plugchat.registering import addresses, registration
 from django_plugchat.registering.probe import ProbeError, probe
-from django_plugchat.registering.registration import Expected, Job
+from django_plugchat.registering.registration import Job
 
 
 class Command(BaseCommand):
@@ -63,7 +63,7 @@ class Command(BaseCommand):
             raise CommandError(_("--wait takes a number of seconds."))
         self.webhooks = registration.webhooks(asked.with_status, asked.with_connection, by_todays_call=bool(asked.api))
         self.others = self._other_urls()
-        self.expected: list[Expected] = []
+        self.registered: list[Job] = []
         self.failures: list[str] = []
         try:
             # Refused here if it could not be registered for any account.
@@ -197,7 +197,7 @@ class Command(BaseCommand):
             retired = _("The new secret was retired again.") if job.is_retired else ""
             self._fail(alias, " ".join(filter(None, [job.problem, *job.differences, retired])))
         else:
-            self.expected += job.expected
+            self.registered.append(job)
 
     def _prove(self, seconds: float | None) -> None:
         if seconds is None:
@@ -208,11 +208,13 @@ class Command(BaseCommand):
         self.stdout.write(text % {"seconds": seconds})
         # Into a pipe it would be seen when the waiting is over.
         self.stdout.flush()
-        for callback, heard in registration.arrivals(self.expected, seconds=seconds):
-            self._say(callback.account, heard, self.style.SUCCESS)
-        if self.expected:
+        types = sorted({TYPE_OF_WEBHOOK[name] for name in self.webhooks if name in TYPE_OF_WEBHOOK})
+        expected = [(job, callback_type) for job in self.registered for callback_type in types]
+        for job, heard in registration.arrivals(expected, seconds=seconds):
+            self._say(job.account.alias, heard, self.style.SUCCESS)
+        if expected:
             text = _("Within %(seconds)g seconds there was no %(callbacks)s. See --probe, and the provider's panel.")
-            callbacks = ", ".join(f"{callback.type} ({callback.account})" for callback in self.expected)
+            callbacks = ", ".join(f"{callback_type} ({job.account.alias})" for job, callback_type in expected)
             raise CommandError(text % {"seconds": seconds, "callbacks": callbacks})
 
 
