@@ -156,12 +156,11 @@ def move(alias: str) -> models.Account:
 
 
 def _save(row: models.Account, *checks: Callable[[], None]) -> models.Account:
-    database = router.db_for_write(models.Account)
     try:
         for check in checks:
             check()
-        with transaction.atomic(using=database):
-            row.save(using=database)
+        with transaction.atomic(using=router.db_for_write(models.Account)):
+            row.save()
     except ValidationError as error:
         raise ValueError(" ".join(error.messages)) from None
     except IntegrityError:

@@ -63,10 +63,9 @@ def _host_of(parts: SplitResult) -> str:
 def _ip(host: str) -> IPv4Address | IPv6Address | None:
     """The address that a host spells out; None for a name."""
     try:
-        address = ip_address(host)
+        return ip_address(host)
     except ValueError:
         return None
-    return getattr(address, "ipv4_mapped", None) or address
 
 
 def is_nobodys(url: str) -> bool:
