@@ -27,9 +27,6 @@ from django_plugchat.models import WebhookSecret
 BELIEVED_FOR = 30
 
 
-# What is asked
-
-
 def caller(digest: str, run: Callable[..., Any] = lambda _database, read: read()) -> str | None:
     """Whose the secret of this digest is, by alias. Raises ``django.db.Error`` where that can't be looked up.
 
@@ -108,9 +105,6 @@ def described(row: models.Account) -> conf.Account:
     return conf.Account(row.alias, row.label or row.alias, provider=row.provider, instance=row.instance)
 
 
-# What is changed
-
-
 def add(alias: str, label: str = "", provider: str = PLUGCHAT, instance: str = "") -> models.Account:
     """Raises ValueError."""
     row = models.Account(alias=alias, label=label, provider=provider, instance=instance)
@@ -178,9 +172,6 @@ def _row(alias: str) -> models.Account:
 
 def _keep(digest: str, account: models.Account) -> None:
     WebhookSecret.objects.for_writing().create(account=account, digest=digest, secret_id=digest[:8])
-
-
-# What a process remembers
 
 
 class _Memory:

@@ -275,7 +275,7 @@ def test_nobody_listens(waits):
 
 
 def test_an_unknown_host():
-    client = client_of(Provider("http://nobody.localhost:1"))
+    client = client_of(Provider("https://nobody.localhost:1"))
     assert "nobody.localhost:1" in refusal(client, PlugChatUnavailable)
 
 

@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from requests.adapters import HTTPAdapter
 
 from django_plugchat.provider.errors import ERRORS_BY_KIND
+from django_plugchat.registering.addresses import LOOPBACK
 from django_plugchat.registering.probe import ProbeError, probe
 from django_plugchat.testing import callback_path, delivery_callback, message_status_callback
 
@@ -82,7 +83,7 @@ def post_all(url: str, callbacks: Iterable[dict[str, Any]], *, concurrency: int 
     waiting = iter(callbacks)
     with requests.Session() as session, ThreadPoolExecutor(concurrency) as pool:
         # A proxy of the environment is for other machines.
-        session.trust_env = urlsplit(url).hostname not in {"127.0.0.1", "::1", "localhost"}
+        session.trust_env = urlsplit(url).hostname not in LOOPBACK
         session.mount(f"{urlsplit(url).scheme}://", HTTPAdapter(pool_maxsize=concurrency))
         try:
             while some := list(itertools.islice(waiting, 10 * concurrency)):
