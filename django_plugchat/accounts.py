@@ -56,10 +56,7 @@ def secret_ids() -> dict[str, list[str]]:
 
 
 def label(alias: str) -> str:
-    """What people read of an account, also of an inactive one or one that is no longer there.
-
-    For an account that is not in the setting, a process reads all labels every 30 seconds.
-    """
+    """What people read of an account, also of an inactive one or one that is no longer there."""
     configured = app_settings.accounts.get(alias)
     return str(configured.label) if configured else _memory.labels().get(alias, alias)
 

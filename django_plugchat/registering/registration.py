@@ -1,7 +1,6 @@
 """Registering URLs with a provider, keeping what was registered, and seeing whether it really calls."""
 
-import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -190,17 +189,3 @@ def missing(candidates: Iterable[Account], webhooks: list[str]) -> list[Account]
         for account in candidates
         if not registered.issuperset((account.alias, present.get(account.alias), name) for name in webhooks)
     ]
-
-
-def arrivals(expected: list[tuple[Job, str]], *, seconds: float) -> Iterator[tuple[Job, str]]:
-    """Wait for a callback of each job and type, and give what ``heard`` says. Those that have not come are left."""
-    ends_at = time.monotonic() + seconds
-    while True:
-        for job, callback_type in list(expected):
-            if heard := job.heard(callback_type):
-                expected.remove((job, callback_type))
-                yield job, heard
-        left = ends_at - time.monotonic()
-        if not expected or left <= 0:
-            return
-        time.sleep(min(1, left))

@@ -1,3 +1,4 @@
+import time
 from argparse import Namespace
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -209,12 +210,20 @@ class Command(BaseCommand):
         # Into a pipe it would be seen when the waiting is over.
         self.stdout.flush()
         types = sorted({TYPE_OF_WEBHOOK[name] for name in self.webhooks if name in TYPE_OF_WEBHOOK})
-        expected = [(job, callback_type) for job in self.registered for callback_type in types]
-        for job, heard in registration.arrivals(expected, seconds=seconds):
-            self._say(job.account.alias, heard, self.style.SUCCESS)
-        if expected:
+        missing = [(job, callback_type) for job in self.registered for callback_type in types]
+        ends_at = time.monotonic() + seconds
+        while True:
+            for job, callback_type in list(missing):
+                if heard := job.heard(callback_type):
+                    missing.remove((job, callback_type))
+                    self._say(job.account.alias, heard, self.style.SUCCESS)
+            left = ends_at - time.monotonic()
+            if not missing or left <= 0:
+                break
+            time.sleep(min(1, left))
+        if missing:
             text = _("Within %(seconds)g seconds there was no %(callbacks)s. See --probe, and the provider's panel.")
-            callbacks = ", ".join(f"{callback_type} ({job.account.alias})" for job, callback_type in expected)
+            callbacks = ", ".join(f"{callback_type} ({job.account.alias})" for job, callback_type in missing)
             raise CommandError(text % {"seconds": seconds, "callbacks": callbacks})
 
 
