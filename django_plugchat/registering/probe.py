@@ -42,11 +42,9 @@ def probe(url: str, *, timeout: float, secret_is_known: bool = True) -> None:
     Without a secret that is known, it is proof enough that the app says so.
     """
     answer = exchange("POST", url, timeout=timeout, json=HARMLESS)
-    values = {
+    values = answer._asdict() | {
         "host": mask_url(urlsplit(url).netloc),
         "seconds": timeout,
-        "reason": answer.reason,
-        "status": answer.status,
         # Its name tells a firewall from an application.
         "server": _shown(answer.headers.get("Server", "?")),
         "target": _shown(answer.headers.get("Location", "")),
