@@ -44,12 +44,11 @@ class Job:
         self.url, self.secret_id, self.is_secret_new = target_of(account, url, is_rehearsal=True)
         #: The webhooks whose URL the provider took, by its names.
         self.taken: list[str] = []
-        self.problem, self.is_retired = "", False
         #: For certain: as long as nobody is asked, and when the provider says so.
         self.is_refused = True
-        #: What is not proven or not noted; and what the provider says of itself that keeps callbacks from coming.
+        #: What keeps callbacks from coming; and what is not proven or not noted.
+        self.problems: list[str] = []
         self.warnings: list[str] = []
-        self.differences: list[str] = []
 
     @property
     def urls(self) -> dict[str, str]:
@@ -88,7 +87,8 @@ class Job:
                     self.client.update(webhook, self.url)
                     self.taken.append(webhook)
         except PlugChatError as error:
-            self.problem, self.is_refused = str(error), not isinstance(error, PlugChatUnavailable)
+            self.problems.append(str(error))
+            self.is_refused = not isinstance(error, PlugChatUnavailable)
         if isinstance(self.client, ZApiClient) and self.taken:
             self._compare(self.client)
 
@@ -97,28 +97,29 @@ class Job:
         try:
             registered = client.registered()
         except PlugChatError as error:
-            text = _("What the instance has could not be compared: %(problem)s")
-            self.warnings.append(text % {"problem": error})
+            self.warnings.append(_("What the instance has could not be compared: %(problem)s") % {"problem": error})
             return
         for webhook in self.taken:
             key, kept_back = calls.URL_KEY_AND_FILTER[webhook]
             values = {"webhook": webhook, "filter": kept_back}
             if key not in registered:
-                text = _("The instance does not say which URL it has for %(webhook)s.")
-                self.warnings.append(text % values)
+                self.warnings.append(_("The instance does not say which URL it has for %(webhook)s.") % values)
             elif registered[key] != self.url:
                 text = _("The instance has another URL for %(webhook)s. Look in the provider's panel, and try again.")
-                self.differences.append(text % values)
+                self.problems.append(text % values)
             if kept_back in registered.get(calls.FILTERS_KEY, ()):
                 text = _("The instance keeps callbacks of %(webhook)s back by its %(filter)s. Switch that off there.")
-                self.differences.append(text % values)
+                self.problems.append(text % values)
 
     def finish(self) -> None:
         """Note what was registered. A new secret that the provider refused for certain is retired."""
         try:
-            if self.is_secret_new and self.is_refused and not self.taken:
-                accounts.retire(self.account.alias, self.secret_id)
-                self.is_retired = True
+            if self.is_secret_new and not self.taken:
+                text = _("The new secret %(id)s was kept: the provider may have taken its address.")
+                if self.is_refused:
+                    accounts.retire(self.account.alias, self.secret_id)
+                    text = _("The new secret %(id)s was retired again.")
+                self.problems.append(text % {"id": self.secret_id})
             for webhook in self.taken:
                 used = self.secret_id if self.urls[webhook] == self.url else ""
                 values = {"secret_id": used, "registered_at": timezone.now()}

@@ -194,9 +194,8 @@ class Command(BaseCommand):
             self._say(alias, _("registered %(what)s.") % {"what": job.described(job.taken)}, self.style.SUCCESS)
         for warning in job.warnings:
             self._warn(_of(alias, warning))
-        if job.problem or job.differences:
-            retired = _("The new secret was retired again.") if job.is_retired else ""
-            self._fail(alias, " ".join(filter(None, [job.problem, *job.differences, retired])))
+        if job.problems:
+            self._fail(alias, " ".join(job.problems))
         else:
             self.registered.append(job)
 
