@@ -18,6 +18,8 @@ from django_plugchat.registering.addresses import LOOPBACK
 from django_plugchat.registering.probe import ProbeError, probe
 from django_plugchat.testing import callback_path, delivery_callback, message_status_callback
 
+Callback = dict[str, Any]
+
 #: What the view says of a callback that it takes.
 TAKEN = ("recorded", "duplicate", "ignored", "kept")
 TIMEOUT = 30  # seconds
@@ -32,23 +34,20 @@ FAILURES["other"] = [{"error": "Message has not been sent because of an unexpect
 _REMEMBERED = 1000
 
 
-def callbacks(
-    count: int, *, failures: float = 0, duplicates: float = 0, statuses: float = 0
-) -> Iterator[dict[str, Any]]:
+def callbacks(count: int, *, failures: float = 0, duplicates: float = 0, statuses: float = 0) -> Iterator[Callback]:
     """Callbacks of which ``duplicates`` percent repeat an earlier one. Of the others, ``statuses`` percent say what
     became of an earlier message, as far as there is something left to say; of the rest, ``failures`` percent failed.
     """
-    earlier: deque[dict[str, Any]] = deque(maxlen=_REMEMBERED)
-    to_come: deque[dict[str, Any]] = deque(maxlen=_REMEMBERED)
+    earlier: deque[Callback] = deque(maxlen=_REMEMBERED)
+    to_come: deque[Callback] = deque(maxlen=_REMEMBERED)
     is_repeated, is_status, is_failure = map(_spread, (duplicates, statuses, failures))
     for _number in range(count):
         if next(is_repeated) and earlier:
             callback = secrets.choice(earlier)
         elif next(is_status) and to_come:
             # In no order, as the provider's come.
-            said = secrets.choice(to_come)
-            to_come.remove(said)
-            callback = message_status_callback(**said)
+            callback = secrets.choice(to_come)
+            to_come.remove(callback)
         else:
             callback = delivery_callback()
             if next(is_failure):
@@ -64,10 +63,11 @@ def _spread(percent: float) -> Iterator[bool]:
     return (int((number + 1) * percent / 100) > int(number * percent / 100) for number in itertools.count())
 
 
-def _statuses_of(delivery: dict[str, Any]) -> list[dict[str, Any]]:
+def _statuses_of(delivery: Callback) -> list[Callback]:
     """What is still to be said of a message. A telephone that is off, or a contact without read receipts, ends it."""
     heard = ("SENT", "RECEIVED", "READ")[: secrets.choice([1, 2, 3, 3])]
-    return [{"phone": delivery["phone"], "ids": [delivery["messageId"]], "status": status} for status in heard]
+    about = {"phone": delivery["phone"], "ids": [delivery["messageId"]]}
+    return [message_status_callback(**about, status=status) for status in heard]
 
 
 def target(url: str, account: str) -> str:
@@ -78,7 +78,7 @@ def target(url: str, account: str) -> str:
     return url if parts.path.strip("/") else urlunsplit(parts._replace(path=callback_path(account)))
 
 
-def post_all(url: str, callbacks: Iterable[dict[str, Any]], *, concurrency: int = 1) -> Iterator[str]:
+def post_all(url: str, callbacks: Iterable[Callback], *, concurrency: int = 1) -> Iterator[str]:
     """Post them on connections that are kept; yield what ``post`` says of each, in order, until nothing answers."""
     waiting = iter(callbacks)
     with requests.Session() as session, ThreadPoolExecutor(concurrency) as pool:
@@ -93,7 +93,7 @@ def post_all(url: str, callbacks: Iterable[dict[str, Any]], *, concurrency: int 
             yield type(error).__name__
 
 
-def post(session: requests.Session, url: str, callback: dict[str, Any]) -> str:
+def post(session: requests.Session, url: str, callback: Callback) -> str:
     """The ``status`` that the view answers, else the HTTP status. Raises ``requests.RequestException``."""
     response = session.post(url, json=callback, timeout=TIMEOUT, allow_redirects=False)
     try:
