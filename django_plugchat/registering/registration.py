@@ -41,7 +41,7 @@ class Job:
         self.is_todays_call = webhooks[0] in calls.UPDATE_WEBHOOKS_KEYS
         if self.is_todays_call and isinstance(self.client, ZApiClient):
             raise ValueError(_("update-webhooks is a call of PlugChat; Z-API has none like it."))
-        self.url, self.secret_id, self.is_secret_new = target_of(account, url, is_rehearsal=True)
+        self.url, self.secret_id, self.is_secret_new = target_of(account, url)
         #: The webhooks whose URL the provider took, by its names.
         self.taken: list[str] = []
         #: For certain: as long as nobody is asked, and when the provider says so.
@@ -67,7 +67,9 @@ class Job:
 
         Whoever ``waits`` is told by ``heard`` of callbacks that come from now on.
         """
-        self.url, self.secret_id, self.is_secret_new = target_of(self.account, self._given)
+        if self.is_secret_new:
+            secret = accounts.new_secret(self.account.alias)
+            self.url, self.secret_id = addresses.url_with(secret, self._given), secret_id(secret)
         if waits:
             if not self.secret_id:
                 text = _("The URL holds no secret of the account, so its callbacks can't be told. Leave out --wait.")
@@ -160,25 +162,22 @@ def _client_of(account: Account) -> PlugChatClient | ZApiClient:
     return PlugChatClient(base_url=account.api_url or app_settings.api_url, **options)
 
 
-def target_of(account: Account, url: str | None = None, *, is_rehearsal: bool = False) -> tuple[str, str, bool]:
-    """Where the provider is to call for an account, the id of the account's secret in it ("" for none), and whether
-    that is made for this, as it is for an account of the database.
-
-    In a rehearsal none is made: the URL holds one that is not accepted. Raises UnusableURLError.
+def target_of(account: Account, url: str | None = None) -> tuple[str, str, bool]:
+    """Where the provider is to call for an account, the id of the account's secret in it ("" for none), and whether a
+    secret has yet to be made, for whose place the URL has one that is not accepted. Raises UnusableURLError.
     """
     target = addresses.url_with("a-new-secret", url)
     if target == url:
         segments = urlsplit(target).path.split("/")
         held = (secret_id(each) for each in segments if accounts.caller(digest_of(each)) == account.alias)
         return target, next(held, ""), False
-    is_new = account.alias not in app_settings.accounts
-    if is_new and is_rehearsal:
+    if account.alias not in app_settings.accounts:
         return target, "", True
-    if not is_new and not account.webhook_secrets:
+    if not account.webhook_secrets:
         text = _("The account has no secret. Make one with %(command)s and put it in its WEBHOOK_SECRETS.")
         raise addresses.UnusableURLError(text % {"command": addresses.GENERATOR})
-    secret = accounts.new_secret(account.alias) if is_new else account.webhook_secrets[0]
-    return addresses.url_with(secret, url), secret_id(secret), is_new
+    secret = account.webhook_secrets[0]
+    return addresses.url_with(secret, url), secret_id(secret), False
 
 
 def missing(candidates: Iterable[Account], webhooks: list[str]) -> list[Account]:

@@ -124,6 +124,8 @@ class Command(BaseCommand):
 
     def _show_url(self, account: Account) -> None:
         target, _id, is_new = registration.target_of(account, self.asked.url)
+        if is_new:
+            target = addresses.url_with(accounts.new_secret(account.alias), self.asked.url)
         self.stdout.write(target if self.is_alone else f"{account.alias}: {target}")
         if is_new:
             self._warn(_of(account.alias, _("the secret in this URL is new, and is not shown again.")))
