@@ -27,9 +27,6 @@ from django_plugchat.models import WebhookSecret
 BELIEVED_FOR = 30
 
 
-# What is asked
-
-
 def caller(digest: str, run: Callable[..., Any] = lambda _database, read: read()) -> str | None:
     """Whose the secret of this digest is, by alias. Raises ``django.db.Error`` where that can't be looked up.
 
@@ -59,10 +56,7 @@ def secret_ids() -> dict[str, list[str]]:
 
 
 def label(alias: str) -> str:
-    """What people read of an account, also of an inactive one or one that is no longer there.
-
-    For an account that is not in the setting, a process reads all labels every 30 seconds.
-    """
+    """What people read of an account, also of an inactive one or one that is no longer there."""
     configured = app_settings.accounts.get(alias)
     return str(configured.label) if configured else _memory.labels().get(alias, alias)
 
@@ -106,9 +100,6 @@ def with_token(account: conf.Account) -> conf.Account:
 def described(row: models.Account) -> conf.Account:
     """An account of the database as one of the setting is given."""
     return conf.Account(row.alias, row.label or row.alias, provider=row.provider, instance=row.instance)
-
-
-# What is changed
 
 
 def add(alias: str, label: str = "", provider: str = PLUGCHAT, instance: str = "") -> models.Account:
@@ -156,12 +147,11 @@ def move(alias: str) -> models.Account:
 
 
 def _save(row: models.Account, *checks: Callable[[], None]) -> models.Account:
-    database = router.db_for_write(models.Account)
     try:
         for check in checks:
             check()
-        with transaction.atomic(using=database):
-            row.save(using=database)
+        with transaction.atomic(using=router.db_for_write(models.Account)):
+            row.save()
     except ValidationError as error:
         raise ValueError(" ".join(error.messages)) from None
     except IntegrityError:
@@ -179,9 +169,6 @@ def _row(alias: str) -> models.Account:
 
 def _keep(digest: str, account: models.Account) -> None:
     WebhookSecret.objects.for_writing().create(account=account, digest=digest, secret_id=digest[:8])
-
-
-# What a process remembers
 
 
 class _Memory:

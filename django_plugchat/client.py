@@ -13,7 +13,7 @@ from django.views.decorators.debug import sensitive_variables
 from django_plugchat.conf import DEFAULTS
 from django_plugchat.provider import calls
 from django_plugchat.registering.addresses import PRINTABLE, split_url
-from django_plugchat.registering.exchange import Answer, NoAnswer, exchange
+from django_plugchat.registering.exchange import Answer, exchange
 
 #: An instance or a token of Z-API, which are parts of a path.
 _SEGMENT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._~-]*")
@@ -84,38 +84,35 @@ class _Client:
     @sensitive_variables()
     def _request(self, method: str, call: str, body: dict[str, str] | None = None) -> Answer:
         answer = self._answer(method, call, body)
-        kind: type[PlugChatError] = PlugChatUnavailable
-        if isinstance(answer, Answer):
-            refusal = _refusal(answer)
-            if refusal is None:
-                return answer
-            kind, text = refusal
-        elif answer.trouble == "TIMEOUT":
-            text = _("%(provider)s gave no whole answer within %(seconds)s seconds, but may have the URL. Try again.")
-        else:
-            text = _("%(provider)s can't be reached at %(host)s (%(reason)s). See API_URL, proxy, REQUESTS_CA_BUNDLE.")
-        values = {"provider": self.provider, "host": self.host, "keys": self.keys, "seconds": self.timeout}
-        raise kind(text % (values | answer._asdict()))
+        if problem := _problem_of(answer):
+            kind, text = problem
+            values = {"provider": self.provider, "host": self.host, "keys": self.keys, "seconds": self.timeout}
+            raise kind(text % (values | answer._asdict()))
+        return answer
 
     @sensitive_variables()
-    def _answer(self, method: str, call: str, body: dict[str, str] | None) -> Answer | NoAnswer:
+    def _answer(self, method: str, call: str, body: dict[str, str] | None) -> Answer:
         """Asked again after a connection that was refused or closed, and as an answer says, unless that is too late."""
         ask = partial(exchange, method, self.url_of(call), json=body, timeout=self.timeout, headers=self._headers)
         for pause in self.pauses:
-            answer, asked = ask(), 0
-            if isinstance(answer, Answer):
-                if re.fullmatch("[0-9]{1,9}", said := answer.headers.get("Retry-After", "")):
-                    asked = int(said)
-                if answer.status not in _PASSING or asked > _LONGEST_WAIT:
-                    return answer
-            elif answer.trouble != "CONNECTION":
+            answer = ask()
+            asked = answer.headers.get("Retry-After", "")
+            wait = int(asked) if re.fullmatch("[0-9]{1,9}", asked) else pause
+            is_passing = answer.trouble == "CONNECTION" or answer.status in _PASSING
+            if not is_passing or wait > _LONGEST_WAIT:
                 return answer
-            time.sleep(asked or pause)
+            time.sleep(wait)
         return ask()
 
 
-def _refusal(answer: Answer) -> tuple[type[PlugChatError], str] | None:
+def _problem_of(answer: Answer) -> tuple[type[PlugChatError], str] | None:
     """What kind of an error an answer is, if it is one, and what to say."""
+    if answer.trouble == "TIMEOUT":
+        text = _("%(provider)s gave no whole answer within %(seconds)s seconds, but may have the URL. Try again.")
+        return PlugChatUnavailable, text
+    if answer.trouble:
+        text = _("%(provider)s can't be reached at %(host)s (%(reason)s). See API_URL, proxy, REQUESTS_CA_BUNDLE.")
+        return PlugChatUnavailable, text
     status, content = answer.status, answer.json()
     if 200 <= status < 300:
         # The seed's page documents no body, so nothing but a no and a page for people is taken for a refusal.

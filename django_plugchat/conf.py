@@ -42,20 +42,13 @@ class Account:
     @classmethod
     def from_setting(cls, alias: str, value: Any) -> Self:
         options = value if isinstance(value, dict) else {}
-        texts = {key: text for key, text in options.items() if isinstance(text, str)}
+        keys = ("PROVIDER", "INSTANCE", "API_URL", "TOKEN", "CLIENT_TOKEN")
+        texts = {key.lower(): options[key] for key in keys if options.get(key) and isinstance(options[key], str)}
         secrets = options.get("WEBHOOK_SECRETS")
         # Of a string where a list belongs, each letter would be a secret.
         secrets = secrets if isinstance(secrets, list | tuple) else ()
-        return cls(
-            alias=alias,
-            label=options.get("LABEL") or alias,
-            provider=texts.get("PROVIDER") or PLUGCHAT,
-            instance=texts.get("INSTANCE", ""),
-            api_url=texts.get("API_URL", ""),
-            token=texts.get("TOKEN", ""),
-            client_token=texts.get("CLIENT_TOKEN", ""),
-            webhook_secrets=tuple(secret for secret in secrets if secret and isinstance(secret, str)),
-        )
+        webhook_secrets = tuple(secret for secret in secrets if secret and isinstance(secret, str))
+        return cls(alias, options.get("LABEL") or alias, webhook_secrets=webhook_secrets, **texts)
 
 
 @dataclass(repr=False)

@@ -260,7 +260,7 @@ def test_what_the_provider_says_of_itself_is_shown(row, monkeypatch):
     from django_plugchat.registering import registration
 
     def say(job: registration.Job) -> None:
-        job.taken, job.warnings, job.differences = ["update-webhook-delivery"], ["Not noted."], ["A filter."]
+        job.taken, job.warnings, job.problems = ["update-webhook-delivery"], ["Not noted."], ["A filter."]
 
     monkeypatch.setattr(registration.Job, "run", say)
     page = person(*ALL).post(address_of(row, "register"), {"token": TOKEN}, follow=True)

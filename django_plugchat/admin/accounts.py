@@ -228,14 +228,10 @@ class AccountAdmin(ReadOnlyAdmin):
         values = {"id": job.secret_id, "webhooks": ", ".join(job.taken)}
         if job.taken:
             self._done(request, row, gettext("Registered with secret %(id)s: %(webhooks)s.") % values)
-        if job.problem:
-            kept = gettext("The new secret %(id)s was kept: the provider may have taken its address.")
-            retired = gettext("The new secret %(id)s was retired again.")
-            text = (retired if job.is_retired else kept) % values
-            self._done(request, row, f"{job.problem} {text}", messages.ERROR)
-        for level, texts in ((messages.ERROR, job.differences), (messages.WARNING, job.warnings)):
-            for text in texts:
-                self.message_user(request, text, level)
+        if job.problems:
+            self._done(request, row, " ".join(job.problems), messages.ERROR)
+        for warning in job.warnings:
+            self.message_user(request, warning, messages.WARNING)
         return self._back(row)
 
     def address(self, request: HttpRequest, row: Account) -> HttpResponse:

@@ -2,7 +2,6 @@
 
 import itertools
 import secrets
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,8 +14,11 @@ from django.utils.translation import gettext as _
 from requests.adapters import HTTPAdapter
 
 from django_plugchat.provider.errors import ERRORS_BY_KIND
+from django_plugchat.registering.addresses import LOOPBACK
 from django_plugchat.registering.probe import ProbeError, probe
 from django_plugchat.testing import callback_path, delivery_callback, message_status_callback
+
+Callback = dict[str, Any]
 
 #: What the view says of a callback that it takes.
 TAKEN = ("recorded", "duplicate", "ignored", "kept")
@@ -28,33 +30,30 @@ FAILURES["restricted"].append({"error": ERRORS_BY_KIND["restricted"][0], "errorC
 # The provider adds texts without notice; this one is made up.
 FAILURES["other"] = [{"error": "Message has not been sent because of an unexpected condition"}]
 
-#: How many of the latest messages and callbacks may come up again.
+#: How many of the latest callbacks may be repeated, and how many statuses wait to be said.
 _REMEMBERED = 1000
 
 
-def callbacks(
-    count: int, *, failures: float = 0, duplicates: float = 0, statuses: float = 0
-) -> Iterator[dict[str, Any]]:
+def callbacks(count: int, *, failures: float = 0, duplicates: float = 0, statuses: float = 0) -> Iterator[Callback]:
     """Callbacks of which ``duplicates`` percent repeat an earlier one. Of the others, ``statuses`` percent say what
-    became of an earlier message, as far as there is one left; of the rest, ``failures`` percent failed.
+    became of an earlier message, as far as there is something left to say; of the rest, ``failures`` percent failed.
     """
-    earlier: deque[dict[str, Any]] = deque(maxlen=_REMEMBERED)
-    #: What is still to be said of each message, or of several to one phone together.
-    to_come: deque[list[dict[str, Any]]] = deque(maxlen=_REMEMBERED)
-    others = itertools.cycle(connection_and_reading())
+    earlier: deque[Callback] = deque(maxlen=_REMEMBERED)
+    to_come: deque[Callback] = deque(maxlen=_REMEMBERED)
     is_repeated, is_status, is_failure = map(_spread, (duplicates, statuses, failures))
     for _number in range(count):
         if next(is_repeated) and earlier:
             callback = secrets.choice(earlier)
-        elif not next(is_status) or not to_come:
-            callback = _delivery(to_come, failed=next(is_failure))
-        elif secrets.randbelow(8) == 0:
-            callback = next(others)
+        elif next(is_status) and to_come:
+            # In no order, as the provider's come.
+            callback = secrets.choice(to_come)
+            to_come.remove(callback)
         else:
-            chosen = secrets.choice(to_come)
-            callback = message_status_callback(**chosen.pop(0))
-            if not chosen:
-                to_come.remove(chosen)
+            callback = delivery_callback()
+            if next(is_failure):
+                callback |= secrets.choice(FAILURES[secrets.choice(list(FAILURES))])
+            else:
+                to_come += _statuses_of(callback)
         earlier.append(callback)
         yield callback
 
@@ -64,38 +63,11 @@ def _spread(percent: float) -> Iterator[bool]:
     return (int((number + 1) * percent / 100) > int(number * percent / 100) for number in itertools.count())
 
 
-def _delivery(to_come: deque[list[dict[str, Any]]], *, failed: bool) -> dict[str, Any]:
-    callback = delivery_callback()
-    if failed:
-        return callback | secrets.choice(FAILURES[secrets.choice(list(FAILURES))])
-    if to_come and secrets.randbelow(4) == 0:
-        # One more to somebody who has been written to.
-        callback["phone"] = to_come[-1][0]["phone"]
-        to_come[-1] = [said | {"ids": [*said["ids"], callback["messageId"]]} for said in to_come[-1]]
-        return callback
-    if is_group := secrets.randbelow(8) == 0:
-        callback["phone"] = f"120363{secrets.randbelow(10**12):012}-group"
-        first, second = (delivery_callback()["phone"] for _participant in range(2))
-        heard = [("RECEIVED", first), ("RECEIVED", second), ("READ", first)]
-        said = [{"status": status, "participant": by, "participantDevice": 0} for status, by in heard]
-    else:
-        # A telephone that is off, or a contact without read receipts, ends it earlier.
-        said = [{"status": "RECEIVED"}, {"status": "READ"}][: secrets.choice([0, 1, 2, 2])]
-    about = {"phone": callback["phone"], "ids": [callback["messageId"]], "isGroup": is_group}
-    to_come.append([about | one for one in ({"status": "SENT"}, *said)])
-    return callback
-
-
-def connection_and_reading() -> list[dict[str, Any]]:
-    """What else comes to the same URL: the instance goes and comes back, and the account reads what a contact wrote."""
-    instance, now = {"instanceId": delivery_callback()["instanceId"]}, time.time()
-    lost = {"type": "DisconnectedCallback", "disconnected": True, "error": "Device has been disconnected"}
-    found = {"type": "ConnectedCallback", "connected": True, "phone": delivery_callback()["phone"]}
-    return [
-        instance | lost | {"momment": int(now) - 60},  # in seconds, unlike all others
-        message_status_callback(status="READ_BY_ME"),
-        instance | found | {"momment": int(now * 1000)},
-    ]
+def _statuses_of(delivery: Callback) -> list[Callback]:
+    """What is still to be said of a message. A telephone that is off, or a contact without read receipts, ends it."""
+    heard = ("SENT", "RECEIVED", "READ")[: secrets.choice([1, 2, 3, 3])]
+    about = {"phone": delivery["phone"], "ids": [delivery["messageId"]]}
+    return [message_status_callback(**about, status=status) for status in heard]
 
 
 def target(url: str, account: str) -> str:
@@ -106,12 +78,12 @@ def target(url: str, account: str) -> str:
     return url if parts.path.strip("/") else urlunsplit(parts._replace(path=callback_path(account)))
 
 
-def post_all(url: str, callbacks: Iterable[dict[str, Any]], *, concurrency: int = 1) -> Iterator[str]:
+def post_all(url: str, callbacks: Iterable[Callback], *, concurrency: int = 1) -> Iterator[str]:
     """Post them on connections that are kept; yield what ``post`` says of each, in order, until nothing answers."""
     waiting = iter(callbacks)
     with requests.Session() as session, ThreadPoolExecutor(concurrency) as pool:
         # A proxy of the environment is for other machines.
-        session.trust_env = urlsplit(url).hostname not in {"127.0.0.1", "::1", "localhost"}
+        session.trust_env = urlsplit(url).hostname not in LOOPBACK
         session.mount(f"{urlsplit(url).scheme}://", HTTPAdapter(pool_maxsize=concurrency))
         try:
             while some := list(itertools.islice(waiting, 10 * concurrency)):
@@ -121,7 +93,7 @@ def post_all(url: str, callbacks: Iterable[dict[str, Any]], *, concurrency: int 
             yield type(error).__name__
 
 
-def post(session: requests.Session, url: str, callback: dict[str, Any]) -> str:
+def post(session: requests.Session, url: str, callback: Callback) -> str:
     """The ``status`` that the view answers, else the HTTP status. Raises ``requests.RequestException``."""
     response = session.post(url, json=callback, timeout=TIMEOUT, allow_redirects=False)
     try:

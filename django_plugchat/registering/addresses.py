@@ -1,7 +1,7 @@
 """The addresses in play: where the provider calls this site, and where its API is."""
 
 import re
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
 from django.core.exceptions import DisallowedHost, ValidationError
@@ -21,6 +21,8 @@ SECRET = re.compile(r"[A-Za-z0-9_-]{1,200}")
 #: breaks without a word.
 PRINTABLE = re.compile(r"[!-~]+")
 
+#: This machine's names, for which plain HTTP will do.
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _PRIVATE_DOMAINS = (".localhost", ".local", ".internal")
 #: Names for documentation and tests (RFC 2606 and 6761). Whoever has them gets the secret.
 _NOBODYS_DOMAINS = (".example.com", ".example.net", ".example.org", ".example", ".test", ".invalid")
@@ -39,10 +41,7 @@ def split_url(url: str, *, is_base: bool = False, allow_loopback_http: bool = Fa
         is_valid = parts.port != 0
     except (ValidationError, ValueError):
         parts, is_valid = urlsplit(""), False
-    host = _host_of(parts)
-    ip = _ip(host)
-    is_loopback = ip.is_loopback if ip else f".{host}".endswith(".localhost")
-    is_local = allow_loopback_http and parts.scheme == "http" and is_loopback
+    is_local = allow_loopback_http and parts.scheme == "http" and parts.hostname in LOOPBACK
     is_https = url.lower().startswith("https://")
     for is_wrong, text in (
         (url and not PRINTABLE.fullmatch(url), _("The URL must be of printable ASCII characters, without spaces.")),
@@ -60,15 +59,6 @@ def _host_of(parts: SplitResult) -> str:
     return (parts.hostname or "").rstrip(".")
 
 
-def _ip(host: str) -> IPv4Address | IPv6Address | None:
-    """The address that a host spells out; None for a name."""
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
-
-
 def is_nobodys(url: str) -> bool:
     """Whether the host is a name that examples and tests use."""
     return f".{_host_of(urlsplit(url))}".endswith(_NOBODYS_DOMAINS)
@@ -80,8 +70,11 @@ def ensure_reachable(url: str) -> None:
     Hosts are judged as they are written, without DNS.
     """
     host = _host_of(split_url(url))
-    ip = _ip(host)
-    is_public = ip.is_global and not ip.is_multicast if ip else "." in host and not host.endswith(_PRIVATE_DOMAINS)
+    try:
+        ip = ip_address(host)
+        is_public = ip.is_global and not ip.is_multicast
+    except ValueError:
+        is_public = "." in host and not host.endswith(_PRIVATE_DOMAINS)
     if is_nobodys(url) or not is_public:
         text = _("The provider can't reach %(host)s: it is not public. Give the URL of this site or of a tunnel to it.")
         raise UnusableURLError(text % {"host": mask_url(host)})

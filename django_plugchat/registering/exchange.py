@@ -33,9 +33,16 @@ logging.getLogger("urllib3.connectionpool").addFilter(lambda record: not _is_our
 
 
 class Answer(NamedTuple):
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
+    """What came, or why nothing did. That is no error: the frames of requests' own hold everything that was sent."""
+
+    status: int = 0
+    headers: Mapping[str, str] = {}
+    body: bytes = b""
+    #: ``PROXY``, ``TLS``, ``CONNECTION``; ``TIMEOUT`` where it was not whole in time, or broke off: then the
+    #: request may have been taken.
+    trouble: str = ""
+    #: In the system's words. Not the whole text of an error: that may quote what was sent or answered.
+    reason: str = ""
 
     def json(self) -> Any:
         """None for what is not JSON."""
@@ -51,18 +58,8 @@ class Answer(NamedTuple):
         return bool(self.body) and is_marked_up and self.json() is None
 
 
-class NoAnswer(NamedTuple):
-    """Why there is none. No error: the frames of requests' own hold everything that was sent."""
-
-    #: ``PROXY``, ``TLS``, ``CONNECTION``; ``TIMEOUT`` where it was not whole in time, or broke off: then the
-    #: request may have been taken.
-    trouble: str
-    #: In the system's words. Not the whole text of an error: that may quote what was sent or answered.
-    reason: str
-
-
 @sensitive_variables()
-def exchange(method: str, url: str, *, json: Any, timeout: float, headers: Mapping[str, str] = {}) -> Answer | NoAnswer:
+def exchange(method: str, url: str, *, json: Any, timeout: float, headers: Mapping[str, str] = {}) -> Answer:
     """Send a request, within ``timeout`` seconds for connecting and reading. No redirects."""
     before = _is_ours.set(True)
     try:
@@ -84,12 +81,12 @@ def exchange(method: str, url: str, *, json: Any, timeout: float, headers: Mappi
         _is_ours.reset(before)
 
 
-def _no_answer(error: Exception) -> NoAnswer:
+def _no_answer(error: Exception) -> Answer:
     innermost: BaseException = error
     while inner := innermost.__cause__ or innermost.__context__:
         innermost = inner
     trouble = next((trouble for kind, trouble in _TROUBLES.items() if isinstance(error, kind)), "CONNECTION")
-    return NoAnswer(trouble, getattr(innermost, "strerror", None) or type(innermost).__name__)
+    return Answer(trouble=trouble, reason=getattr(innermost, "strerror", None) or type(innermost).__name__)
 
 
 class _Adapter(HTTPAdapter):

@@ -1,10 +1,10 @@
 """Registering URLs with a provider, keeping what was registered, and seeing whether it really calls."""
 
-import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.db.models import Max
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -16,9 +16,6 @@ from django_plugchat.provider import calls
 from django_plugchat.provider.callbacks import MESSAGE_STATUS_CALLBACK
 from django_plugchat.redaction import mask_url
 from django_plugchat.registering import addresses
-
-#: Of an account's newest rows, how many are looked at for one that came again: the provider repeats soon, if at all.
-LOOKED_AT = 1_000
 
 
 def webhooks(with_status: bool, with_connection: bool, *, by_todays_call: bool = False) -> list[str]:
@@ -44,13 +41,14 @@ class Job:
         self.is_todays_call = webhooks[0] in calls.UPDATE_WEBHOOKS_KEYS
         if self.is_todays_call and isinstance(self.client, ZApiClient):
             raise ValueError(_("update-webhooks is a call of PlugChat; Z-API has none like it."))
-        self.url, self.secret_id, self.is_secret_new = target_of(account, url, is_rehearsal=True)
+        self.url, self.secret_id, self.is_secret_new = target_of(account, url)
         #: The webhooks whose URL the provider took, by its names.
         self.taken: list[str] = []
-        self.problem, self.is_refused, self.is_retired = "", False, False
-        #: What is not proven or not noted; and what the provider says of itself that keeps callbacks from coming.
+        #: For certain: as long as nobody is asked, and when the provider says so.
+        self.is_refused = True
+        #: What keeps callbacks from coming; and what is not proven or not noted.
+        self.problems: list[str] = []
         self.warnings: list[str] = []
-        self.differences: list[str] = []
 
     @property
     def urls(self) -> dict[str, str]:
@@ -65,16 +63,23 @@ class Job:
         return text % {"url": mask_url(self.url), "id": used, "webhooks": ", ".join(names)}
 
     def begin(self, *, waits: bool = False) -> None:
-        """Make the secret, where the account is one of the database, and note what came before. Raises ValueError."""
-        self.url, self.secret_id, self.is_secret_new = target_of(self.account, self._given)
-        if waits and not self.secret_id:
-            text = _("The URL holds no secret of the account, so its callbacks can't be told. Leave out --wait.")
-            raise ValueError(text)
-        types = {calls.TYPE_OF_WEBHOOK.get(webhook, "") for webhook in self.webhooks} - {""}
-        self.expected = [Expected(self, callback_type) for callback_type in sorted(types)] if waits else []
+        """Make the secret, where the account is one of the database. Raises ValueError.
+
+        Whoever ``waits`` is told by ``heard`` of callbacks that come from now on.
+        """
+        if self.is_secret_new:
+            secret = accounts.new_secret(self.account.alias)
+            self.url, self.secret_id = addresses.url_with(secret, self._given), secret_id(secret)
+        if waits:
+            if not self.secret_id:
+                text = _("The URL holds no secret of the account, so its callbacks can't be told. Leave out --wait.")
+                raise ValueError(text)
+            # Keys, not times: the clock of the host that stores callbacks may differ.
+            self._newest_event, self._newest_rejected = map(_newest_key, (DeliveryEvent, RejectedCallback))
 
     def run(self) -> None:
         """Ask the provider until it refuses. The database is not touched, so any thread may do this."""
+        self.is_refused = False
         try:
             if isinstance(self.client, PlugChatClient) and self.is_todays_call:
                 self.client.update_webhooks(self.urls)
@@ -84,7 +89,8 @@ class Job:
                     self.client.update(webhook, self.url)
                     self.taken.append(webhook)
         except PlugChatError as error:
-            self.problem, self.is_refused = str(error), not isinstance(error, PlugChatUnavailable)
+            self.problems.append(str(error))
+            self.is_refused = not isinstance(error, PlugChatUnavailable)
         if isinstance(self.client, ZApiClient) and self.taken:
             self._compare(self.client)
 
@@ -93,28 +99,29 @@ class Job:
         try:
             registered = client.registered()
         except PlugChatError as error:
-            text = _("What the instance has could not be compared: %(problem)s")
-            self.warnings.append(text % {"problem": error})
+            self.warnings.append(_("What the instance has could not be compared: %(problem)s") % {"problem": error})
             return
         for webhook in self.taken:
             key, kept_back = calls.URL_KEY_AND_FILTER[webhook]
             values = {"webhook": webhook, "filter": kept_back}
             if key not in registered:
-                text = _("The instance does not say which URL it has for %(webhook)s.")
-                self.warnings.append(text % values)
+                self.warnings.append(_("The instance does not say which URL it has for %(webhook)s.") % values)
             elif registered[key] != self.url:
                 text = _("The instance has another URL for %(webhook)s. Look in the provider's panel, and try again.")
-                self.differences.append(text % values)
+                self.problems.append(text % values)
             if kept_back in registered.get(calls.FILTERS_KEY, ()):
                 text = _("The instance keeps callbacks of %(webhook)s back by its %(filter)s. Switch that off there.")
-                self.differences.append(text % values)
+                self.problems.append(text % values)
 
     def finish(self) -> None:
         """Note what was registered. A new secret that the provider refused for certain is retired."""
         try:
-            if self.is_secret_new and self.is_refused and not self.taken:
-                accounts.retire(self.account.alias, self.secret_id)
-                self.is_retired = True
+            if self.is_secret_new and not self.taken:
+                text = _("The new secret %(id)s was kept: the provider may have taken its address.")
+                if self.is_refused:
+                    accounts.retire(self.account.alias, self.secret_id)
+                    text = _("The new secret %(id)s was retired again.")
+                self.problems.append(text % {"id": self.secret_id})
             for webhook in self.taken:
                 used = self.secret_id if self.urls[webhook] == self.url else ""
                 values = {"secret_id": used, "registered_at": timezone.now()}
@@ -124,6 +131,25 @@ class Job:
             # Whatever the database is like, the provider has the URL.
             text = _("This could not be noted in the database (%(error)s).")
             self.warnings.append(text % {"error": type(error).__name__})
+
+    def heard(self, callback_type: str) -> str:
+        """That one of this type has come by the secret, for people; "" while there is none."""
+        values = {"type": callback_type, "id": self.secret_id}
+        ours = {"account": self.account.alias, "secret_id": self.secret_id}
+        events = DeliveryEvent.objects.for_writing().filter(pk__gt=self._newest_event, type=callback_type, **ours)
+        if events.exists():
+            return _("a %(type)s with the secret %(id)s has come and is stored.") % values
+        rejected = RejectedCallback.objects.for_writing().filter(pk__gt=self._newest_rejected, **ours)
+        for body in rejected.values_list("body", flat=True):
+            # What can't be read counts for deliveries: the provider calls.
+            is_status = MESSAGE_STATUS_CALLBACK.encode() in bytes(body)
+            if is_status == (callback_type == MESSAGE_STATUS_CALLBACK):
+                return _("a %(type)s with the secret %(id)s has come and was refused. The admin says why.") % values
+        return ""
+
+
+def _newest_key(model: Any) -> int:
+    return model.objects.for_writing().aggregate(newest=Max("pk"))["newest"] or 0
 
 
 def _client_of(account: Account) -> PlugChatClient | ZApiClient:
@@ -136,29 +162,22 @@ def _client_of(account: Account) -> PlugChatClient | ZApiClient:
     return PlugChatClient(base_url=account.api_url or app_settings.api_url, **options)
 
 
-def target_of(account: Account, url: str | None = None, *, is_rehearsal: bool = False) -> tuple[str, str, bool]:
-    """Where the provider is to call for an account, the id of the account's secret in it ("" for none), and whether
-    that is made for this, as it is for an account of the database.
-
-    In a rehearsal none is made: the URL holds one that is not accepted. Raises UnusableURLError.
+def target_of(account: Account, url: str | None = None) -> tuple[str, str, bool]:
+    """Where the provider is to call for an account, the id of the account's secret in it ("" for none), and whether a
+    secret has yet to be made, for whose place the URL has one that is not accepted. Raises UnusableURLError.
     """
     target = addresses.url_with("a-new-secret", url)
     if target == url:
-        return target, _secret_id_in(target, account.alias), False
-    is_new = account.alias not in app_settings.accounts
-    if is_new and is_rehearsal:
+        segments = urlsplit(target).path.split("/")
+        held = (secret_id(each) for each in segments if accounts.caller(digest_of(each)) == account.alias)
+        return target, next(held, ""), False
+    if account.alias not in app_settings.accounts:
         return target, "", True
-    if not is_new and not account.webhook_secrets:
+    if not account.webhook_secrets:
         text = _("The account has no secret. Make one with %(command)s and put it in its WEBHOOK_SECRETS.")
         raise addresses.UnusableURLError(text % {"command": addresses.GENERATOR})
-    secret = accounts.new_secret(account.alias) if is_new else account.webhook_secrets[0]
-    return addresses.url_with(secret, url), secret_id(secret), is_new
-
-
-def _secret_id_in(url: str, alias: str) -> str:
-    """Which of the account's secrets the path of a URL holds; "" if none."""
-    segments = urlsplit(url).path.split("/")
-    return next((secret_id(each) for each in segments if accounts.caller(digest_of(each)) == alias), "")
+    secret = account.webhook_secrets[0]
+    return addresses.url_with(secret, url), secret_id(secret), False
 
 
 def missing(candidates: Iterable[Account], webhooks: list[str]) -> list[Account]:
@@ -170,49 +189,3 @@ def missing(candidates: Iterable[Account], webhooks: list[str]) -> list[Account]
         for account in candidates
         if not registered.issuperset((account.alias, present.get(account.alias), name) for name in webhooks)
     ]
-
-
-class Expected:
-    """Callbacks of one type to an account by one secret. Made before registering, since it notes what is there.
-
-    Rows are compared with themselves, never with the clock: that of the host that stores them may differ.
-    """
-
-    def __init__(self, job: Job, callback_type: str) -> None:
-        self.account, self.secret_id, self.type = job.account.alias, job.secret_id, callback_type
-        # Twice as many as are looked at later: where some were deleted meanwhile, older ones move up.
-        self._before = {*self._newest(2 * LOOKED_AT)}
-
-    def _newest(self, number: int) -> Iterator[tuple[Any, int, int, str]]:
-        events = DeliveryEvent.objects.for_writing().filter(type=self.type)
-        for rows in (events, RejectedCallback.objects.for_writing()):
-            newest = rows.for_account(self.account).order_by("-received_at", "-pk")
-            for row in newest.values_list("pk", "times_received", "secret_id")[:number]:
-                yield rows.model, *row
-
-    def heard(self) -> str:
-        """That one has come, for people; "" while there is none."""
-        values = {"type": self.type, "id": self.secret_id}
-        came = {*self._newest(LOOKED_AT)} - self._before
-        new = [(model, pk) for model, pk, _times, used in came if used == self.secret_id]
-        if any(model is DeliveryEvent for model, _pk in new):
-            return _("a %(type)s with the secret %(id)s has come and is stored.") % values
-        bodies = RejectedCallback.objects.for_writing().filter(pk__in=[pk for _model, pk in new])
-        # What can't be read counts for deliveries: the provider calls.
-        of_status = [MESSAGE_STATUS_CALLBACK.encode() in bytes(body) for body in bodies.values_list("body", flat=True)]
-        text = _("a %(type)s with the secret %(id)s has come and was refused. The admin says why.")
-        return text % values if (self.type == MESSAGE_STATUS_CALLBACK) in of_status else ""
-
-
-def arrivals(expected: list[Expected], *, seconds: float) -> Iterator[tuple[Expected, str]]:
-    """Wait for one callback of each, and give it when it is heard of. Those that have not come are left."""
-    ends_at = time.monotonic() + seconds
-    while True:
-        for callback in list(expected):
-            if heard := callback.heard():
-                expected.remove(callback)
-                yield callback, heard
-        left = ends_at - time.monotonic()
-        if not expected or left <= 0:
-            return
-        time.sleep(min(1, left))

@@ -16,7 +16,7 @@ from django_plugchat import statements
 from django_plugchat.conf import app_settings, digest_of
 from django_plugchat.models import Notice
 from django_plugchat.phones.numbers import mask_numbers
-from django_plugchat.registering.exchange import NoAnswer, exchange
+from django_plugchat.registering.exchange import exchange
 from django_plugchat.upkeep.findings import AccountStatus, Finding
 
 #: Of what is about a host, in place of an account. Other hosts can't say that it is over.
@@ -111,7 +111,7 @@ def _send(target: str, begun: list[str], over: list[str]) -> None:
         EmailMessage(subject, text, to=[target]).send()
         return
     answer = exchange("POST", target, timeout=app_settings.api_timeout, json={"text": f"{subject}\n\n{text}"})
-    if isinstance(answer, NoAnswer):
+    if answer.trouble:
         raise NotTold(answer.reason)
     if not 200 <= answer.status < 300:
         raise NotTold(f"HTTP {answer.status}")

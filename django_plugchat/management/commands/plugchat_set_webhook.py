@@ -1,7 +1,7 @@
+import time
 from argparse import Namespace
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextvars import copy_context
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from getpass import getpass
@@ -14,11 +14,11 @@ from django.utils.translation import gettext as _, gettext_noop
 
 from django_plugchat import accounts
 from django_plugchat.conf import Z_API, Account, app_settings
-from django_plugchat.provider.calls import UPDATE_WEBHOOKS_KEYS
+from django_plugchat.provider.calls import TYPE_OF_WEBHOOK, UPDATE_WEBHOOKS_KEYS
 from django_plugchat.redaction import mask_url
 from django_plugchat.registering import addresses, registration
 from django_plugchat.registering.probe import ProbeError, probe
-from django_plugchat.registering.registration import Expected, Job
+from django_plugchat.registering.registration import Job
 
 
 class Command(BaseCommand):
@@ -64,7 +64,7 @@ class Command(BaseCommand):
             raise CommandError(_("--wait takes a number of seconds."))
         self.webhooks = registration.webhooks(asked.with_status, asked.with_connection, by_todays_call=bool(asked.api))
         self.others = self._other_urls()
-        self.expected: list[Expected] = []
+        self.registered: list[Job] = []
         self.failures: list[str] = []
         try:
             # Refused here if it could not be registered for any account.
@@ -124,25 +124,37 @@ class Command(BaseCommand):
 
     def _show_url(self, account: Account) -> None:
         target, _id, is_new = registration.target_of(account, self.asked.url)
+        if is_new:
+            target = addresses.url_with(accounts.new_secret(account.alias), self.asked.url)
         self.stdout.write(target if self.is_alone else f"{account.alias}: {target}")
         if is_new:
             self._warn(_of(account.alias, _("the secret in this URL is new, and is not shown again.")))
 
     def _register(self, chosen: list[Account]) -> None:
-        """The provider is asked in threads; everything else, the database too, is done in this one."""
         if self.asked.api:
             self._confirm_omissions()
-        self.running: list[tuple[Job, Future[None]]] = []
-        with ThreadPoolExecutor(self.asked.concurrency) as self.pool:
-            try:
-                self._each(chosen, self._begin)
-                self._finish_down_to(0)
-            except KeyboardInterrupt:
-                self._finish_down_to(0)
-                text = _("Interrupted. Run it again with --only-missing for the rest.")
-                raise CommandError(text, returncode=130) from None
+        try:
+            for start in range(0, len(chosen), self.asked.concurrency):
+                self._register_at_once(chosen[start : start + self.asked.concurrency])
+        except KeyboardInterrupt:
+            text = _("Interrupted. Run it again with --only-missing for the rest.")
+            raise CommandError(text, returncode=130) from None
         if not self.asked.dry_run and len(self.failures) < len(chosen):
             self._prove(self.asked.wait)
+
+    def _register_at_once(self, chosen: list[Account]) -> None:
+        """The provider is asked in threads; everything else, the database too, is done in this one."""
+        jobs: list[Job] = []
+        try:
+            self._each(chosen, partial(self._begin, jobs))
+            with ThreadPoolExecutor(self.asked.concurrency) as pool:
+                list(pool.map(Job.run, jobs))
+        finally:
+            # After Ctrl-C too: the provider may have the URLs.
+            for job in jobs:
+                job.finish()
+            for job in jobs:
+                self._tell(job)
 
     def _confirm_omissions(self) -> None:
         omitted = ", ".join(key for key in UPDATE_WEBHOOKS_KEYS if key not in {*self.webhooks, *self.others})
@@ -154,7 +166,7 @@ class Command(BaseCommand):
         if is_asked and _answer(input, _("Type yes to go on: ")).lower() not in {"yes", _("yes")}:
             raise CommandError(_("Nothing was registered. Give --no-input to go on without being asked."))
 
-    def _begin(self, account: Account) -> None:
+    def _begin(self, jobs: list[Job], account: Account) -> None:
         job = Job(self._with_token(account), self.webhooks, self.asked.url, others=self.others)
         if self.asked.probe:
             probe(job.url, timeout=app_settings.api_timeout, secret_is_known=not job.is_secret_new)
@@ -165,8 +177,7 @@ class Command(BaseCommand):
             self._say(account.alias, text % {"what": job.described(job.urls), "api": job.client.host})
             return
         job.begin(waits=self.asked.wait is not None)
-        self.running.append((job, self.pool.submit(copy_context().run, job.run)))
-        self._finish_down_to(self.asked.concurrency - 1)
+        jobs.append(job)
 
     def _with_token(self, account: Account) -> Account:
         account = accounts.with_token(account)
@@ -179,25 +190,16 @@ class Command(BaseCommand):
             client_token = _answer(getpass, _("Client-Token of account %(account)s, if it has one: ") % values)
         return replace(account, token=token, client_token=client_token)
 
-    def _finish_down_to(self, left: int) -> None:
-        while len(self.running) > left:
-            job, future = self.running[0]
-            future.result()
-            self.running.pop(0)
-            self._finish(job)
-
-    def _finish(self, job: Job) -> None:
-        job.finish()
+    def _tell(self, job: Job) -> None:
         alias = job.account.alias
         if job.taken:
             self._say(alias, _("registered %(what)s.") % {"what": job.described(job.taken)}, self.style.SUCCESS)
         for warning in job.warnings:
             self._warn(_of(alias, warning))
-        if job.problem or job.differences:
-            retired = _("The new secret was retired again.") if job.is_retired else ""
-            self._fail(alias, " ".join(filter(None, [job.problem, *job.differences, retired])))
+        if job.problems:
+            self._fail(alias, " ".join(job.problems))
         else:
-            self.expected += job.expected
+            self.registered.append(job)
 
     def _prove(self, seconds: float | None) -> None:
         if seconds is None:
@@ -208,11 +210,21 @@ class Command(BaseCommand):
         self.stdout.write(text % {"seconds": seconds})
         # Into a pipe it would be seen when the waiting is over.
         self.stdout.flush()
-        for callback, heard in registration.arrivals(self.expected, seconds=seconds):
-            self._say(callback.account, heard, self.style.SUCCESS)
-        if self.expected:
+        types = sorted({TYPE_OF_WEBHOOK[name] for name in self.webhooks if name in TYPE_OF_WEBHOOK})
+        missing = [(job, callback_type) for job in self.registered for callback_type in types]
+        ends_at = time.monotonic() + seconds
+        while True:
+            for job, callback_type in list(missing):
+                if heard := job.heard(callback_type):
+                    missing.remove((job, callback_type))
+                    self._say(job.account.alias, heard, self.style.SUCCESS)
+            left = ends_at - time.monotonic()
+            if not missing or left <= 0:
+                break
+            time.sleep(min(1, left))
+        if missing:
             text = _("Within %(seconds)g seconds there was no %(callbacks)s. See --probe, and the provider's panel.")
-            callbacks = ", ".join(f"{callback.type} ({callback.account})" for callback in self.expected)
+            callbacks = ", ".join(f"{callback_type} ({job.account.alias})" for job, callback_type in missing)
             raise CommandError(text % {"seconds": seconds, "callbacks": callbacks})
 
 
