@@ -1,9 +1,8 @@
 """The accounts of the database: whether each lives, and what a person does to connect it.
 
-Secrets and tokens are in no message, no history, no log and no session: a new URL is on the page that answers the POST.
+Secrets and tokens are in no message, no history and no session: a new URL is on the page that answers the POST.
 """
 
-import logging
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,17 +18,15 @@ from django.utils.decorators import method_decorator
 from django.utils.translation import gettext, gettext_lazy as _
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
-from django_plugchat import accounts, conf
-from django_plugchat.admin.base import ReadOnlyAdmin, cell, seen_accounts, time_tag
+from django_plugchat import accounts, conf, times
+from django_plugchat.admin.base import ReadOnlyAdmin, seen_accounts
 from django_plugchat.conf import app_settings
 from django_plugchat.models import Account, Connection, DeliveryEvent, Registration, RejectedCallback
 from django_plugchat.registering import addresses, registration
 from django_plugchat.registering.probe import ProbeError, probe
 from django_plugchat.story import pill
-from django_plugchat.upkeep.figures import describe
+from django_plugchat.upkeep.figures import Figures, describe
 from django_plugchat.upkeep.findings import statuses
-
-logger = logging.getLogger(__name__)
 
 #: A secret by which nothing has come for so long can be retired without a warning.
 IN_USE = timedelta(days=7)
@@ -79,7 +76,7 @@ class AccountAdmin(ReadOnlyAdmin):
     change_form_template = "admin/django_plugchat/account/change_form.html"
     account_field = "alias"
     ordering = ("alias", "pk")
-    list_display = ("name", "state", "newest_event", "provider")
+    list_display = ("__str__", "alias", "state", "newest_event", "provider")
     list_filter = ("is_active", "provider")
     list_per_page = 50
     search_fields = ("alias", "label", "instance__exact")
@@ -115,15 +112,7 @@ class AccountAdmin(ReadOnlyAdmin):
             newest_event_at=Subquery(events.values("received_at")[:1]),
         )
 
-    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
-        # SQLite looks for no pattern of over 50,000 bytes.
-        return super().get_search_results(request, queryset, search_term[:1000])
-
     # The list
-
-    @admin.display(description=_("account"))
-    def name(self, row: Account) -> str:
-        return cell(row, row.alias if row.label else "")
 
     @admin.display(description=_("state"))
     def state(self, row: Any) -> str:
@@ -135,7 +124,7 @@ class AccountAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("newest event"))
     def newest_event(self, row: Any) -> Any:
-        return time_tag(row.newest_event_at) if row.newest_event_at else _("none")
+        return times.shown(row.newest_event_at) if row.newest_event_at else _("none")
 
     # The page
 
@@ -153,19 +142,17 @@ class AccountAdmin(ReadOnlyAdmin):
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         if row := context["original"]:
             # None of an account that is inactive and of which nothing is stored.
-            found = statuses([row.alias])
-            registered = [(status.figures, each) for status in found for each in status.figures.registrations]
-            last = _last_by_secret(row)
+            status = next(iter(statuses([row.alias])), None)
+            figures = status.figures if status else Figures()
+            secrets, last = row.secrets.order_by("-created_at", "-pk"), _last_by_secret(row)
             context |= {
                 "title": str(row),
                 "subtitle": row.alias if row.label else None,
-                "findings": [finding for status in found for finding in status.findings],
-                "facts": [line for status in found for line in describe(status.figures)],
-                "webhooks": [(each, figures.last_call(each)) for figures, each in registered],
-                "secrets": [
-                    (secret, last.get(secret.secret_id)) for secret in row.secrets.order_by("-created_at", "-pk")
-                ],
-                "registered": {each.secret_id for _figures, each in registered},
+                "findings": status.findings if status else [],
+                "facts": list(describe(figures)),
+                "webhooks": [(each, figures.last_call(each)) for each in figures.registrations],
+                "secrets": [(secret, last.get(secret.secret_id)) for secret in secrets],
+                "registered": {each.secret_id for each in figures.registrations},
                 "is_shadowed": row.alias in app_settings.accounts,
                 "may_connect": self.has_change_permission(request, row) and self._may_connect(row),
             }
@@ -209,13 +196,8 @@ class AccountAdmin(ReadOnlyAdmin):
         # Rendered here, under the eyes of sensitive_variables.
         return self.own_page(request, f"account/{step}", title, original=row, **context).render()
 
-    def _keep(self, request: HttpRequest, row: Account, done: str) -> None:
-        """In the history and in the log, without a secret."""
-        self.log_change(request, row, done)
-        logger.info("%s: account %r: %s", request.user.get_username(), row.alias, done)
-
     def _done(self, request: HttpRequest, row: Account, done: str, level: int = messages.SUCCESS) -> HttpResponse:
-        self._keep(request, row, done)
+        self.log_change(request, row, done)
         self.message_user(request, done, level)
         return self._back(row)
 
@@ -239,7 +221,7 @@ class AccountAdmin(ReadOnlyAdmin):
         if request.method == "POST":
             secret = accounts.new_secret(row.alias)
             context = {"url": addresses.url_with(secret), "id": conf.secret_id(secret)}
-            self._keep(request, row, gettext("Showed a new address with secret %(id)s.") % context)
+            self.log_change(request, row, gettext("Showed a new address with secret %(id)s.") % context)
         title = gettext("A new address for %(account)s") % {"account": row}
         return self._page(request, row, "address", title, **context)
 
