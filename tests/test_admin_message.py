@@ -359,7 +359,7 @@ def test_each_id_can_be_copied(trusted):
         ("M1", "Copy messageId"),
         ("order-7", "Copy customId"),
         ("I1", "Copy instanceId"),
-        ("5544999999999", "Copy Phone"),
+        ("5544999999999", "Copy phone"),
     ]
     assert "django_plugchat/copy.js" in page
     assert not re.search(r"<script(?![^>]* src=)[^>]*>", page)

@@ -10,9 +10,9 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext
 
 from django_plugchat import accounts, story
-from django_plugchat.admin.base import ReadOnlyAdmin, pre, shown_id, shown_phone, time_tag
+from django_plugchat.admin.base import ReadOnlyAdmin, shown_phone
 from django_plugchat.models import DeliveryEvent
-from django_plugchat.phones.numbers import mask_numbers, mask_phone
+from django_plugchat.phones.numbers import mask_id, mask_numbers, mask_phone
 from django_plugchat.provider.callbacks import DELIVERY_CALLBACK
 from django_plugchat.upkeep import deletion
 
@@ -29,7 +29,14 @@ _TECHNICAL = (
     *("dispatch_status", "dispatch_attempts", "dispatched_at", "dispatch_due_at", "dispatch_error", "type"),
     *("account", "secret_id", "occurred_at", "received_at", "last_received_at", "times_received"),
 )
+#: What a message is found by, and how that is shown to those who may not see whole numbers.
+_IDS = {
+    **dict.fromkeys(("zaap_id", "message_id", "custom_id", "instance_id"), mask_id),
+    **dict.fromkeys(("phone", "participant"), mask_phone),
+}
 _Status = DeliveryEvent.DispatchStatus
+#: The project's own code failed to take these in, or has not taken them in yet.
+_NOT_TAKEN = {_Status.PENDING, _Status.RUNNING, _Status.RETRYING, _Status.EXHAUSTED}
 
 
 class MessagePage(ReadOnlyAdmin):
@@ -56,19 +63,21 @@ class MessagePage(ReadOnlyAdmin):
         # Statuses may name the contact by another id than the delivery callback does.
         phone = shown_phone(event, [*deliveries, event][0].phone)
         custom_id = next((said.custom_id for said in told.events if said.custom_id), "")
+        # Each step in each state once: a group has thousands.
+        kinds = {(said.outcome, said.dispatch_status): said for said in told.events}.values()
         context |= {
             "title": gettext("Message to %(phone)s") % {"phone": phone},
             "subtitle": None,
             "account": accounts.label(event.account),
             "story": told,
-            "not_taken": _not_taken(told.events),
+            "not_taken": [(said, story.why_waiting(said)) for said in kinds if said.dispatch_status in _NOT_TAKEN],
             "participants": _participants(told, event),
             "more_participants": max(0, len(told.participants) - MAX_PARTICIPANTS),
             "others": self._other_messages(request, event, told, custom_id),
             "custom_id": custom_id,
             "ids": list(_ids(event, deliveries)),
             "technical": _technical(event),
-            "payload": pre(json.dumps(event.payload, ensure_ascii=False, indent=2)) if event.whole_phones else "",
+            "payload": json.dumps(event.payload, ensure_ascii=False, indent=2),
         }
         return super().render_change_form(request, context, *args, **kwargs)
 
@@ -97,33 +106,22 @@ class MessagePage(ReadOnlyAdmin):
         deletion.delete(rows, list(rows.values_list("pk", flat=True)))
 
 
-def _not_taken(events: list[Any]) -> list[Any]:
-    """What the project's own code failed to take in, or has not taken in yet: each kind of step and state once."""
-    found: dict[tuple[str, str], Any] = {}
-    for event in events:
-        if event.dispatch_status not in {_Status.DONE, _Status.NONE}:
-            found.setdefault((event.outcome, event.dispatch_status), (event, story.why_waiting(event)))
-    return list(found.values())
-
-
 def _participants(told: story.Story, current: Any) -> list[tuple[str, Any, datetime]]:
     """Of each of a group the number, how far the message has come and since when."""
-    # For everybody in the order of time: that of numbers that are hidden would tell how they begin.
-    shown = sorted(told.participants.values(), key=lambda event: (story.happened(event), event.pk))
-    # The one whose status this is comes first.
-    shown.sort(key=lambda event: event.participant != current.participant)
+    # First the one whose status this is, then by time: the order of numbers that are hidden would tell how they begin.
+    shown = sorted(
+        told.participants.values(), key=lambda it: (it.participant != current.participant, story.happened(it), it.pk)
+    )
     return [(shown_phone(it, it.participant), it.outcome, story.happened(it)) for it in shown[:MAX_PARTICIPANTS]]
 
 
 def _ids(event: Any, deliveries: list[Any]) -> Iterator[tuple[Any, str, bool]]:
     """What the message is found by, of a status also what its delivery callback says: label, text, and if it is all."""
-    for name in ("zaap_id", "message_id", "custom_id", "instance_id"):
+    for name, mask in _IDS.items():
         if value := next(filter(None, (getattr(said, name) for said in (event, *deliveries))), ""):
+            shown = value if event.whole_phones else mask(value)
             # A masked one is good for nothing elsewhere.
-            yield _label(name), shown_id(event, value), shown_id(event, value) == value
-    for name in ("phone", "participant"):
-        if phone := getattr(event, name):
-            yield capfirst(_label(name)), phone if event.whole_phones else mask_phone(phone), event.whole_phones
+            yield _label(name), shown, shown == value
 
 
 def _label(name: str) -> Any:
@@ -134,9 +132,5 @@ def _label(name: str) -> Any:
 def _technical(event: Any) -> list[tuple[str, Any]]:
     shown = {name: getattr(event, name) for name in _TECHNICAL}
     shown["dispatch_status"] = f"{event.get_dispatch_status_display()}. {story.why_waiting(event)}"
-    shown["dispatch_error"] = event.dispatch_error and pre(mask_numbers(event.dispatch_error))
-    return [
-        (capfirst(_label(name)), time_tag(value) if isinstance(value, datetime) else value)
-        for name, value in shown.items()
-        if value
-    ]
+    shown["dispatch_error"] = mask_numbers(event.dispatch_error)
+    return [(capfirst(_label(name)), value) for name, value in shown.items() if value]
