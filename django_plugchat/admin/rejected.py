@@ -8,12 +8,13 @@ from typing import Any
 from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
+from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _, ngettext_lazy
 from rest_framework.exceptions import ParseError
 
 from django_plugchat import payloads, recording
 from django_plugchat.admin.actions import BoundedActions, Done
-from django_plugchat.admin.base import pre, sees_phones
+from django_plugchat.admin.base import sees_phones
 from django_plugchat.admin.filters import AccountFilter, ReceivedFilter
 from django_plugchat.admin.search import terms
 from django_plugchat.models import RejectedCallback
@@ -48,7 +49,11 @@ class RejectedCallbackAdmin(BoundedActions):
     def body_shown(self, rejected: Any) -> Any:
         if not rejected.whole_phones:
             return _("Only those who may see whole phone numbers can read it.")
-        return pre(_readable(rejected))
+        try:
+            text = json.dumps(payloads.storable(payloads.parse(bytes(rejected.body))), ensure_ascii=False, indent=2)
+        except ParseError:
+            text = rejected.body_text
+        return format_html('<pre class="plugchat-pre" tabindex="0">{}</pre>', text)
 
     # Searching
 
@@ -80,18 +85,6 @@ class RejectedCallbackAdmin(BoundedActions):
             "%(count)d callback is still refused.", "%(count)d callbacks are still refused.", "count"
         )
         return [(messages.SUCCESS, accepted, replayed.count(True)), (messages.SUCCESS, refused, replayed.count(False))]
-
-
-def _readable(rejected: RejectedCallback) -> str:
-    """The body, indented where it is JSON that this app takes; any other as it came."""
-    try:
-        value = payloads.parse(bytes(rejected.body))
-        # What is nested deeper would become huge by indenting.
-        payloads.storable(value)
-    except ParseError:
-        return rejected.body_text
-    text = json.dumps(value, ensure_ascii=False, indent=2)
-    return rejected.body_text if payloads.UNSTORABLE_CHARACTERS.search(text) else text
 
 
 def _holds(body: str, wanted: set[str]) -> bool:
