@@ -13,7 +13,7 @@ from django.contrib.admin.utils import model_ngettext
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
-from django.utils.translation import gettext, gettext_lazy as _, ngettext_lazy
+from django.utils.translation import gettext, ngettext_lazy
 
 from django_plugchat.admin.base import ReadOnlyAdmin
 from django_plugchat.upkeep import deletion
@@ -34,7 +34,7 @@ class BoundedActions(ReadOnlyAdmin):
     actions: Sequence[Any] = ("delete_selected",)
 
     def ask(
-        self, request: Any, rows: Any, deed: Callable[..., Done], instead: Any = "", most: int = 0, flag: int = CHANGE
+        self, request: Any, rows: Any, deed: Callable[..., Done], most: int | None = None, flag: int = CHANGE
     ) -> HttpResponse | None:
         """Do something to the rows of some keys, once a person said yes to a question, in a template of its name.
 
@@ -44,35 +44,28 @@ class BoundedActions(ReadOnlyAdmin):
         keys = list(rows.for_writing().values_list("pk", flat=True)[: limit + 1])
         if len(keys) > limit:
             text = gettext("These are more than %(most)s, which is too much for one request. Choose fewer.")
-            self.message_user(request, f"{text % {'most': limit}} {instead}", messages.ERROR)
+            self.message_user(request, text % {"most": limit}, messages.ERROR)
             return None
         title = dict(self.get_action_choices(request))[name]
         if "post" not in request.POST:
-            chosen = {
-                "chosen": request.POST.getlist(ACTION_CHECKBOX_NAME),
-                "across": request.POST.get("select_across", 0),
-            }
-            context = {"action": name, "count": len(keys), "name": model_ngettext(self.opts, len(keys))}
-            return self.own_page(request, f"asked/{name}", title, **chosen, **context)
+            chosen, named = request.POST.getlist(ACTION_CHECKBOX_NAME), model_ngettext(self.opts, len(keys))
+            context = {"action": name, "chosen": chosen, "count": len(keys), "name": named}
+            return self.own_page(request, f"asked/{name}", title, **context)
         sentences = deed(request, keys)
-        if done := sum(count for level, _sentence, count in sentences if level == messages.SUCCESS):
-            logger.info("%s: %s of %d %s.", request.user.get_username(), name, done, self.opts.model_name)
-            LogEntry.objects.create(
-                user_id=request.user.pk,
-                content_type=ContentType.objects.get_for_model(self.model),
-                object_repr=f"{done} {model_ngettext(self.opts, done)}",
-                action_flag=flag,
-                change_message=title,
-            )
         for level, sentence, count in sentences:
             if count:
                 self.message_user(request, sentence % {"count": count}, level)
+        if done := sum(count for level, _sentence, count in sentences if level == messages.SUCCESS):
+            logger.info("%s: %s of %d %s.", request.user.get_username(), name, done, self.opts.model_name)
+            kind, named = ContentType.objects.get_for_model(self.model), f"{done} {model_ngettext(self.opts, done)}"
+            LogEntry.objects.create(
+                user=request.user, content_type=kind, object_repr=named, action_flag=flag, change_message=title
+            )
         return None
 
     @action(permissions=["delete"], description=delete_selected.short_description)  # type: ignore[attr-defined]
     def delete_selected(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
-        instead = _("To delete what is old, run: python manage.py plugchat_prune")
-        return self.ask(request, queryset, self._delete_selected, instead=instead, flag=DELETION)
+        return self.ask(request, queryset, self._delete_selected, flag=DELETION)
 
     def _delete_selected(self, request: HttpRequest, keys: list[Any]) -> Done:
         rows, keys = self.model._default_manager.for_writing(), self.whole(keys)
