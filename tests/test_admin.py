@@ -656,18 +656,3 @@ def test_all_actions_are_offered_to_who_may_take_them(admin_client, viewer):
 def test_all_accounts_agree_in_gender(viewer):
     page = text_of(viewer.get(EVENTS, headers={"accept-language": "pt-br"}))
     assert "Por conta Todas Loja Centro" in page
-
-
-@pytest.mark.parametrize("name", ["account", "situation", "dispatch_status__exact", "received"])
-def test_what_no_database_can_look_for_is_refused(viewer, name):
-    response = viewer.get(f"{EVENTS}?{name}=%00")
-    assert response.status_code == 302
-    assert response["Location"].endswith("?e=1")
-
-
-@pytest.mark.parametrize("query", ["%00&dispatch_status__exact=done", "done&dispatch_status__exact=a%00"])
-def test_what_no_database_can_look_for_is_refused_among_others(viewer, query):
-    """Django looks for each value of a parameter that is given twice."""
-    response = viewer.get(f"{EVENTS}?dispatch_status__exact={query}")
-    assert response.status_code == 302
-    assert response["Location"].endswith("?e=1")

@@ -1,15 +1,13 @@
 """What all screens have in common: rows that nobody changes here, newest first, found by their indexes alone."""
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.exceptions import DisallowedModelAdminLookup
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
-from django.core.exceptions import BadRequest, PermissionDenied
+from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import QuerySet, Value
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseBase
@@ -57,9 +55,6 @@ class NewestFirst(ChangeList):
         # What no filter has read, Django would look for: ``phone__regex``, for one.
         if not found[2].keys() <= set(self.list_filter):
             raise DisallowedModelAdminLookup
-        # Django looks for each value of a parameter that is given twice.
-        if any("\0" in value for _name, values in request.GET.lists() for value in values):
-            raise IncorrectLookupParameters  # which PostgreSQL can't look for, and no row has
         return found
 
     def get_results(self, request: HttpRequest) -> None:
@@ -96,15 +91,6 @@ def seen_accounts(request: Any) -> frozenset[str] | None:
     if not hasattr(request, "_plugchat_accounts"):
         request._plugchat_accounts = accounts.seen_by(request.user)
     return request._plugchat_accounts  # type: ignore[no-any-return]
-
-
-def pre(text: str) -> str:
-    """A text as it is, in a box that the keyboard can scroll."""
-    return format_html('<pre class="plugchat-pre" tabindex="0">{}</pre>', text)
-
-
-def time_tag(moment: datetime) -> str:
-    return format_html('<time datetime="{}">{}</time>', moment.isoformat(), times.shown(moment))
 
 
 def cell(first: Any, *lines: Any) -> str:
@@ -153,18 +139,11 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         # Django's own title asks to select a row, and there is nothing to change.
         title = capfirst(self.opts.verbose_name_plural)
-        response = super().changelist_view(request, {"title": title, **(extra_context or {})})
-        if form := (getattr(response, "context_data", None) or {}).get("action_form"):
-            # Django says dashes, and since 6.1 "Select an option", which is not translated into Portuguese.
-            field = form.fields["action"]
-            field.choices = [(name, label if name else _("Choose an action")) for name, label in field.choices]
-        return response
+        return super().changelist_view(request, {"title": title, **(extra_context or {})})
 
-    def response_action(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        # Each database fails in its own way over what no key can be.
-        if not all(pk.isdecimal() and len(pk) < 19 for pk in request.POST.getlist(ACTION_CHECKBOX_NAME)):
-            raise BadRequest("Not a selection.")
-        return super().response_action(request, *args, **kwargs)
+    def get_action_choices(self, request: HttpRequest, default_choices: Any = None, **kwargs: Any) -> Any:
+        # Django says dashes, and since 6.1 "Select an option", which is not translated into Portuguese.
+        return super().get_action_choices(request, [("", _("Choose an action"))], **kwargs)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows: QuerySet[Any] = super().get_queryset(request).defer(*self.deferred)
@@ -175,8 +154,8 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def own_page(self, request: HttpRequest, template: str, title: Any, **context: Any) -> TemplateResponse:
         """A page that Django has no view for."""
         request.current_app = self.admin_site.name
-        context = {"opts": self.opts, "media": self.media, "title": title, "subtitle": None, **context}
-        context = {**self.admin_site.each_context(request), **context}
+        page = {"opts": self.opts, "media": self.media, "title": title}
+        context = self.admin_site.each_context(request) | page | context
         return TemplateResponse(request, f"admin/django_plugchat/{template}.html", context)
 
     def page_of_rows(self, name: str, view: Callable[[Any, HttpRequest, ChangeList], HttpResponseBase]) -> URLPattern:
@@ -196,7 +175,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     @admin.display(description=_("time"))
     def received(self, row: Any) -> str:
         text = ngettext("%(count)s time", "%(count)s times", row.times_received) % {"count": row.times_received}
-        return cell(time_tag(row.received_at), text if row.times_received > 1 else "")
+        return cell(times.shown(row.received_at), text if row.times_received > 1 else "")
 
     @admin.display(description=_("account"))
     def account_label(self, row: Any) -> str:
