@@ -63,7 +63,7 @@ class RejectedCallbackAdmin(BoundedActions):
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         if not search_term.strip() or not sees_phones(request):
             return queryset, False
-        wanted = {form for term in terms(search_term)[:_MOST_TERMS] for form in (term, *searched(term))}
+        wanted = {form.upper() for term in terms(search_term)[:_MOST_TERMS] for form in (term, *searched(term))}
         batches = queryset.defer(None).only("body", "received_at").in_batches(AT_A_TIME, by="-received_at")
         rows = (row for batch in islice(batches, MAX_SEARCHED // AT_A_TIME) for row in batch)
         return queryset.filter(pk__in=[row.pk for row in rows if _holds(row.body_text, wanted)]), False
@@ -88,14 +88,12 @@ class RejectedCallbackAdmin(BoundedActions):
 
 
 def _holds(body: str, wanted: set[str]) -> bool:
-    """Whether a body has any of these ids and numbers, however it writes them; a short one as a whole word."""
+    """Whether a body has any of these ids and numbers, in upper case: as a word or, if long, however it writes them."""
     text = plain(body).upper()
-    squeezed, words = _squeezed(text), set(re.findall(r"[\w-]+", text))
-    for form in map(str.upper, wanted):
-        short = _squeezed(form)
-        if short and (form in words or (len(short) >= SHORTEST_NUMBER and short in squeezed)):
-            return True
-    return False
+    if not wanted.isdisjoint(re.findall(r"[\w-]+", text)):
+        return True
+    squeezed = _squeezed(text)
+    return any(len(form) >= SHORTEST_NUMBER and form in squeezed for form in map(_squeezed, wanted))
 
 
 def _squeezed(text: str) -> str:
