@@ -245,11 +245,6 @@ def test_what_only_a_status_says_finds_its_message(trusted):
     assert rows_of(trusted.get(EVENTS, {"q": "M1", "account": "norte"})) == [other]
 
 
-def test_why_an_event_waits_is_said(viewer):
-    event(dispatch_status="retrying", dispatch_attempts=1, dispatch_due_at=timezone.now() + timedelta(hours=1))
-    assert "Attempt 1 of 5 failed" in viewer.get(EVENTS).content.decode()
-
-
 def test_an_account_that_is_gone_is_shown_by_its_alias(viewer):
     event(account="gone")
     assert "gone" in text_of(viewer.get(EVENTS))

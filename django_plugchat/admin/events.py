@@ -21,7 +21,7 @@ from django_plugchat.conf import app_settings
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.provider.callbacks import DELIVERY_CALLBACK, MESSAGE_STATUS_CALLBACK
 from django_plugchat.provider.errors import Failure
-from django_plugchat.story import is_late, outcome_pill, pill, provider_text, why_waiting
+from django_plugchat.story import is_late, outcome_pill, pill, provider_text
 from django_plugchat.upkeep import sweeps
 
 #: Messages that a search finds by their statuses alone.
@@ -99,13 +99,11 @@ class DeliveryEventAdmin(MessagePage, BoundedActions):
     def came_to(self, event: Any) -> str:
         lines: list[Any] = [] if event.type == DELIVERY_CALLBACK else [_("Status")]
         if event.failure:
-            text = provider_text(event)
-            lines += [format_html('<span title="{}">{}</span>', text, Failure(event.failure).label), text]
+            lines += [Failure(event.failure).label, provider_text(event)]
         # Only exceptions: nearly all have been taken.
         if event.dispatch_status in {_Status.EXHAUSTED, _Status.RETRYING} or is_late(event):
             text = gettext("Dispatch: %(status)s") % {"status": event.get_dispatch_status_display()}
-            shown = pill(f"dispatch-{event.dispatch_status}", text)
-            lines.append(format_html('<span title="{}">{}</span>', why_waiting(event), shown))
+            lines.append(pill(f"dispatch-{event.dispatch_status}", text))
         return cell(outcome_pill(event.progress), *lines)
 
     @admin.display(description=_("identification"))
