@@ -135,8 +135,7 @@ class AccountAdmin(ReadOnlyAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return () if obj is None else ("alias",)
 
-    def response_add(self, request: HttpRequest, obj: Account, post_url_continue: str | None = None) -> HttpResponse:
-        self.message_user(request, gettext("The account was added. Connect it next."), messages.SUCCESS)
+    def response_post_save_add(self, request: HttpRequest, obj: Account) -> HttpResponse:
         return self._back(obj)
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
