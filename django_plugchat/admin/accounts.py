@@ -78,7 +78,6 @@ class AccountAdmin(ReadOnlyAdmin):
     ordering = ("alias", "pk")
     list_display = ("__str__", "alias", "state", "newest_event", "provider")
     list_filter = ("is_active", "provider")
-    list_per_page = 50
     search_fields = ("alias", "label", "instance__exact")
     actions = None
 
@@ -145,8 +144,6 @@ class AccountAdmin(ReadOnlyAdmin):
             figures = status.figures if status else Figures()
             secrets, last = row.secrets.order_by("-created_at", "-pk"), _last_by_secret(row)
             context |= {
-                "title": str(row),
-                "subtitle": row.alias if row.label else None,
                 "findings": status.findings if status else [],
                 "facts": list(describe(figures)),
                 "webhooks": [(each, figures.last_call(each)) for each in figures.registrations],
