@@ -97,9 +97,6 @@ def show(model_admin: ReadOnlyAdmin, request: HttpRequest, changelist: Any) -> H
     (situation,) = (spec for spec in specs if isinstance(spec, SituationFilter))
     chart = Chart(changelist.queryset, since=received.since, until=received.until)
     outcomes = [_Outcome.SENT, _Outcome.FAILED] if chart.by_callbacks else list(_Outcome)
-    periods = list(received.choices(changelist))[1:]
-    # Without a choice it is of the last days, which are the last choice.
-    periods[-1]["selected"] |= received.chosen is None
     # Of each filter the first choice is everything.
     chosen = [(spec.title, choice) for spec in specs for choice in list(spec.choices(changelist))[1:]]
     return model_admin.own_page(
@@ -116,7 +113,7 @@ def show(model_admin: ReadOnlyAdmin, request: HttpRequest, changelist: Any) -> H
         ],
         failed_percent=100 * chart.counts[_Outcome.FAILED] / (chart.counts.total() or 1),
         received=received,
-        periods=periods,
+        periods=list(received.choices(changelist))[1:],
         narrowed=[(title, it["display"]) for title, it in chosen if it["selected"] and title != received.title],
         failures=[
             (Failure(kind).label, count, changelist.get_query_string({"situation": kind}))
