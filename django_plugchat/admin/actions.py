@@ -33,9 +33,7 @@ class BoundedActions(ReadOnlyAdmin):
 
     actions: Sequence[Any] = ("delete_selected",)
 
-    def ask(
-        self, request: Any, rows: Any, deed: Callable[..., Done], most: int | None = None, flag: int = CHANGE
-    ) -> HttpResponse | None:
+    def ask(self, request: Any, rows: Any, deed: Callable[..., Done], most: int | None = None) -> HttpResponse | None:
         """Do something to the rows of some keys, once a person said yes to a question, in a template of its name.
 
         The log and the admin's history say who did it to how many, the latter as one entry; they name no row.
@@ -57,18 +55,21 @@ class BoundedActions(ReadOnlyAdmin):
                 self.message_user(request, sentence % {"count": count}, level)
         if done := sum(count for level, _sentence, count in sentences if level == messages.SUCCESS):
             logger.info("%s: %s of %d %s.", request.user.get_username(), name, done, self.opts.model_name)
-            kind, named = ContentType.objects.get_for_model(self.model), f"{done} {model_ngettext(self.opts, done)}"
             LogEntry.objects.create(
-                user=request.user, content_type=kind, object_repr=named, action_flag=flag, change_message=title
+                user=request.user,
+                content_type=ContentType.objects.get_for_model(self.model),
+                object_repr=f"{done} {model_ngettext(self.opts, done)}",
+                action_flag=DELETION if name == "delete_selected" else CHANGE,
+                change_message=title,
             )
         return None
 
     @action(permissions=["delete"], description=delete_selected.short_description)  # type: ignore[attr-defined]
     def delete_selected(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
-        return self.ask(request, queryset, self._delete_selected, flag=DELETION)
+        return self.ask(request, queryset, self._delete_selected)
 
     def _delete_selected(self, request: HttpRequest, keys: list[Any]) -> Done:
-        rows, keys = self.model._default_manager.for_writing(), self.whole(keys)
+        rows = self.model._default_manager.for_writing()
         for start in range(0, len(keys), AT_A_TIME):
             # With whatever a project's own models hang on them.
             if self.get_deleted_objects(rows.filter(pk__in=keys[start : start + AT_A_TIME]), request)[2]:
@@ -79,7 +80,3 @@ class BoundedActions(ReadOnlyAdmin):
             "%(count)s stays: another model's rows need it.", "%(count)s stay: another model's rows need them.", "count"
         )
         return [(messages.SUCCESS, gone, done.deleted), (messages.WARNING, kept, len(done.needed))]
-
-    def whole(self, keys: list[Any]) -> list[Any]:
-        """With the keys of what is not kept without them."""
-        return keys

@@ -92,8 +92,8 @@ class DeliveryEventAdmin(MessagePage, BoundedActions):
 
     @admin.display(description=_("phone"))
     def number(self, event: DeliveryEvent) -> str:
-        number = format_html('<span class="plugchat-number">{}</span>', shown_phone(event, event.phone))
-        return cell(number, event.participant and shown_phone(event, event.participant), self.account_label(event))
+        participant = event.participant and shown_phone(event, event.participant)
+        return cell(shown_phone(event, event.phone), participant, self.account_label(event))
 
     @admin.display(description=_("situation"))
     def came_to(self, event: Any) -> str:
@@ -143,14 +143,15 @@ class DeliveryEventAdmin(MessagePage, BoundedActions):
         )
         return [(messages.SUCCESS, taken, due), (messages.WARNING, running, len(keys) - due)]
 
-    def whole(self, keys: list[Any]) -> list[Any]:
-        """All that was said about their messages: a status left behind would look like a message of its own."""
+    def _delete_selected(self, request: HttpRequest, keys: list[Any]) -> Done:
+        """With all that was said about their messages: a status left behind would look like a message of its own."""
         rows = DeliveryEvent.objects.for_writing()
         ids: dict[str, set[str]] = defaultdict(set)
         for account, *of_message in rows.filter(pk__in=keys).values_list("account", "zaap_id", "message_id"):
             ids[account].update(of_message)
         told = [rows.for_account(account).for_message(*of_account) for account, of_account in ids.items()]
-        return sorted({*keys, *(pk for said in told for pk in said.values_list("pk", flat=True))})
+        whole = {*keys, *(pk for said in told for pk in said.values_list("pk", flat=True))}
+        return super()._delete_selected(request, sorted(whole))
 
 
 def _messages_of_statuses(rows: Any, wanted: Q) -> list[Any]:
