@@ -8,7 +8,6 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.text import Truncator
 
-from django_plugchat import times
 from django_plugchat.conf import app_settings
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.provider.errors import known
@@ -67,14 +66,12 @@ class Step:
 
     def __init__(self, events: list[Any], before: datetime | None) -> None:
         self.first, self.outcome, self.moment = events[0], events[0].outcome, happened(events[0])
-        self.time = times.shown(self.moment, seconds=True)
         self.words = provider_text(self.first) if self.first.failure else ""
         self.is_told_late = self.first.received_at - self.moment > _LATE
         #: When the step before it was, and how long ago that was then.
         self.before, self.seconds = before, int((self.moment - (before or self.moment)).total_seconds())
         #: Of a group, how many say so, and when the last of them did.
-        self.participants, last = len({event.participant for event in events} - {""}), happened(events[-1])
-        self.last = times.shown(last, seconds=True) if last > self.moment else ""
+        self.participants, self.last = len({event.participant for event in events} - {""}), happened(events[-1])
 
 
 class Story:

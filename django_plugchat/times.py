@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime
 
 from django.conf import settings
 from django.utils import timezone
-from django.utils.formats import date_format, get_format
+from django.utils.formats import date_format
 
 
 def from_timestamp(seconds: float) -> datetime:
@@ -33,10 +33,6 @@ def start_of(day: date) -> datetime:
     return as_stored(datetime(day.year, day.month, day.day))  # noqa: DTZ001
 
 
-def shown(moment: datetime, *, seconds: bool = False) -> str:
+def shown(moment: datetime) -> str:
     """A stored moment as people read it, short."""
-    wanted = get_format("SHORT_DATETIME_FORMAT")
-    if seconds and "s" not in wanted:
-        # "P" is Django's "1:30 p.m.", without the minutes of a whole hour.
-        wanted = wanted.replace("P", "g:i a").replace("i", "i:s")
-    return date_format(local(moment), wanted)
+    return date_format(local(moment), "SHORT_DATETIME_FORMAT")

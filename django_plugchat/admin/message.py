@@ -16,10 +16,7 @@ from django_plugchat.phones.numbers import mask_id, mask_numbers, mask_phone
 from django_plugchat.provider.callbacks import DELIVERY_CALLBACK
 from django_plugchat.upkeep import deletion
 
-MAX_PARTICIPANTS = 100
 MAX_OTHERS = 5
-#: Of what is to be deleted.
-MAX_EVENTS_LISTED = 50
 #: How long after a message another one to the same number counts as another try.
 _TRIED_AGAIN = timedelta(days=7)
 _MOST_COMPARED = 400
@@ -72,7 +69,6 @@ class MessagePage(ReadOnlyAdmin):
             "story": told,
             "not_taken": [(said, story.why_waiting(said)) for said in kinds if said.dispatch_status in _NOT_TAKEN],
             "participants": _participants(told, event),
-            "more_participants": max(0, len(told.participants) - MAX_PARTICIPANTS),
             "others": self._other_messages(request, event, told, custom_id),
             "custom_id": custom_id,
             "ids": list(_ids(event, deliveries)),
@@ -98,8 +94,7 @@ class MessagePage(ReadOnlyAdmin):
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         whole = [said for event in objs for said in getattr(event, "said", [event])]
-        listed, *rest = super().get_deleted_objects(whole, request)
-        return listed[:MAX_EVENTS_LISTED], *rest
+        return super().get_deleted_objects(whole, request)
 
     def delete_model(self, request: HttpRequest, event: Any) -> None:
         rows = event.said.for_writing()
@@ -112,7 +107,7 @@ def _participants(told: story.Story, current: Any) -> list[tuple[str, Any, datet
     shown = sorted(
         told.participants.values(), key=lambda it: (it.participant != current.participant, story.happened(it), it.pk)
     )
-    return [(shown_phone(it, it.participant), it.outcome, story.happened(it)) for it in shown[:MAX_PARTICIPANTS]]
+    return [(shown_phone(it, it.participant), it.outcome, story.happened(it)) for it in shown]
 
 
 def _ids(event: Any, deliveries: list[Any]) -> Iterator[tuple[Any, str, bool]]:
