@@ -646,8 +646,3 @@ def test_all_actions_are_offered_to_who_may_take_them(admin_client, viewer):
         assert action not in text_of(viewer.get(EVENTS))
     select(viewer, EVENTS, "delete_selected", DeliveryEvent.objects.get(), post="yes")
     assert DeliveryEvent.objects.exists()
-
-
-def test_all_accounts_agree_in_gender(viewer):
-    page = text_of(viewer.get(EVENTS, headers={"accept-language": "pt-br"}))
-    assert "Por conta Todas Loja Centro" in page

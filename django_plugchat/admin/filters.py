@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.text import format_lazy
-from django.utils.translation import gettext, gettext_lazy as _, pgettext
+from django.utils.translation import gettext, gettext_lazy as _
 
 from django_plugchat import accounts, times
 from django_plugchat.admin.base import is_page, seen_accounts
@@ -52,11 +52,6 @@ class AccountFilter(admin.SimpleListFilter):
 
     def has_output(self) -> bool:
         return True
-
-    def choices(self, changelist: Any) -> Iterator[Any]:
-        everything, *others = super().choices(changelist)
-        # Django's "All" is of another gender than accounts are in some languages.
-        yield from [everything | {"display": pgettext("accounts", "All")}, *others]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(account=self.value()) if self.value() else queryset
