@@ -40,9 +40,6 @@ class OverviewAdmin(ReadOnlyAdmin):
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("django_plugchat.view_deliveryevent")
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
     def get_urls(self) -> list[URLPattern]:
         view: Any = self.admin_site.admin_view(self.changelist_view)
         return [path("", view, name="django_plugchat_connection_changelist")]
