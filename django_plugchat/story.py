@@ -36,13 +36,12 @@ def outcome_pill(outcome: str) -> str:
     return pill(outcome, dict(_Outcome.choices).get(outcome, outcome), _SYMBOLS.get(outcome, ""))
 
 
-def provider_text(event: Any, length: int = 300) -> str:
+def provider_text(event: Any) -> str:
     """What PlugChat gave as the reason, in its words; without ``view_phone`` only words that its documentation has."""
     texts = (event.error, event.error_code)
     if not event.whole_phones:
         texts = known(*texts)[1:]
-    # Cut first: a text may have 64 kB.
-    return Truncator(" · ".join(text[: length + 1] for text in texts if text)).chars(length)
+    return Truncator(" · ".join(filter(None, texts))).chars(300)
 
 
 def happened(event: DeliveryEvent) -> datetime:

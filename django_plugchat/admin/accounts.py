@@ -11,7 +11,8 @@ from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Max, OuterRef, QuerySet, Subquery
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
@@ -167,9 +168,7 @@ class AccountAdmin(ReadOnlyAdmin):
     def step(self, request: HttpRequest, pk: int, step: str) -> HttpResponse:
         if not self.has_change_permission(request):
             raise PermissionDenied
-        row: Account | None = self.get_object(request, str(pk))
-        if row is None:
-            raise Http404
+        row: Account = get_object_or_404(self.get_queryset(request), pk=pk)
         if step != "retire":
             if not self._may_connect(row):
                 raise PermissionDenied

@@ -1,18 +1,14 @@
 """What all screens have in common: rows that nobody changes here, newest first, found by their indexes alone."""
 
-from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.exceptions import DisallowedModelAdminLookup
-from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
-from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import QuerySet, Value
-from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
 from django.utils.functional import cached_property
 from django.utils.html import format_html, format_html_join
 from django.utils.text import capfirst
@@ -157,20 +153,6 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         page = {"opts": self.opts, "media": self.media, "title": title}
         context = self.admin_site.each_context(request) | page | context
         return TemplateResponse(request, f"admin/django_plugchat/{template}.html", context)
-
-    def page_of_rows(self, name: str, view: Callable[[Any, HttpRequest, ChangeList], HttpResponseBase]) -> URLPattern:
-        """A page beside the list that shows the same rows, with the same filters and search, in another way."""
-
-        def filtered(request: HttpRequest) -> HttpResponseBase:
-            if not self.has_view_permission(request):
-                raise PermissionDenied
-            try:
-                return view(self, request, self.get_changelist_instance(request))
-            except IncorrectLookupParameters:
-                return HttpResponseBadRequest()
-
-        url_name = f"{self.opts.app_label}_{self.opts.model_name}_{name}"
-        return path(f"{name}/", self.admin_site.admin_view(filtered), name=url_name)
 
     @admin.display(description=_("time"))
     def received(self, row: Any) -> str:

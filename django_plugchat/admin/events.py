@@ -1,12 +1,15 @@
 """The list of messages: how far each has come, found by what people have in their hands."""
 
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.core.exceptions import PermissionDenied
 from django.db.models import Max, Q, QuerySet, Subquery
-from django.http import HttpRequest, HttpResponse
-from django.urls import URLPattern
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseBase
+from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.translation import gettext, gettext_lazy as _, ngettext_lazy
 
@@ -69,8 +72,21 @@ class DeliveryEventAdmin(MessagePage, BoundedActions):
     actions = (export.export_csv, "redispatch", "delete_selected")
 
     def get_urls(self) -> list[URLPattern]:
-        pages = [self.page_of_rows("chart", chart.show), self.page_of_rows("export", export.export)]
+        view: Any = self.admin_site.admin_view(self.beside_the_list)
+        pages = [
+            path(f"{name}/", view, {"show": show}, name=f"django_plugchat_deliveryevent_{name}")
+            for name, show in (("chart", chart.show), ("export", export.export))
+        ]
         return [*pages, *super().get_urls()]
+
+    def beside_the_list(self, request: HttpRequest, show: Callable[..., HttpResponseBase]) -> HttpResponseBase:
+        """The same rows as in the list, with the same filters and search, shown in another way."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        try:
+            return show(self, request, self.get_changelist_instance(request))
+        except IncorrectLookupParameters:
+            return HttpResponseBadRequest()
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[MessageList]:
         return MessageList
