@@ -135,7 +135,7 @@ class AccountAdmin(ReadOnlyAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return () if obj is None else ("alias",)
 
-    def response_post_save_add(self, request: HttpRequest, obj: Account) -> HttpResponse:
+    def response_post_save_add(self, request: HttpRequest, obj: Account) -> HttpResponseRedirect:
         return self._back(obj)
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
