@@ -222,6 +222,11 @@ def test_a_failure_is_told_in_the_readers_language_and_in_plugchats_words(truste
     assert "ask 5544988887777 · SHADOW_BAN" in text
 
 
+def test_a_failure_of_a_later_version_is_told_as_it_is(viewer):
+    failed = event(outcome="failed", failure="unheard")
+    assert cell(viewer.get(EVENTS), failed, "came_to").startswith("✕ Not sent unheard")
+
+
 def test_a_status_whose_delivery_callback_was_lost_is_found_as_a_message(trusted):
     status("received", "M1", phone="120363019502650977-group", participant="5511999998888")
     last = status("read", "M1", phone="120363019502650977-group", participant="5511999998888")

@@ -181,6 +181,19 @@ def test_failures_are_counted_by_kind_the_commonest_first(viewer):
     assert "(66.7%)" in text_of(response)
 
 
+def test_of_a_message_that_was_tried_again_each_row_is_counted_and_only_the_failure_has_a_kind(viewer):
+    event(zaap_id="SAME", outcome="failed", error="Timeout on send message")
+    event(zaap_id="SAME", message_id="M1")
+    response = viewer.get(CHART)
+    assert response.context["chart"].counts == {"failed": 2}
+    assert [count for _label, count, _query in response.context["failures"]] == [1]
+
+
+def test_a_failure_of_a_later_version_is_counted_under_its_name(viewer):
+    event(outcome="failed", failure="unheard")
+    assert "unheard 1" in text_of(viewer.get(CHART))
+
+
 def test_one_statement_counts_it(viewer, django_assert_num_queries):
     events(3)
     viewer.get(CHART)  # reads the accounts' labels, as every 30 seconds

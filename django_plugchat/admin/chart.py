@@ -73,10 +73,11 @@ class Chart:
         for row in groups.annotate(messages=Count("*")):
             bar, count = self.bars[row["bar"]], row["messages"]
             bar[row["progress"]] += count
-            if row["progress"] == _Outcome.FAILED:
+            if self.by_callbacks:
+                bar -= Counter({_Outcome.SENT: count})
+            # Another try of the same message may have failed, and not this one.
+            if row["failure"] and row["progress"] == _Outcome.FAILED:
                 self.failures[row["failure"]] += count
-                if self.by_callbacks:
-                    bar -= Counter({_Outcome.SENT: count})
 
     def blocks(self, bar: Counter[str]) -> list[tuple[_Outcome, int, int, int]]:
         """Outcome, count, y and height, from the ground up."""
@@ -95,6 +96,7 @@ def show(model_admin: ReadOnlyAdmin, request: HttpRequest, changelist: Any) -> H
     specs = changelist.filter_specs
     (received,) = (spec for spec in specs if isinstance(spec, ReceivedFilter))
     (situation,) = (spec for spec in specs if isinstance(spec, SituationFilter))
+    kinds: dict[str, Any] = dict(Failure.choices)
     chart = Chart(changelist.queryset, since=received.since, until=received.until)
     outcomes = [_Outcome.SENT, _Outcome.FAILED] if chart.by_callbacks else list(_Outcome)
     # Of each filter the first choice is everything.
@@ -116,7 +118,7 @@ def show(model_admin: ReadOnlyAdmin, request: HttpRequest, changelist: Any) -> H
         periods=list(received.choices(changelist))[1:],
         narrowed=[(title, it["display"]) for title, it in chosen if it["selected"] and title != received.title],
         failures=[
-            (Failure(kind).label, count, changelist.get_query_string({"situation": kind}))
+            (kinds.get(kind, kind), count, changelist.get_query_string({"situation": kind}))
             for kind, count in chart.failures.most_common()
         ],
     )

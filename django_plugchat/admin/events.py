@@ -23,7 +23,6 @@ from django_plugchat.admin.search import found_by
 from django_plugchat.conf import app_settings
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.provider.callbacks import DELIVERY_CALLBACK, MESSAGE_STATUS_CALLBACK
-from django_plugchat.provider.errors import Failure
 from django_plugchat.story import is_late, outcome_pill, pill, provider_text
 from django_plugchat.upkeep import sweeps
 
@@ -115,7 +114,7 @@ class DeliveryEventAdmin(MessagePage, BoundedActions):
     def came_to(self, event: Any) -> str:
         lines: list[Any] = [] if event.type == DELIVERY_CALLBACK else [_("Status")]
         if event.failure:
-            lines += [Failure(event.failure).label, provider_text(event)]
+            lines += [event.get_failure_display(), provider_text(event)]
         # Only exceptions: nearly all have been taken.
         if event.dispatch_status in {_Status.EXHAUSTED, _Status.RETRYING} or is_late(event):
             text = gettext("Dispatch: %(status)s") % {"status": event.get_dispatch_status_display()}
