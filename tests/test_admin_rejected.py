@@ -102,7 +102,8 @@ def test_each_reason_says_what_to_do():
     client = person("view_rejectedcallback")
 
     def advice(reason):
-        return text_of(page_of(client, rejected(reason=reason))).partition("What to do:")[2].partition("Why it was")[0]
+        text = text_of(page_of(client, rejected(reason=reason)))
+        return text.partition("What to do:")[2].partition("What is wrong")[0]
 
     reasons = RejectedCallback.Reason.values
     assert len({advice(reason) for reason in reasons if len(advice(reason)) > 50}) == len(reasons)

@@ -248,7 +248,7 @@ def test_english_would_be_found(pages):
     assert "Why messages were not sent" in found["chart"]
     assert "Nothing found. It may be that" in found["nothing found"]
     assert {"zaapId is missing.", "Replay"} <= set(found["rejected list"])
-    assert {"phone is unusable.", "Why it was refused", "Replay"} <= set(found["rejected"])
+    assert {"phone is unusable.", "What is wrong", "Replay"} <= set(found["rejected"])
     assert "How the accounts are doing" in found["overview"]
     assert "1 message will be deleted for good." in found["delete_selected"]
 

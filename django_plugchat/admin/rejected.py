@@ -35,11 +35,7 @@ class RejectedCallbackAdmin(BoundedActions):
     search_help_text = _("A phone number, however it is written, or a whole zaapId, customId or messageId.")
     actions = ("replay", "delete_selected")
     # What to do about it stands above them, in the template.
-    fieldsets = (
-        (_("Why it was refused"), {"fields": ("wrong",)}),
-        (_("Time"), {"fields": ("received_at", "last_received_at", "times_received")}),
-        (_("As received"), {"fields": ("account_label", "secret_id", "body_shown")}),
-    )
+    fields = ("wrong", "received_at", "last_received_at", "times_received", "account_label", "secret_id", "body_shown")
 
     @admin.display(description=_("what is wrong"))
     def wrong(self, rejected: RejectedCallback) -> str:
