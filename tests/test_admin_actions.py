@@ -79,6 +79,7 @@ def test_more_than_a_request_should_delete_are_refused(monkeypatch, caplog):
     client = person(*DELETE)
     page = select(client, EVENTS, "delete_selected", rows[0], select_across="1", post="yes")
     assert "more than 3" in text_of(page)
+    assert "plugchat_prune" in text_of(page)
     assert DeliveryEvent.objects.count() == 4
     rows[0].delete()
     page = select(client, EVENTS, "delete_selected", rows[1], select_across="1")

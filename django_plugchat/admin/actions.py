@@ -42,6 +42,8 @@ class BoundedActions(ReadOnlyAdmin):
         keys = list(rows.for_writing().values_list("pk", flat=True)[: limit + 1])
         if len(keys) > limit:
             text = gettext("These are more than %(most)s, which is too much for one request. Choose fewer.")
+            if name == "delete_selected":
+                text += " " + gettext("To delete what is old, run: python manage.py plugchat_prune")
             self.message_user(request, text % {"most": limit}, messages.ERROR)
             return None
         title = dict(self.get_action_choices(request))[name]
