@@ -94,6 +94,13 @@ def test_choosing_an_action_is_asked_for_in_words(admin_client):
 
 
 @pytest.mark.parametrize(("url", "make"), [(EVENTS, event), (REJECTED, rejected)])
+def test_where_there_are_no_rows_no_action_is_offered(admin_client, url, make):
+    assert 'name="action"' not in admin_client.get(url).content.decode()
+    make()
+    assert 'name="action"' in admin_client.get(url).content.decode()
+
+
+@pytest.mark.parametrize(("url", "make"), [(EVENTS, event), (REJECTED, rejected)])
 def test_nobody_adds_or_changes_a_row(admin_client, url, make):
     row = make()
     assert admin_client.get(f"{url}add/").status_code == 403

@@ -62,6 +62,7 @@ class NewestFirst(ChangeList):
             page = self.paginator.get_page(self.page_num)
             keys = self.paginator.keys[page.start_index() - 1 : page.end_index()]
             self.result_list: Any = list(self.shown(self.root_queryset.filter(pk__in=keys)))
+        self.show_admin_actions = bool(self.result_list)
         if not self.query:
             # Django would say how many "results" there are, and offer to show all of them.
             self.full_result_count = self.result_count
