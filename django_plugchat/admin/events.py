@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied
-from django.db.models import Max, Q, QuerySet, Subquery
+from django.db.models import Max, Q, Subquery
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseBase
 from django.urls import URLPattern, path
 from django.utils.html import format_html
@@ -90,18 +90,15 @@ class DeliveryEventAdmin(MessagePage, BoundedActions):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[MessageList]:
         return MessageList
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        rows: Any = queryset
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         wanted = found_by(request, search_term) if search_term.strip() else Q()
         if "dispatch_status__exact" in request.GET:
             # Your code is told of statuses as well, and each may wait.
-            return rows.filter(wanted), False
+            return queryset.filter(wanted), False
         if not wanted:
             # No status is a failure: without a condition on the type, the chart counts failures by their index alone.
-            return rows if is_page(request, "chart") else rows.deliveries(), False
-        return rows.filter(wanted & _IS_DELIVERY | Q(pk__in=_messages_of_statuses(rows, wanted))), False
+            return queryset if is_page(request, "chart") else queryset.deliveries(), False
+        return queryset.filter(wanted & _IS_DELIVERY | Q(pk__in=_messages_of_statuses(queryset, wanted))), False
 
     # Columns
 
