@@ -171,6 +171,13 @@ def test_nothing_free_form_is_exported_for_who_may_not_see_numbers():
 
 
 @pytest.mark.django_db
+def test_an_outcome_of_a_later_version_does_not_break_the_file_off(exporter):
+    event(outcome="edited")
+    (line,) = read(exporter.get(EXPORT))
+    assert line["situation"] == ""
+
+
+@pytest.mark.django_db
 def test_export_needs_its_permission():
     row = event()
     viewer = person(*VIEW)

@@ -73,7 +73,7 @@ class Lines:
         if not self.whole_phones:
             phone, ids = mask_phone(phone), list(map(mask_id, ids))
             _kind, error, code = known(error, code)
-        situation = (self.labels[event.progress], self.labels.get(event.failure, ""))
+        situation = [self.labels.get(value, "") for value in (event.progress, event.failure)]
         return [
             *map(self._moment, (event.received_at, event.reached_at, event.read_at)),
             *map(guard, (accounts.label(event.account), phone, *situation, error, code, *ids)),
