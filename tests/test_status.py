@@ -511,6 +511,12 @@ def test_why_messages_failed():
     assert "15 of 24" in finding("failures")["text"]
 
 
+@pytest.mark.usefixtures("one_account")
+def test_a_failure_of_a_later_version_is_told_as_it_is():
+    events(20, outcome="failed", failure="unheard")
+    assert "unheard, 20 of 20" in finding("failures")["text"]
+
+
 # Dispatches
 
 

@@ -71,7 +71,8 @@ class Figures:
     @property
     def commonest_failure(self) -> str:
         ((kind, count),) = self.failures.most_common(1)
-        values = {"count": count, "failed": self.failures.total(), "kind": Failure(kind).label}
+        label = dict(Failure.choices).get(kind, kind)  # of a later version
+        values = {"count": count, "failed": self.failures.total(), "kind": label}
         return gettext("Why: %(kind)s, %(count)d of %(failed)d.") % values
 
     def last_call(self, registration: Registration) -> datetime | None:
