@@ -104,10 +104,7 @@ def said_about(rows: DeliveryEventQuerySet, *ids: Any) -> DeliveryEventQuerySet:
 
 
 def tell(said: DeliveryEventQuerySet) -> Story | None:
-    """The story of the message that was said this about; None where nothing was.
-
-    As the reader may see it: each event says by ``whole_phones`` whether numbers are shown.
-    """
+    """The story of the message that was said this about, masked as ``whole_phones`` says; None where nothing was."""
     # Sorted here: for an ORDER BY with a LIMIT a database may walk along all that an account has.
     said = said.order_by()
     others = said.exclude(outcome=_Outcome.FAILED).defer(*_LONG, "error", "error_code")

@@ -1,7 +1,4 @@
-"""The accounts of the database: whether each lives, and what a person does to connect it.
-
-Secrets and tokens are in no message, no history and no session: a new URL is on the page that answers the POST.
-"""
+"""The accounts of the database: whether each lives, and how one is connected. A secret is shown once, by one page."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta

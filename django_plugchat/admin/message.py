@@ -90,8 +90,6 @@ class MessagePage(ReadOnlyAdmin):
         nearest = sorted(others, key=lambda pk: abs(others[pk].received_at - event.received_at))[:MAX_OTHERS]
         return list(rows.messages().filter(pk__in=nearest).order_by("received_at", "pk"))
 
-    # Its deletion takes all that was said about it
-
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         whole = [said for event in objs for said in getattr(event, "said", [event])]
         return super().get_deleted_objects(whole, request)

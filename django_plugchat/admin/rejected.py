@@ -51,8 +51,6 @@ class RejectedCallbackAdmin(BoundedActions):
             text = rejected.body_text
         return format_html('<pre class="plugchat-pre" tabindex="0">{}</pre>', text)
 
-    # Searching
-
     def get_search_fields(self, request: HttpRequest) -> Any:
         return ("body",) if sees_phones(request) else ()
 
@@ -63,8 +61,6 @@ class RejectedCallbackAdmin(BoundedActions):
         batches = queryset.defer(None).only("body", "received_at").in_batches(AT_A_TIME, by="-received_at")
         rows = (row for batch in islice(batches, MAX_SEARCHED // AT_A_TIME) for row in batch)
         return queryset.filter(pk__in=[row.pk for row in rows if _holds(row.body_text, wanted)]), False
-
-    # Replaying
 
     def has_replay_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("django_plugchat.replay_rejectedcallback")

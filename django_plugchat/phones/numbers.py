@@ -127,9 +127,6 @@ def searched(typed: str) -> list[str]:
     return list(dict.fromkeys(filter(None, forms)))
 
 
-# For reading
-
-
 def format_phone(phone: str) -> str:
     """``+55 44 99999-9999``. Groups, privacy ids and numbers of other countries stay as they are."""
     digits, kind, *_written = identify(phone)
