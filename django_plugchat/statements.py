@@ -30,9 +30,6 @@ _LEFT_BEHIND = {"25006", 1047, 1290, 1792, 1836}
 _UNSTORABLE = {1366, "22P05", "22021", "0A000"}
 
 
-# Storing
-
-
 def store(rows: Sequence[dict[str, Any]], alias: str) -> dict[UUID, Any]:
     """Store the events that are new, count again those that are known. Returns the keys of new ones by fingerprint.
 
