@@ -136,10 +136,9 @@ def _record_connection(report: ConnectionReport, receipt: Receipt) -> bool:
     moment = min(report.occurred_at or came, came).replace(microsecond=0)
     alias = router.db_for_write(Connection)
     connection = _written(alias, _changed, report, receipt.account, moment)
-    if connection is None:
-        return False
-    _after_commit(alias, partial(signals.connection_changed.send_robust, sender=Connection, connection=connection))
-    return True
+    if connection:
+        _after_commit(alias, partial(signals.connection_changed.send_robust, sender=Connection, connection=connection))
+    return connection is not None
 
 
 def _changed(report: ConnectionReport, account: str, moment: datetime, alias: str) -> Connection | None:

@@ -75,9 +75,6 @@ def _usable() -> Path | None:
     return None if is_inside else _folder()
 
 
-# Not waiting for a dead database
-
-
 def asked(alias: str, operation: Callable[[], T]) -> T:
     """What the database says about a callback. Raises ``django.db.Error``, at once where it is known to be away.
 
@@ -100,9 +97,6 @@ def asked(alias: str, operation: Callable[[], T]) -> T:
 
 def end_pause() -> None:
     process.pause_ends_at = 0.0
-
-
-# Keeping
 
 
 def keep(body: bytes, receipt: Receipt) -> bool:

@@ -30,9 +30,6 @@ _LEFT_BEHIND = {"25006", 1047, 1290, 1792, 1836}
 _UNSTORABLE = {1366, "22P05", "22021", "0A000"}
 
 
-# Storing
-
-
 def store(rows: Sequence[dict[str, Any]], alias: str) -> dict[UUID, Any]:
     """Store the events that are new, count again those that are known. Returns the keys of new ones by fingerprint.
 
@@ -56,7 +53,8 @@ def store(rows: Sequence[dict[str, Any]], alias: str) -> dict[UUID, Any]:
         }
     sent = {values["fingerprint"]: values["times_received"] for values in rows}
     if stored.keys() != sent.keys():
-        raise IntegrityError("Another unique key than the fingerprint's is taken.")  # MariaDB counts there as well
+        # MariaDB itself raises nothing where it meets a unique key of a project's own.
+        raise IntegrityError("Another unique key than the fingerprint's is taken.")
     # A row that was there has counted more than was sent.
     return {fingerprint: pk for fingerprint, (pk, times) in stored.items() if times == sent[fingerprint]}
 

@@ -34,7 +34,6 @@ def drain() -> int:
 
 def _take_over(path: Path) -> bool:
     """Store a callback; set it aside where it fails twice. Raises ``django.db.Error`` where the database is away."""
-    failure = ""
     for _attempt in range(2):
         try:
             receipt, body = spool.read(path)

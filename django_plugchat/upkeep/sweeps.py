@@ -1,6 +1,5 @@
 """What comes after the first try: taking what is due, and starting over on request."""
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -105,12 +104,12 @@ def _in_turns(waiting: dict[str, DeliveryEventQuerySet], limit: int | None) -> I
     oldest = [pair for by, rows in waiting.items() for pair in rows.order_by().values_list(alias).annotate(Min(by))]
     accounts = list(dict.fromkeys(alias for alias, _moment in sorted(oldest, key=itemgetter(1))))
     turn = _TURN if limit is None else max(1, min(_TURN, limit // max(1, len(accounts))))
-    turns = deque(
+    turns = [
         chain(*[rows.exclude(~Q(account=alias)).only(*needed).in_batches(turn, by=by) for by, rows in waiting.items()])
         for alias in accounts
-    )
+    ]
     while turns:
-        batches = turns.popleft()
+        batches = turns.pop(0)
         if batch := next(batches, None):
             yield from batch
             turns.append(batches)
