@@ -60,10 +60,7 @@ def read(request: HttpRequest) -> tuple[bytes, bool]:
 
 
 def drain(request: Any) -> None:
-    """Read what is left of a refused body, up to a bound: unread, it would be taken for the connection's next request.
-
-    Its beginning can be read from the request afterwards.
-    """
+    """Read what is left of a refused body, up to a bound: else it would be taken for the connection's next request."""
     with suppress(Exception):  # refused in any case
         stream = _stream(request)
         _read_up_to(app_settings.max_body_bytes, request)

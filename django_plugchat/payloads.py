@@ -36,10 +36,7 @@ def parse(body: bytes) -> Any:
 
 
 def storable(value: Any, depth: int = MAX_DEPTH) -> Any:
-    """The same JSON value with U+FFFD for each character that no database holds.
-
-    Raises ParseError, with code ``not_storable``, for numbers and depths that can't be kept.
-    """
+    """The same JSON value with U+FFFD for what no database holds. Raises ParseError (``not_storable``) for all else."""
     if isinstance(value, str):
         # Nearly all are: much faster than a search.
         if value.isascii() and "\0" not in value:

@@ -1,7 +1,4 @@
-"""The statements of a callback, without the ORM compiling them each time, and what databases need now and then.
-
-Compiling the INSERT of a row with so many columns takes the ORM longer than the database needs to store it.
-"""
+"""The statements of a callback. To compile them each time takes the ORM longer than the database needs for them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress

@@ -1,6 +1,4 @@
-"""The default dispatcher, and the one place that knows the task framework: ``django.tasks`` on Django 6, its backport
-where it is installed on Django 5.2.
-"""
+"""The default dispatcher, on ``django.tasks`` of Django 6, or its backport where that is installed on Django 5.2."""
 
 import logging
 from collections.abc import Callable

@@ -100,8 +100,6 @@ class DeliveryEventAdmin(MessagePage, BoundedActions):
             return queryset if is_page(request, "chart") else queryset.deliveries(), False
         return queryset.filter(wanted & _IS_DELIVERY | Q(pk__in=_messages_of_statuses(queryset, wanted))), False
 
-    # Columns
-
     @admin.display(description=_("phone"))
     def number(self, event: DeliveryEvent) -> str:
         participant = event.participant and shown_phone(event, event.participant)
@@ -125,8 +123,6 @@ class DeliveryEventAdmin(MessagePage, BoundedActions):
         name, value = ("zaapId", event.zaap_id) if event.zaap_id else ("messageId", event.message_id)
         known_by = format_html(shown, name, shown_id(event, value))
         return cell(format_html(shown, "", shown_id(event, event.custom_id)), known_by)
-
-    # Actions
 
     def has_export_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("django_plugchat.export_deliveryevent")
