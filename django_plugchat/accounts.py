@@ -109,10 +109,7 @@ def add(alias: str, label: str = "", provider: str = PLUGCHAT, instance: str = "
 
 
 def new_secret(alias: str) -> str:
-    """Make another secret for an account of the database. It is told this once; the others go on working.
-
-    Raises ValueError.
-    """
+    """Make another secret for an account of the database, told this once; others go on working. Raises ValueError."""
     secret = secrets.token_urlsafe(32)
     _keep(digest_of(secret), _row(alias))
     return secret

@@ -23,7 +23,6 @@ from django_plugchat.conf import DEFAULTS, PROVIDERS, Account, app_settings
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.redaction import mask_url
 from django_plugchat.registering import addresses
-from django_plugchat.registering.addresses import GENERATOR, PRINTABLE, SECRET, URLCONF_LINE
 
 _EXPECTED = _("It must be %(expected)s.")
 _MAKE_SECRET = _("Make a secret with %(command)s.")
@@ -88,7 +87,7 @@ def check_urls(**kwargs: Any) -> list[checks.CheckMessage]:
         # A URLconf that does not load is for Django's own checks to report.
         return []
     if path is None:
-        return [_message("W004", line=URLCONF_LINE)]
+        return [_message("W004", line=addresses.URLCONF_LINE)]
     segments = str(app_settings.public_url).rstrip("/").split("/")[3:]
     endings = ("/".join(["", *segments[start:]]) for start in range(len(segments)))
     return [_message("W006", path=ending) for ending in endings if path.startswith(f"{ending}/")]
@@ -112,7 +111,7 @@ def check_connections(**kwargs: Any) -> list[checks.CheckMessage]:
 def _message(check: str, **values: Any) -> checks.CheckMessage:
     text, hint = _MESSAGES[check]
     kind = checks.Error if check.startswith("E") else checks.Warning
-    values |= {"command": GENERATOR}
+    values |= {"command": addresses.GENERATOR}
     return kind(text % values, hint=hint % values, id=f"django_plugchat.{check}")
 
 
@@ -165,7 +164,7 @@ def _check_secrets(name: str, secrets: Any) -> _Found:
 
 
 def _check_secret(name: str, secret: str | None) -> _Found:
-    if secret and not SECRET.fullmatch(secret):
+    if secret and not addresses.SECRET.fullmatch(secret):
         yield _message("E005", name=name)
     elif secret and len(secret) < 24:
         yield _message("W002", name=name)
@@ -247,8 +246,8 @@ _KINDS: dict[str, _Kind] = {
 _KINDS_OF_ACCOUNT: dict[str, _Kind] = {
     "PROVIDER": (str | None, _STRING, _must(PROVIDERS.__contains__, "E012", known=", ".join(PROVIDERS))),
     "INSTANCE": (str | None, _STRING),
-    "TOKEN": (str | None, _STRING, _must(PRINTABLE.fullmatch, "E006")),
-    "CLIENT_TOKEN": (str | None, _STRING, _must(PRINTABLE.fullmatch, "E006")),
+    "TOKEN": (str | None, _STRING, _must(addresses.PRINTABLE.fullmatch, "E006")),
+    "CLIENT_TOKEN": (str | None, _STRING, _must(addresses.PRINTABLE.fullmatch, "E006")),
     "LABEL": (str | Promise | None, _STRING),
     "API_URL": (str | None, _STRING, _check_api_url),
     "WEBHOOK_SECRETS": (list | tuple | None, _("a list of strings"), _check_secrets),

@@ -83,26 +83,22 @@ class _Client:
 
     @sensitive_variables()
     def _request(self, method: str, call: str, body: dict[str, str] | None = None) -> Answer:
-        answer = self._answer(method, call, body)
+        """Asked again after a connection that was refused or closed, and as an answer says, unless that is too late."""
+        ask = partial(exchange, method, self.url_of(call), json=body, timeout=self.timeout, headers=self._headers)
+        answer = ask()
+        for pause in self.pauses:
+            asked = answer.headers.get("Retry-After", "")
+            wait = int(asked) if re.fullmatch("[0-9]{1,9}", asked) else pause
+            may_pass = answer.trouble == "CONNECTION" or answer.status in _PASSING
+            if not may_pass or wait > _LONGEST_WAIT:
+                break
+            time.sleep(wait)
+            answer = ask()
         if problem := _problem_of(answer):
             kind, text = problem
             values = {"provider": self.provider, "host": self.host, "keys": self.keys, "seconds": self.timeout}
             raise kind(text % (values | answer._asdict()))
         return answer
-
-    @sensitive_variables()
-    def _answer(self, method: str, call: str, body: dict[str, str] | None) -> Answer:
-        """Asked again after a connection that was refused or closed, and as an answer says, unless that is too late."""
-        ask = partial(exchange, method, self.url_of(call), json=body, timeout=self.timeout, headers=self._headers)
-        for pause in self.pauses:
-            answer = ask()
-            asked = answer.headers.get("Retry-After", "")
-            wait = int(asked) if re.fullmatch("[0-9]{1,9}", asked) else pause
-            is_passing = answer.trouble == "CONNECTION" or answer.status in _PASSING
-            if not is_passing or wait > _LONGEST_WAIT:
-                return answer
-            time.sleep(wait)
-        return ask()
 
 
 def _problem_of(answer: Answer) -> tuple[type[PlugChatError], str] | None:

@@ -65,10 +65,7 @@ def is_nobodys(url: str) -> bool:
 
 
 def ensure_reachable(url: str) -> None:
-    """Raise UnusableURLError unless the provider may be able to call this URL, and it is this site's to give.
-
-    Hosts are judged as they are written, without DNS.
-    """
+    """Raise UnusableURLError if the provider can't call this URL, by its host as it is written, without DNS."""
     host = _host_of(split_url(url))
     try:
         ip = ip_address(host)

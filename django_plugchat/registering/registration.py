@@ -63,10 +63,7 @@ class Job:
         return text % {"url": mask_url(self.url), "id": used, "webhooks": ", ".join(names)}
 
     def begin(self, *, waits: bool = False) -> None:
-        """Make the secret, where the account is one of the database. Raises ValueError.
-
-        Whoever ``waits`` is told by ``heard`` of callbacks that come from now on.
-        """
+        """Make the secret, if it is a new one; with ``waits``, ``heard`` knows what came since. Raises ValueError."""
         if self.is_secret_new:
             secret = accounts.new_secret(self.account.alias)
             self.url, self.secret_id = addresses.url_with(secret, self._given), secret_id(secret)

@@ -240,16 +240,16 @@ def _of(alias: str, text: str) -> str:
 
 def _chosen(name: str | None, all_accounts: bool) -> list[Account]:
     known = app_settings.accounts
-    name = "default" if name is None and "default" in known else name
-    if all_accounts or name not in known:
+    wanted = "default" if name is None else name
+    if all_accounts or wanted not in known:
         # The database is asked only where the settings don't say.
         known = accounts.all_accounts()
     if not known:
         raise CommandError(_("There is no account. Add one to ACCOUNTS in PLUGCHAT, or in the admin."))
     if all_accounts or (name is None and len(known) == 1):
         return list(known.values())
-    if name in known:
-        return [known[name]]
+    if wanted in known:
+        return [known[wanted]]
     text = _("Name one of the accounts with --account, or give --all. There are: %(known)s.")
     raise CommandError(text % {"known": ", ".join(list(known)[:20])})
 
