@@ -4,7 +4,6 @@ import logging
 import secrets
 import sqlite3
 import threading
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
@@ -60,8 +59,6 @@ EXAMPLE = {
 #: It lacks the zaapId.
 UNUSABLE = {"type": DELIVERY_CALLBACK, "phone": "5544999999999", "customId": "124"}
 INCOMING = {"type": "ReceivedCallback", "phone": "5544999999999", "text": {"message": "Obrigado!"}}
-DISCONNECTED = {"type": "DisconnectedCallback", "disconnected": True, "error": "Device has been disconnected"}
-CONNECTED = {"type": "ConnectedCallback", "connected": True, "phone": "5511988887777"}
 
 
 class QuietHandler(WSGIRequestHandler):
@@ -142,17 +139,7 @@ def others(orders: Sequence[Order]) -> list[dict[str, Any]]:
     tell_customer(again)
     repeated = delivery(again)
     random = simulation.callbacks(20, statuses=50)
-    return [*callbacks, repeated, *to_a_group(), *connection_and_reading(), INCOMING, *random, repeated]
-
-
-def connection_and_reading() -> list[dict[str, Any]]:
-    """The number's telephone goes and comes back, and reads what a contact wrote."""
-    instance, now = {"instanceId": delivery_callback()["instanceId"]}, int(time.time())
-    return [
-        instance | DISCONNECTED | {"momment": now - 60},  # in seconds, unlike all others
-        message_status_callback(status="READ_BY_ME"),
-        instance | CONNECTED | {"momment": now * 1000},
-    ]
+    return [*callbacks, repeated, *to_a_group(), *simulation.connection_and_reading(), INCOMING, *random, repeated]
 
 
 def make_it_yesterdays(order: Order) -> None:

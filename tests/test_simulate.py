@@ -12,6 +12,7 @@ from django.core.management import CommandError, call_command
 from django_plugchat.management import simulation
 from django_plugchat.management.commands.plugchat_simulate import Command
 from django_plugchat.models import DeliveryEvent
+from django_plugchat.provider.callbacks import CONNECTION_CALLBACKS
 from django_plugchat.provider.errors import Failure, kind_of
 
 from .payloads import SECRET
@@ -92,11 +93,13 @@ def test_a_running_server_stores_what_is_posted(live_server, simulate):
 @pytest.mark.django_db(transaction=True)
 def test_statuses_are_stored_with_the_messages_they_are_about(live_server, simulate):
     lines = simulate(live_server.url, "--count=120", "--failures=0", "--duplicates=10", "--statuses=60")
-    assert dict(lines[1:]) == {"recorded": "108", "duplicate": "12"}
+    tally = dict(lines[1:])
+    assert int(tally["duplicate"]) >= 12
     events = DeliveryEvent.objects.all()
     sent = set(events.deliveries().values_list("message_id", flat=True))
     assert sent >= set(events.statuses().values_list("message_id", flat=True))
-    assert events.statuses().count() == 108 - len(sent)
+    changes_of_the_connection = 2
+    assert 0 <= int(tally["recorded"]) - events.count() <= changes_of_the_connection
 
 
 @pytest.mark.django_db(transaction=True)
@@ -139,6 +142,8 @@ def test_each_failure_is_read_as_its_kind(kind):
 def test_statuses_follow_the_messages_that_were_sent():
     sent, said = {}, set()
     for callback in simulation.callbacks(2000, failures=10, statuses=60):
+        if callback.get("status") == "READ_BY_ME" or callback["type"] in CONNECTION_CALLBACKS:
+            continue
         if callback["type"] == "MessageStatusCallback":
             [message_id] = callback["ids"]
             assert sent[message_id] == callback["phone"]
@@ -150,9 +155,14 @@ def test_statuses_follow_the_messages_that_were_sent():
 
 
 def test_without_a_message_left_to_speak_of_another_is_sent():
-    types = [callback["type"] for callback in simulation.callbacks(200, statuses=100)]
-    assert types[0] == "DeliveryCallback"
-    assert types.count("MessageStatusCallback") > types.count("DeliveryCallback") > 1
+    types = Counter(callback["type"] for callback in simulation.callbacks(200, statuses=100))
+    assert types["MessageStatusCallback"] > types["DeliveryCallback"] > 1
+
+
+def test_the_connection_is_lost_and_found_once():
+    types = Counter(callback["type"] for callback in simulation.callbacks(200, statuses=100))
+    assert [types[type_] for type_ in CONNECTION_CALLBACKS] == [1, 1]
+    assert not CONNECTION_CALLBACKS.keys() & {callback["type"] for callback in simulation.callbacks(200)}
 
 
 def test_workers_keep_their_connections(server, simulate):

@@ -2,6 +2,7 @@
 
 import itertools
 import secrets
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -36,10 +37,11 @@ _REMEMBERED = 1000
 
 def callbacks(count: int, *, failures: float = 0, duplicates: float = 0, statuses: float = 0) -> Iterator[Callback]:
     """Callbacks of which ``duplicates`` percent repeat an earlier one. Of the others, ``statuses`` percent say what
-    became of an earlier message, as far as there is something left to say; of the rest, ``failures`` percent failed.
+    became of an earlier message or of the connection, as far as there is something left to say; of the rest,
+    ``failures`` percent failed.
     """
     earlier: deque[Callback] = deque(maxlen=_REMEMBERED)
-    to_come: deque[Callback] = deque(maxlen=_REMEMBERED)
+    to_come = deque(connection_and_reading(), maxlen=_REMEMBERED)
     is_repeated, is_status, is_failure = map(_spread, (duplicates, statuses, failures))
     for _number in range(count):
         if next(is_repeated) and earlier:
@@ -70,6 +72,16 @@ def _statuses_of(delivery: Callback) -> list[Callback]:
     return [message_status_callback(**about, status=status) for status in heard]
 
 
+def connection_and_reading() -> list[Callback]:
+    """The number's telephone goes and comes back, and reads what a contact wrote."""
+    instance, now = {"instanceId": delivery_callback()["instanceId"]}, int(time.time())
+    return [
+        instance | {"type": "DisconnectedCallback", "disconnected": True, "momment": now - 60},  # in seconds
+        message_status_callback(status="READ_BY_ME"),
+        instance | {"type": "ConnectedCallback", "connected": True, "momment": now * 1000},
+    ]
+
+
 def target(url: str, account: str) -> str:
     """Where to post: a URL without a path gets the account's callback path. Raises ValueError, ImproperlyConfigured."""
     parts = urlsplit(url)
@@ -83,7 +95,7 @@ def post_all(url: str, callbacks: Iterable[Callback], *, concurrency: int = 1) -
     waiting = iter(callbacks)
     with requests.Session() as session, ThreadPoolExecutor(concurrency) as pool:
         # A proxy of the environment is for other machines.
-        session.trust_env = urlsplit(url).hostname not in LOOPBACK
+        session.trust_env = not LOOPBACK.fullmatch(urlsplit(url).hostname or "")
         session.mount(f"{urlsplit(url).scheme}://", HTTPAdapter(pool_maxsize=concurrency))
         try:
             while some := list(itertools.islice(waiting, 10 * concurrency)):

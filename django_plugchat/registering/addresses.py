@@ -22,7 +22,7 @@ SECRET = re.compile(r"[A-Za-z0-9_-]{1,200}")
 PRINTABLE = re.compile(r"[!-~]+")
 
 #: This machine's names, for which plain HTTP will do.
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
+LOOPBACK = re.compile(r"(?:[a-z0-9-]+\.)*localhost|127\.[0-9.]+|::1")
 _PRIVATE_DOMAINS = (".localhost", ".local", ".internal")
 #: Names for documentation and tests (RFC 2606 and 6761). Whoever has them gets the secret.
 _NOBODYS_DOMAINS = (".example.com", ".example.net", ".example.org", ".example", ".test", ".invalid")
@@ -41,7 +41,7 @@ def split_url(url: str, *, is_base: bool = False, allow_loopback_http: bool = Fa
         is_valid = parts.port != 0
     except (ValidationError, ValueError):
         parts, is_valid = urlsplit(""), False
-    is_local = allow_loopback_http and parts.scheme == "http" and parts.hostname in LOOPBACK
+    is_local = allow_loopback_http and parts.scheme == "http" and LOOPBACK.fullmatch(parts.hostname or "")
     is_https = url.lower().startswith("https://")
     for is_wrong, text in (
         (url and not PRINTABLE.fullmatch(url), _("The URL must be of printable ASCII characters, without spaces.")),
