@@ -1,7 +1,4 @@
-"""Whose secret is this? The accounts of the setting and those of the database, of which the setting's win.
-
-Of the database's accounts nothing confidential is stored: a secret is kept as its digest, a token not at all.
-"""
+"""Whose secret is this? An account's of the setting, which wins, or of the database, which has digests and no token."""
 
 import math
 import secrets
@@ -68,10 +65,7 @@ def labels() -> dict[str, str]:
 
 
 def seen_by(user: Any) -> frozenset[str] | None:
-    """The aliases of the accounts that a user of the admin sees, as ``ADMIN_ACCOUNTS`` says; None for all of them.
-
-    Nobody (None) sees none where it says anything.
-    """
+    """The aliases that a user of the admin sees, as ``ADMIN_ACCOUNTS`` says; None for all. Nobody (None) sees none."""
     path = app_settings.admin_accounts
     if path is None:
         return None

@@ -142,10 +142,7 @@ class PlugChatClient(_Client):
 
     @sensitive_variables()
     def update_webhooks(self, urls: Mapping[str, str]) -> None:
-        """Today's call: URLs by ``UPDATE_WEBHOOKS_KEYS``. Raises PlugChatError.
-
-        What PlugChat does with the keys that are left out is not known.
-        """
+        """Today's call, by ``UPDATE_WEBHOOKS_KEYS``; what becomes of those left out is open. Raises PlugChatError."""
         self._request("PUT", calls.UPDATE_WEBHOOKS, dict(urls))
 
 

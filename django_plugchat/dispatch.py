@@ -54,10 +54,7 @@ def uses_default_dispatcher() -> bool:
 
 
 def hand_over(pk: Any, claimed: DeliveryEvent | None = None) -> bool:
-    """Call the configured dispatcher; or attempt here and now what was stored as claimed.
-
-    Returns False, and logs why, when that fails: a sweep takes the event later.
-    """
+    """Call the dispatcher, or attempt what was stored as claimed. False where that fails: a sweep takes it later."""
     try:
         if claimed:
             _attempt(claimed)

@@ -25,12 +25,9 @@ _DECODER = json.JSONDecoder(parse_int=_parse_int)
 
 
 def parse(body: bytes) -> Any:
-    """Parse UTF-8 JSON; numbers that are not finite or too large come out infinite or NaN.
-
-    A leading byte-order mark is skipped (RFC 8259, section 8.1). Raises ParseError, with code ``not_json``.
-    """
+    """Parse UTF-8 JSON; numbers that are too large come out infinite. Raises ParseError, with code ``not_json``."""
     try:
-        return _DECODER.decode(body.removeprefix(BOM_UTF8).decode())
+        return _DECODER.decode(body.removeprefix(BOM_UTF8).decode())  # skipped by RFC 8259, section 8.1
     except (ValueError, RecursionError):
         raise ParseError(_("The body is not JSON in UTF-8."), code="not_json") from None
 

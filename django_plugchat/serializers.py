@@ -116,9 +116,6 @@ def _ignored(value: dict[str, Any]) -> Ignored | None:
     return Ignored() if status in callbacks.INCOMING_STATUSES else Ignored(status, is_status=True)
 
 
-# The keys of a callback
-
-
 def _text(value: Any, *, longest: int = _LONGEST_ID, may_be_blank: bool = True) -> str:
     """An id or a number, kept to the letter. The provider documents strings; integers are taken as their digits."""
     if isinstance(value, int) and not isinstance(value, bool):

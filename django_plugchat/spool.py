@@ -1,7 +1,4 @@
-"""A folder of files that keeps callbacks while the database is away. ``upkeep.spooled`` takes them over later.
-
-A file is written, synced and renamed before its callback is acknowledged: whatever happens, it is there whole.
-"""
+"""A folder that keeps callbacks while the database is away, each as a file that is whole before it is acknowledged."""
 
 import errno
 import json

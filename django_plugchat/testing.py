@@ -22,18 +22,12 @@ _INSTANCE = "3B8D1E0F5A724C96A1D0E7F2B4C6985A"
 
 
 def delivery_callback(**overrides: Any) -> dict[str, Any]:
-    """A delivery callback as the provider sends it, about a message of its own.
-
-    ``overrides`` are the provider's JSON keys: ``customId="123"``, ``error="Phone number does not exist"``.
-    """
+    """A new message's delivery callback; ``overrides`` are the provider's keys: ``customId="123"``, ``error="…"``."""
     return _callback({"type": DELIVERY_CALLBACK, "zaapId": _message_id(), "messageId": _message_id()}, overrides)
 
 
 def message_status_callback(**overrides: Any) -> dict[str, Any]:
-    """A status callback as the provider sends it: that the contact has read a message of its own.
-
-    ``overrides`` are the provider's JSON keys: ``status="RECEIVED"``, ``ids=[order.message_id]``.
-    """
+    """That a message was read; ``overrides`` are the provider's keys: ``status="RECEIVED"``, ``ids=["3EB0…"]``."""
     own = {
         "type": MESSAGE_STATUS_CALLBACK,
         "status": "READ",

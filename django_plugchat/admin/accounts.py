@@ -79,8 +79,6 @@ class AccountAdmin(ReadOnlyAdmin):
     search_fields = ("alias", "label", "instance__exact")
     actions = None
 
-    # Who may what: Django's permissions
-
     has_change_permission = admin.ModelAdmin.has_change_permission
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -109,8 +107,6 @@ class AccountAdmin(ReadOnlyAdmin):
             newest_event_at=Subquery(events.values("received_at")[:1]),
         )
 
-    # The list
-
     @admin.display(description=_("state"))
     def state(self, row: Any) -> str:
         if not row.is_active:
@@ -122,8 +118,6 @@ class AccountAdmin(ReadOnlyAdmin):
     @admin.display(description=_("newest event"))
     def newest_event(self, row: Any) -> Any:
         return times.shown(row.newest_event_at) if row.newest_event_at else _("none")
-
-    # The page
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         fields = ["alias", "label", "provider", "instance"]

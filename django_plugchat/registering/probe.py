@@ -10,7 +10,6 @@ from django_plugchat.registering.exchange import Answer, exchange
 #: Of a type that the app ignores and stores nothing of, without a number in it.
 HARMLESS = {"type": "PresenceChatCallback", "status": "UNAVAILABLE"}
 
-
 #: What to do where nothing answers, by the trouble.
 _ADVICE = {
     "CONNECTION": gettext_noop(

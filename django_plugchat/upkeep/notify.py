@@ -39,10 +39,7 @@ def check(target: str) -> None:
 
 @sensitive_variables()
 def tell(target: str, accounts: list[AccountStatus], of_this_host: list[Finding], only: str = "") -> None:
-    """Tell what has begun and what is over since the target was told last. Raises NotTold.
-
-    ``only`` is the one account that was looked at, where it was not all.
-    """
+    """Tell what is new and what is over since last time; ``only`` is the one account looked at. Raises NotTold."""
     host = f"{_HOST}{socket.gethostname()}"[:100]
     names = {account.alias: account.name for account in accounts}
     found = {(account.alias, finding.name): finding for account in accounts for finding in account.findings}

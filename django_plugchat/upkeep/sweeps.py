@@ -93,10 +93,7 @@ def _exhaust() -> int:
 
 
 def _in_turns(waiting: dict[str, DeliveryEventQuerySet], limit: int | None) -> Iterator[DeliveryEvent]:
-    """The events of all accounts, each kind by its date, a batch of one account after a batch of another.
-
-    The account that has waited longest comes first, so that a sweep with a limit takes another one each time.
-    """
+    """The events of all accounts, a batch of each in turn. With a limit, whoever has waited longest comes first."""
     needed = ("received_at", "dispatch_due_at", "dispatch_status")
     # For the bare column, and below for a plain equality, SQLite would walk along an index of all accounts, and read
     # every row instead of what is due.
