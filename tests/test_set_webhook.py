@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError
-from django.test import override_settings
 from django.utils import timezone
 
 from django_plugchat import accounts
@@ -23,6 +22,7 @@ from django_plugchat.management.commands import plugchat_set_webhook
 from django_plugchat.models import Account, DeliveryEvent, Registration
 from django_plugchat.registering import registration
 from tests import rows
+from tests.databases import raising
 from tests.payloads import RETIRING_SECRET, SECRET, SECRET_OF_NORTE
 from tests.provider import TAKEN, Authority, Provider, forget_environment, resolve_here, serving
 
@@ -36,6 +36,8 @@ TODAY = ("--api", "update-webhooks")
 OTHERS = ("receiveMessage", "whenDisconnecting", "startAttendance", "finishAttendance")
 
 pytestmark = pytest.mark.django_db
+
+refuse = raising(DatabaseError("unknown-secret"))
 
 
 @pytest.fixture(autouse=True)
@@ -143,10 +145,7 @@ def test_what_was_not_proven_is_said(provider):
 
 @pytest.mark.parametrize("error", [DatabaseError("unknown-secret"), RuntimeError("unknown-secret")])
 def test_a_registration_that_can_not_be_noted_is_a_warning(provider, monkeypatch, error):
-    def refuse(*arguments: Any, **options: Any) -> Any:
-        raise error
-
-    monkeypatch.setattr(Registration.objects, "for_writing", refuse)
+    monkeypatch.setattr(Registration.objects, "for_writing", raising(error))
     assert type(error).__name__ in warnings_of()
     assert len(provider.requests) == 1
 
@@ -220,25 +219,17 @@ def test_a_url_with_a_path_is_registered_as_it_is(provider, url, shown, secret):
     ("url", "why"),
     [
         (f"{TUNNEL}?", "query"),
-        (f"{TUNNEL}?unknown-secret", "query"),
-        (f"{TUNNEL}/?unknown-secret", "query"),
         (f"{TUNNEL}//?unknown-secret", "query"),
-        (f"{TUNNEL}#unknown-secret", "fragment"),
         (f"{TUNNEL}/#", "fragment"),
         (f"{CALLBACK}#unknown-secret", "fragment"),
         ("https://user:unknown-secret@hooks.loja.com.br", "password"),
-        (CALLBACK.replace("//", "//unknown-secret@"), "password"),
-        (f" {TUNNEL}", "spaces"),
-        (f"{TUNNEL} ", "spaces"),
         (f"{TUNNEL}/\n", "spaces"),
         (f"{TUNNEL}/unknown-secret /", "spaces"),
-        (" ", "spaces"),
+        ("https://açaí.com.br", "ASCII"),
         ("", "https://"),
-        ("//hooks.loja.com.br", "https://"),
+        ("http://hooks.loja.com.br", "https://"),
         ("https:loja.com.br", "https://"),
-        ("https://", "valid host"),
         ("https:///plugchat/", "valid host"),
-        ("https://?unknown-secret", "valid host"),
         ("https://hooks.loja.com.br\\@unknown-secret", "valid host"),
     ],
 )
@@ -347,14 +338,6 @@ def test_no_public_url(provider, plugchat, public_url):
     assert provider.requests == []
 
 
-@pytest.mark.parametrize("url", ["", "http://hooks.loja.com.br", "http://hooks.loja.com.br/hook", "a1b2c3.ngrok.app"])
-def test_only_https(provider, plugchat, url):
-    assert "must start with https://" in failure(url)
-    plugchat(PUBLIC_URL=url or "http://hooks.loja.com.br")
-    assert "must start with https://" in failure()
-    assert provider.requests == []
-
-
 @pytest.mark.parametrize("host", ["localhost", "192.168.0.1", "[::1]", "shop.internal"])
 def test_hosts_that_the_provider_can_not_reach(provider, plugchat, host):
     assert "tunnel" in failure(f"https://{host}/hook")
@@ -368,8 +351,6 @@ def test_hosts_that_the_provider_can_not_reach(provider, plugchat, host):
     ("answer", "hint"),
     [
         ((401, {}, b""), "TOKEN"),
-        ((503, {}, b""), "Try again later"),
-        ((404, {}, b""), "API_URL"),
         (REFUSED, "refused the URL"),
     ],
 )
@@ -379,13 +360,9 @@ def test_what_the_provider_refuses(provider, answer, hint):
     assert noted() == {}
 
 
-class WithoutCallback:
-    urlpatterns: list[Any] = []
-
-
-def test_urls_that_are_not_included(provider):
-    with override_settings(ROOT_URLCONF=WithoutCallback):
-        assert 'include("django_plugchat.urls")' in failure()
+def test_urls_that_are_not_included(provider, settings):
+    settings.ROOT_URLCONF = "django.contrib.auth.urls"
+    assert 'include("django_plugchat.urls")' in failure()
     assert provider.requests == []
 
 
@@ -413,24 +390,16 @@ def test_the_timeout_is_the_configured_one(provider, plugchat):
 # Today's call
 
 
-def test_todays_call_holds_what_is_ours(provider):
-    output = told_nothing(run(*TODAY, "--no-input"))
-    urls = dict.fromkeys(["sendingMessage", "messageDeliveryError"], CALLBACK)
+@pytest.mark.parametrize(
+    ("options", "keys"),
+    [([], []), (["--with-status"], ["messageStatus"]), (["--with-connection"], ["whenDisconnecting"])],
+)
+def test_todays_call_holds_what_is_ours(provider, options, keys):
+    output = told_nothing(run(*TODAY, "--no-input", *options))
+    urls = dict.fromkeys(["sendingMessage", "messageDeliveryError", *keys], CALLBACK)
     assert sent(provider) == [("token-of-the-default-account", "update-webhooks", urls)]
-    assert "sendingMessage, messageDeliveryError" in output
+    assert ", ".join(urls) in output
     assert noted() == {("default", key): secret_id(SECRET) for key in urls}
-
-
-def test_todays_call_with_statuses(provider):
-    run(*TODAY, "--no-input", "--with-status")
-    urls = dict.fromkeys(["sendingMessage", "messageDeliveryError", "messageStatus"], CALLBACK)
-    assert [body for _, _, body in sent(provider)] == [urls]
-    assert noted() == {("default", key): secret_id(SECRET) for key in urls}
-
-
-def test_todays_call_with_the_connection(provider):
-    run(*TODAY, "--no-input", "--with-connection")
-    assert list(sent(provider)[0][2]) == ["sendingMessage", "messageDeliveryError", "whenDisconnecting"]
 
 
 def test_todays_call_with_the_urls_of_others(provider):
@@ -496,7 +465,6 @@ def test_a_dry_run_of_todays_call_asks_nothing(provider):
         (["--webhook", "receiveMessage=https://hooks.loja.com.br"], "--api update-webhooks"),
         ([*TODAY, *(["--webhook", "receiveMessage=https://hooks.loja.com.br"] * 2)], "KEY=URL"),
         ([*TODAY, "--webhook", "receiveMessage"], "https://"),
-        ([*TODAY, "--webhook", "receiveMessage=http://hooks.loja.com.br"], "https://"),
         ([*TODAY, "--webhook", "receiveMessage=https://10.0.0.1/unknown-secret"], "public"),
         ([*TODAY, "--webhook", "unknown-secret=https://hooks.loja.com.br"], "KEY=URL"),
         ([*TODAY, "--webhook", "https://hooks.loja.com.br/unknown-secret"], "KEY=URL"),
@@ -507,11 +475,6 @@ def test_a_dry_run_of_todays_call_asks_nothing(provider):
 def test_webhooks_that_can_not_be_given(provider, arguments, hint):
     assert hint in failure(*arguments, "--no-input")
     assert provider.requests == []
-
-
-def test_an_api_that_does_not_exist(provider):
-    with pytest.raises(CommandError, match="invalid choice"):
-        run("--api", "v2")
 
 
 # --probe
@@ -574,13 +537,6 @@ def on_registering(monkeypatch: pytest.MonkeyPatch, then: Callable[[], Any]) -> 
 
 def status_event(**fields: Any) -> DeliveryEvent:
     return rows.event(**{"type": "MessageStatusCallback", "outcome": "read"} | fields)
-
-
-def test_a_stored_callback_is_the_proof(provider, monkeypatch):
-    on_registering(monkeypatch, rows.event)
-    output = told_nothing(run("--wait", "60"))
-    assert "a DeliveryCallback with the secret" in output
-    assert secret_id(SECRET) in output
 
 
 @pytest.mark.parametrize("ahead", [timedelta(minutes=-2), timedelta(minutes=2)])
@@ -663,10 +619,6 @@ def test_seconds_that_are_none(provider, seconds):
 def test_a_url_without_a_secret_can_not_be_waited_for(provider):
     assert "--wait" in failure(f"{TUNNEL}/hook", "--wait", "60")
     assert provider.requests == []
-
-
-def refuse(*arguments: Any, **options: Any) -> Any:
-    raise DatabaseError("unknown-secret")
 
 
 def test_a_database_that_goes_away_while_waiting(provider, monkeypatch):
@@ -759,12 +711,6 @@ def test_what_is_not_told_any_more_is_noted(provider, many):
 def test_numbers_of_accounts_at_once_that_are_none(provider, number):
     with pytest.raises(CommandError, match="--concurrency"):
         run("--all", f"--concurrency={number}")
-
-
-def test_one_account_that_is_missing_or_not(provider):
-    run("--only-missing")
-    assert "No account is missing" in run("--only-missing")
-    assert len(provider.requests) == 1
 
 
 def test_registrations_that_can_not_be_read(provider, monkeypatch):
@@ -954,10 +900,6 @@ def test_nothing_is_compared_that_was_refused(engine):
     assert len(engine.requests) == 1
 
 
-def test_a_dry_run_does_not_show_the_token_in_the_path(engine):
-    assert "token-of-norte" not in told_nothing(run("--dry-run"))
-
-
 def test_the_engine_has_no_call_of_today(engine):
     assert "Z-API" in failure(*TODAY, "--no-input")
     assert engine.requests == []
@@ -968,30 +910,24 @@ def test_an_account_of_the_engine_without_an_instance(engine, settings, plugchat
     assert "instance" in failure()
 
 
-def test_the_engine_is_where_its_pages_say(plugchat):
+def test_a_dry_run_shows_where_the_engine_is_without_the_token_in_the_path(plugchat):
     plugchat(ACCOUNTS={"norte": ENGINE | {"WEBHOOK_SECRETS": [SECRET_OF_NORTE]}})
-    assert "api.z-api.io" in run("--dry-run")
+    output = told_nothing(run("--dry-run"))
+    assert "api.z-api.io" in output
+    assert "token-of-norte" not in output
 
 
 # In the shell
 
 
-@pytest.mark.parametrize(
-    ("setting", "arguments", "line"),
-    [
-        ("PLUGCHAT", ["https://localhost:8000"], "The provider can't reach localhost"),
-        ("PLUGCHAT | {'PUBLIC_URL': 'http://hooks.loja.com.br', 'API_TIMEOUT': 0}", [], "PLUGCHAT['PUBLIC_URL']"),
-        ("PLUGCHAT | {'API_URL': 'http://127.0.0.1:1'}", [], "Account default: PlugChat can't be reached"),
-    ],
-)
-def test_a_failure_in_the_shell_is_one_line(tmp_path, setting, arguments, line):
+def test_a_failure_in_the_shell_is_one_line(tmp_path):
     (tmp_path / "settings_of_this_test.py").write_text(
-        f"from tests.settings import *\nALLOWED_HOSTS = ['*']\nPLUGCHAT = {setting}\n"
+        "from tests.settings import *\nPLUGCHAT |= {'PUBLIC_URL': 'http://hooks.loja.com.br', 'API_TIMEOUT': 0}\n"
     )
     environ = os.environ | {"DJANGO_SETTINGS_MODULE": "settings_of_this_test"}
-    command = [sys.executable, "-m", "django", "plugchat_set_webhook", "--pythonpath", str(tmp_path), *arguments]
+    command = [sys.executable, "-m", "django", "plugchat_set_webhook", "--pythonpath", str(tmp_path)]
     finished = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     assert finished.returncode == 1
     assert finished.stdout == ""
     [told] = finished.stderr.splitlines()
-    assert told.startswith(f"CommandError: {line}")
+    assert told.startswith("CommandError: PLUGCHAT['PUBLIC_URL']")
