@@ -67,7 +67,8 @@ def test_a_running_server_stores_what_is_posted(live_server, simulate):
 def test_statuses_are_stored_with_the_messages_they_are_about(live_server, simulate):
     lines = simulate(live_server.url, "--count=120", "--failures=0", "--duplicates=10", "--statuses=60")
     tally = dict(lines[1:])
-    assert int(tally["duplicate"]) >= 12
+    # What was read by me is ignored, however often it is repeated.
+    assert int(tally["duplicate"]) + int(tally.get("ignored", 0)) >= 12
     events = DeliveryEvent.objects.all()
     sent = set(events.deliveries().values_list("message_id", flat=True))
     assert sent >= set(events.statuses().values_list("message_id", flat=True))
