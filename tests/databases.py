@@ -22,13 +22,15 @@ def in_threads(calls: Iterable[Callable[[], Any]], threads: int) -> list[Any]:
 
 
 class Interrupt:
-    """Wraps the database: does something before the first statements that begin in a certain way."""
+    """Wraps the database: does something before the first statements that begin in a certain way, ``after`` so many."""
 
-    def __init__(self, start: str, action: Callable[[], Any], times: int = 1) -> None:
-        self.start, self.action, self.times = start, action, times
+    def __init__(self, start: str, action: Callable[[], Any], times: int = 1, after: int = 0) -> None:
+        self.start, self.action, self.times, self.after = start, action, times, after
 
     def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        if sql.startswith(self.start) and self.times:
+        if sql.startswith(self.start) and self.after:
+            self.after -= 1
+        elif sql.startswith(self.start) and self.times:
             self.times -= 1
             self.action()
         return execute(sql, params, many, context)

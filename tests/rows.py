@@ -5,6 +5,7 @@ from itertools import count
 from typing import Any
 from uuid import uuid4
 
+from django.db.models import Model
 from django.utils import timezone
 
 from django_plugchat.conf import secret_id
@@ -53,6 +54,11 @@ def _event_fields(*, received_at: datetime | None = None, **fields: Any) -> dict
         "fingerprint": uuid4(),
         "failure": failure,
     } | fields
+
+
+def left(model: type[Model] = DeliveryEvent) -> set[Any]:
+    """The keys of the rows that were not deleted."""
+    return set(model._default_manager.values_list("pk", flat=True))
 
 
 def rejected(body: bytes = b"{}", *, received_at: datetime | None = None, **fields: Any) -> RejectedCallback:

@@ -7,7 +7,6 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
-from django.db.models.signals import post_delete
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from tqdm import tqdm
@@ -15,7 +14,8 @@ from tqdm import tqdm
 from django_plugchat.models import DeliveryEvent, RejectedCallback
 from django_plugchat.upkeep import deletion
 
-from .rows import Status, event, events, rejected
+from .databases import Interrupt, raising
+from .rows import Status, event, events, left, rejected
 
 pytestmark = pytest.mark.django_db
 
@@ -33,10 +33,6 @@ def prune(*args, **options):
 def counts(lines):
     """How many events and rejected callbacks the lines tell of, of the spool where there is one, and how many stay."""
     return [int(count) for line in lines for count in re.findall(r": (\d+)", line)]
-
-
-def left():
-    return set(DeliveryEvent.objects.values_list("pk", flat=True))
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="the others know how many are due")
@@ -150,37 +146,22 @@ def test_many_keys_are_deleted_in_small_batches():
 
 def test_an_event_that_is_dispatched_again_meanwhile_is_kept():
     again, _other = events(2, received_at=days_ago(200))
-    statements = []
 
-    def dispatch_again_before_the_delete(execute, sql, params, many, context):
-        if sql.startswith("DELETE") and not statements:
-            statements.append(sql)
-            DeliveryEvent.objects.filter(pk=again.pk).update(dispatch_status="pending", dispatch_due_at=days_ago(0))
-        return execute(sql, params, many, context)
+    def dispatch_again():
+        DeliveryEvent.objects.filter(pk=again.pk).update(dispatch_status="pending", dispatch_due_at=days_ago(0))
 
-    with connection.execute_wrapper(dispatch_again_before_the_delete):
+    with connection.execute_wrapper(Interrupt("DELETE", dispatch_again)):
         assert counts(prune())[0] == 1
     assert left() == {again.pk}
-    assert len(statements) == 1
 
 
 @pytest.mark.django_db(transaction=True)
 def test_an_interrupted_run_says_what_it_did_and_can_be_run_again():
     events(5, received_at=days_ago(200))
-    deleted = []
-
-    def interrupt(**kwargs):
-        deleted.append(1)
-        if len(deleted) == 3:
-            raise KeyboardInterrupt
-
-    post_delete.connect(interrupt, sender=DeliveryEvent)
     output = StringIO()
-    try:
-        with pytest.raises(CommandError, match="Interrupted") as interrupted:
-            call_command("plugchat_prune", "--batch-size=2", stdout=output)
-    finally:
-        post_delete.disconnect(interrupt, sender=DeliveryEvent)
+    interrupt = Interrupt("DELETE", raising(KeyboardInterrupt()), after=1)
+    with connection.execute_wrapper(interrupt), pytest.raises(CommandError, match="Interrupted") as interrupted:
+        call_command("plugchat_prune", "--batch-size=2", stdout=output)
     assert interrupted.value.returncode == 130
     assert "2" in output.getvalue().splitlines()[0]
     assert len(left()) == 3
