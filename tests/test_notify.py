@@ -6,7 +6,6 @@ import ssl
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from io import StringIO
-from typing import Any
 
 import pytest
 from django.core import mail
@@ -18,7 +17,7 @@ from django.utils.translation import override
 from django_plugchat.models import Notice, RejectedCallback
 from django_plugchat.upkeep import findings, notify
 from django_plugchat.upkeep.findings import statuses
-from tests.databases import in_threads
+from tests.databases import in_threads, raising
 from tests.payloads import EXAMPLE, SECRET
 from tests.provider import Authority, Provider, drop, forget_environment, resolve_here, serving
 from tests.rows import Status, event, rejected
@@ -182,9 +181,7 @@ def test_a_target_that_fails_is_told_the_next_time(chat, caplog, answer, reason)
 
 
 def test_a_mail_that_fails(monkeypatch):
-    def refuse(*args: Any, **kwargs: Any) -> None:
-        raise OSError("ops@shop.example does not like you")
-
+    refuse = raising(OSError("ops@shop.example does not like you"))
     monkeypatch.setattr("django.core.mail.backends.locmem.EmailBackend.send_messages", refuse)
     event(dispatch_status=Status.EXHAUSTED)
     _succeeded, output = run(TARGET)
@@ -194,9 +191,7 @@ def test_a_mail_that_fails(monkeypatch):
 
 
 def test_what_is_interrupted_is_told_the_next_time(monkeypatch):
-    def interrupt(*args: Any, **kwargs: Any) -> None:
-        raise KeyboardInterrupt
-
+    interrupt = raising(KeyboardInterrupt())
     monkeypatch.setattr("django.core.mail.backends.locmem.EmailBackend.send_messages", interrupt)
     event(dispatch_status=Status.EXHAUSTED)
     with pytest.raises(KeyboardInterrupt):

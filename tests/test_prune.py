@@ -8,7 +8,6 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
-from django.utils import timezone
 from tqdm import tqdm
 
 from django_plugchat.models import DeliveryEvent, RejectedCallback
@@ -16,12 +15,9 @@ from django_plugchat.upkeep import deletion
 
 from .databases import Interrupt, raising
 from .rows import Status, event, events, left, rejected
+from .waiting import ago
 
 pytestmark = pytest.mark.django_db
-
-
-def days_ago(days):
-    return timezone.now() - timedelta(days=days)
 
 
 def prune(*args, **options):
@@ -37,31 +33,31 @@ def counts(lines):
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="the others know how many are due")
 def test_the_walk_does_not_sort_all_that_is_not_due():
-    assert "plugchat_event_due" not in deletion.old_events(days_ago(1)).order_by("received_at", "pk").explain()
+    assert "plugchat_event_due" not in deletion.old_events(ago(days=1)).order_by("received_at", "pk").explain()
 
 
 def test_deletes_what_is_older_than_the_retention(plugchat):
     plugchat(RETENTION_DAYS=30)
-    event(received_at=days_ago(31))
-    kept = event(received_at=days_ago(29))
-    rejected(received_at=days_ago(31))
-    kept_rejected = rejected(received_at=days_ago(31), last_received_at=days_ago(29))
+    event(received_at=ago(days=31))
+    kept = event(received_at=ago(days=29))
+    rejected(received_at=ago(days=31))
+    kept_rejected = rejected(received_at=ago(days=31), last_received_at=ago(days=29))
     assert counts(prune()) == [1, 1]
     assert left() == {kept.pk}
     assert RejectedCallback.objects.get() == kept_rejected
 
 
 def test_keeps_half_a_year_by_default():
-    event(received_at=days_ago(181))
-    kept = event(received_at=days_ago(179))
+    event(received_at=ago(days=181))
+    kept = event(received_at=ago(days=179))
     prune()
     assert left() == {kept.pk}
 
 
 def test_days_replace_the_setting(plugchat):
     plugchat(RETENTION_DAYS=None)
-    event(received_at=days_ago(11))
-    kept = event(received_at=days_ago(9))
+    event(received_at=ago(days=11))
+    kept = event(received_at=ago(days=9))
     assert counts(prune("--days", "10")) == [1, 0]
     assert left() == {kept.pk}
     assert counts(prune(days=0)) == [1, 0]
@@ -69,7 +65,7 @@ def test_days_replace_the_setting(plugchat):
 
 def test_without_retention_nothing_is_deleted(plugchat):
     plugchat(RETENTION_DAYS=None)
-    kept = event(received_at=days_ago(10_000))
+    kept = event(received_at=ago(days=10_000))
     (said,) = prune()
     assert "Retention is off" in said
     assert left() == {kept.pk}
@@ -95,14 +91,14 @@ def test_a_batch_has_a_size(size):
 
 
 def test_what_is_still_to_be_dispatched_is_kept_until_asked_for():
-    old = {"received_at": days_ago(200)}
+    old = {"received_at": ago(days=200)}
     kept = {
-        event(**old, dispatch_status=Status.PENDING, dispatch_due_at=days_ago(-1)).pk,
-        event(**old, dispatch_status=Status.RETRYING, dispatch_due_at=days_ago(1)).pk,
+        event(**old, dispatch_status=Status.PENDING, dispatch_due_at=ago(days=-1)).pk,
+        event(**old, dispatch_status=Status.RETRYING, dispatch_due_at=ago(days=1)).pk,
     }
     for status in (Status.NONE, Status.DONE, Status.EXHAUSTED):
         event(**old, dispatch_status=status)
-    young = event(dispatch_status=Status.PENDING, dispatch_due_at=days_ago(0))
+    young = event(dispatch_status=Status.PENDING, dispatch_due_at=ago(days=0))
     for option in (["--dry-run"], []):
         said = prune(*option)
         assert counts(said) == [3, 0, 2]
@@ -113,22 +109,22 @@ def test_what_is_still_to_be_dispatched_is_kept_until_asked_for():
 
 
 def test_dry_run_deletes_nothing():
-    event(received_at=days_ago(200))
-    rejected(received_at=days_ago(200))
+    event(received_at=ago(days=200))
+    rejected(received_at=ago(days=200))
     assert counts(prune("--dry-run")) == [1, 1]
     assert DeliveryEvent.objects.exists()
     assert RejectedCallback.objects.exists()
 
 
 def test_deletes_in_batches_past_what_it_keeps():
-    moment = days_ago(200)
+    moment = ago(days=200)
     events(5, received_at=moment)
     pending = {
         row.pk
         for row in events(3, received_at=moment, dispatch_status=Status.PENDING, dispatch_due_at=moment)
-        + events(1, received_at=days_ago(199), dispatch_status=Status.PENDING, dispatch_due_at=moment)
+        + events(1, received_at=ago(days=199), dispatch_status=Status.PENDING, dispatch_due_at=moment)
     }
-    events(2, received_at=days_ago(198))
+    events(2, received_at=ago(days=198))
     for _ in range(5):
         rejected(received_at=moment)
     with CaptureQueriesContext(connection) as queries:
@@ -145,10 +141,10 @@ def test_many_keys_are_deleted_in_small_batches():
 
 
 def test_an_event_that_is_dispatched_again_meanwhile_is_kept():
-    again, _other = events(2, received_at=days_ago(200))
+    again, _other = events(2, received_at=ago(days=200))
 
     def dispatch_again():
-        DeliveryEvent.objects.filter(pk=again.pk).update(dispatch_status="pending", dispatch_due_at=days_ago(0))
+        DeliveryEvent.objects.filter(pk=again.pk).update(dispatch_status="pending", dispatch_due_at=ago(days=0))
 
     with connection.execute_wrapper(Interrupt("DELETE", dispatch_again)):
         assert counts(prune())[0] == 1
@@ -157,7 +153,7 @@ def test_an_event_that_is_dispatched_again_meanwhile_is_kept():
 
 @pytest.mark.django_db(transaction=True)
 def test_an_interrupted_run_says_what_it_did_and_can_be_run_again():
-    events(5, received_at=days_ago(200))
+    events(5, received_at=ago(days=200))
     output = StringIO()
     interrupt = Interrupt("DELETE", raising(KeyboardInterrupt()), after=1)
     with connection.execute_wrapper(interrupt), pytest.raises(CommandError, match="Interrupted") as interrupted:
@@ -176,14 +172,14 @@ class Terminal(StringIO):
 def test_progress_on_a_terminal(monkeypatch):
     monkeypatch.setattr(tqdm, "monitor_interval", 0)  # no thread that outlives the test
     monkeypatch.setattr(sys, "stderr", Terminal())
-    events(3, received_at=days_ago(200))
+    events(3, received_at=ago(days=200))
     prune("--batch-size=1")
     assert "0it [" in sys.stderr.getvalue()
     assert "\n" not in sys.stderr.getvalue()
 
 
 def test_no_progress_off_a_terminal_nor_without_tqdm(monkeypatch):
-    events(2, received_at=days_ago(200))
+    events(2, received_at=ago(days=200))
     monkeypatch.setattr(sys, "stderr", StringIO())
     prune("--batch-size=1", "--dry-run")
     monkeypatch.setitem(sys.modules, "tqdm", None)
@@ -202,7 +198,7 @@ def spooled(plugchat, tmp_path):
     for name, days in (("waits", 200), ("aside/old", 200), ("new", 1)):
         path = tmp_path / "spool" / name
         path.write_text("")
-        os.utime(path, (days_ago(days).timestamp(),) * 2)
+        os.utime(path, (ago(days=days).timestamp(),) * 2)
     return tmp_path / "spool"
 
 

@@ -18,28 +18,25 @@ from prometheus_client.parser import text_string_to_metric_families
 from django_plugchat import accounts, spool
 from django_plugchat.conf import secret_id
 from django_plugchat.models import Account, Connection, Registration, RejectedCallback
-from django_plugchat.signals import delivery_recorded
 from django_plugchat.upkeep import findings
 from django_plugchat.upkeep.figures import first_calls
 from django_plugchat.upkeep.findings import of_this_host, statuses
 from django_plugchat.upkeep.health import PlugChat
 from tests import rows
-from tests.payloads import EXAMPLE, SECRET
+from tests.payloads import EXAMPLE, RETIRING_SECRET as RETIRING, SECRET
+from tests.receivers import Receiver, connected
 from tests.rows import Status, event, events, rejected
+from tests.waiting import ago
 
 pytestmark = pytest.mark.django_db
 
-RETIRING = "retiring-secret-of-the-default-account"
 REMOVED = "a-secret-that-was-removed-long-ago"
 
 
 @pytest.fixture
 def receiver():
-    def receiver(**kwargs): ...
-
-    delivery_recorded.connect(receiver)
-    yield
-    delivery_recorded.disconnect(receiver)
+    with connected(Receiver()):
+        yield
 
 
 @pytest.fixture
@@ -47,10 +44,6 @@ def one_account(plugchat, settings):
     """One that had a callback just now, so that a test sees what it is about and nothing else."""
     plugchat(ACCOUNTS={"default": settings.PLUGCHAT["ACCOUNTS"]["default"]})
     event(dispatch_status=Status.DONE)
-
-
-def ago(**duration):
-    return timezone.now() - timedelta(**duration)
 
 
 def register(webhook="update-webhook-delivery", *, account="default", secret=SECRET, **fields):
