@@ -64,7 +64,6 @@ def found(settings):
         secrets("x" * 200),
         {"ACCOUNTS": {"a" * 100: ACCOUNTS["default"]}},
         {"API_URL": "http://localhost:8000/api"},
-        {"API_URL": "http://[::1]:8000"},
         {"PUBLIC_URL": "https://hooks.loja.com.br:8443/app/"},
         {"API_TIMEOUT": 0.5, "DISPATCH_LEASE": 0.5},
         {"MAX_BODY_BYTES": 1, "MAX_REJECTED": 0, "RETENTION_DAYS": None, "DISPATCH_MAX_ATTEMPTS": 32767},
@@ -153,7 +152,7 @@ def test_unusable_account_names(found, alias):
 
 
 def test_a_secret_in_the_place_of_a_name_is_not_shown(found):
-    accounts = ACCOUNTS | {f"hush{SECRET}": {"TOKEN": 1, "WEBHOOK_SECRETS": [SECRET], "hush": 1}}
+    accounts = ACCOUNTS | {f"hush{SECRET}": {"TOKEN": 1, "WEBHOOK_SECRETS": ["y" * 24, SECRET], "hush": 1}}
     said = found({"ACCOUNTS": accounts, TOKEN: "hush", "DISPATCHER": SECRET, "TOKEN_SOURCE": f"{TOKEN}.hush"})
     assert sorted(check_id for check_id, _text in said) == ["E001", "E002", "E002", "E007", "E011", "E011"]
     assert "[number 2] has a secret of PLUGCHAT['ACCOUNTS'][number 1]." in " ".join(text for _id, text in said)
@@ -197,19 +196,6 @@ def test_tokens_that_no_header_can_carry(found, token):
         [(check_id, text)] = found(account(**{key: token}))
         assert check_id == "E006"
         assert f"['{key}']" in text
-
-
-def test_a_secret_of_two_accounts(found):
-    [(check_id, text)] = found(
-        {
-            "ACCOUNTS": {
-                "norte": {"WEBHOOK_SECRETS": ["x" * 24, SECRET]},
-                "sul": {"WEBHOOK_SECRETS": [SECRET, "y" * 24]},
-            }
-        }
-    )
-    assert check_id == "E007"
-    assert "[number 2] has a secret of PLUGCHAT['ACCOUNTS'][number 1]." in text
 
 
 def test_a_secret_that_is_a_token(found):
@@ -290,11 +276,8 @@ def test_a_public_url_that_is_nobodys(found, host):
 @pytest.mark.parametrize(
     ("path", "problem"),
     [
-        ("", "ImportError"),
         ("enqueue", "ImportError"),
         (".enqueue", "ValueError"),
-        ("no_such_package.enqueue", "ModuleNotFoundError"),
-        ("django_plugchat.dispatch.no_such_function", "ImportError"),
         ("django_plugchat.dispatch.logger", "not callable"),
         ("broken_dispatcher.dispatch", "RuntimeError"),
     ],
