@@ -238,16 +238,9 @@ def test_statements_of_a_callback(post, django_assert_num_queries):
 # Accounts
 
 
-def test_an_account_is_found_in_the_settings_or_the_database():
-    added(label="Filial Sul", provider="z-api", instance="3E4F")
-    found = accounts.all_accounts()
-    assert found["default"].label == "Loja Centro"
-    assert found["filial"] == conf.Account("filial", "Filial Sul", provider="z-api", instance="3E4F")
-
-
 def test_all_accounts(django_assert_num_queries):
     added("b")
-    added("a", label="A")
+    added("a", label="A", provider="z-api", instance="3E4F")
     accounts.add("inactive")
     Account.objects.filter(alias="inactive").update(is_active=False)
     with django_assert_num_queries(1):
@@ -258,6 +251,7 @@ def test_all_accounts(django_assert_num_queries):
         ("a", "A"),
         ("b", "b"),
     ]
+    assert found["a"] == conf.Account("a", "A", provider="z-api", instance="3E4F")
 
 
 def test_the_secret_to_register_comes_first():

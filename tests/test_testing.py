@@ -129,19 +129,13 @@ def test_another_account():
     assert DeliveryEvent.objects.get().account == "norte"
 
 
-@pytest.mark.django_db
-def test_receivers_run_where_nothing_is_committed():
+@pytest.mark.parametrize("database", ["db", "transactional_db"])
+def test_receivers_run_once_whether_or_not_anything_is_committed(request, database):
+    request.getfixturevalue(database)
     with listening() as receiver:
         post_callback(customId="123")
         assert [event.custom_id for event in receiver.heard] == ["123"]
     assert DeliveryEvent.objects.get().dispatch_status == "done"
-
-
-@pytest.mark.django_db(transaction=True)
-def test_receivers_run_once_where_everything_is_committed():
-    with listening() as receiver:
-        post_callback(customId="123")
-    assert [event.custom_id for event in receiver.heard] == ["123"]
 
 
 @pytest.mark.django_db(transaction=True)
