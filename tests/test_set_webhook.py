@@ -104,23 +104,14 @@ def noted() -> dict[tuple[str, str], str]:
     return {(row.account, row.webhook): row.secret_id for row in Registration.objects.all()}
 
 
-def test_registers_the_callback_of_the_default_account(provider):
-    output = told_nothing(run())
-    assert sent(provider) == [("token-of-the-default-account", DELIVERY, {"value": CALLBACK})]
+@pytest.mark.parametrize(("options", "webhooks"), [([], [DELIVERY]), (["--with-status"], [DELIVERY, STATUS])])
+def test_registers_the_callback_of_the_default_account(provider, options, webhooks):
+    output = told_nothing(run(*options))
+    assert sent(provider) == [("token-of-the-default-account", webhook, {"value": CALLBACK}) for webhook in webhooks]
     assert "Account default: registered https://hooks.loja.com.br/plugchat/callback/****/" in output
+    assert ", ".join(webhooks) in output
     assert secret_id(SECRET) in output
-    assert noted() == {("default", DELIVERY): secret_id(SECRET)}
-
-
-def test_with_status_registers_for_statuses_too(provider):
-    output = told_nothing(run("--with-status"))
-    assert sent(provider) == [
-        ("token-of-the-default-account", DELIVERY, {"value": CALLBACK}),
-        ("token-of-the-default-account", STATUS, {"value": CALLBACK}),
-    ]
-    assert DELIVERY in output
-    assert STATUS in output
-    assert noted() == dict.fromkeys([("default", DELIVERY), ("default", STATUS)], secret_id(SECRET))
+    assert noted() == {("default", webhook): secret_id(SECRET) for webhook in webhooks}
 
 
 def test_a_refused_second_call_leaves_the_first_registered(provider):
@@ -150,9 +141,7 @@ def test_a_registration_that_can_not_be_noted_is_a_warning(provider, monkeypatch
     assert len(provider.requests) == 1
 
 
-@pytest.mark.parametrize(
-    "public_url", ["https://hooks.loja.com.br/", "https://hooks.loja.com.br:8443/app", "https://hooks.loja.com.br"]
-)
+@pytest.mark.parametrize("public_url", ["https://hooks.loja.com.br/", "https://hooks.loja.com.br:8443/app"])
 def test_the_callback_is_below_public_url(provider, plugchat, public_url):
     plugchat(PUBLIC_URL=public_url)
     run()
