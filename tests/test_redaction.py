@@ -118,10 +118,8 @@ def test_redact(text, shown):
         (f"https://example.com{URL}", f"https://example.com/plugchat/callback/{MASK}/"),
         (f"https://example.com{URL}?a=b", f"https://example.com/plugchat/callback/{MASK}/?{MASK}"),
         ("https://example.com/callback/a b'c", f"https://example.com/callback/{MASK}"),
-        (f"https://example.com{PERCENT}", f"https://example.com/plugchat/callback/{MASK}/"),
         (f"https://{SECRET}.example.com/", f"https://{MASK}.example.com/"),
         ("https://example.com/a?token=b", f"https://example.com/a?{MASK}"),
-        (f"https://api.z-api.io/instances/3C/token/{WRONG}", f"https://api.z-api.io/instances/3C/token/{MASK}"),
         ("https://example.com", "https://example.com"),
     ],
 )
@@ -230,12 +228,12 @@ def test_a_scope_of_asgi_has_nothing_left_to_show():
     scope = {
         "type": "http",
         "method": "POST",
-        "path": URL,
-        "raw_path": URL.encode(),
-        "query_string": b"",
+        "path": f"/plugchat/callback/{WRONG}/",
+        "raw_path": f"/plugchat/callback/{WRONG}/".encode(),
+        "query_string": f"again={WRONG}".encode(),
         "headers": [
             (b"host", b"testserver"),
-            (b"x-original-uri", URL.encode()),
+            (b"x-original-uri", f"/hooks/wa/{WRONG}/".encode()),
             (b"x-note", b"\xe9"),
             (b"Z-Api-Token", CREDENTIAL.encode()),
         ],
@@ -243,7 +241,7 @@ def test_a_scope_of_asgi_has_nothing_left_to_show():
     request = ASGIRequest(scope, None)
     hide_secret(request)
     assert scope["path"] == request.path == f"/plugchat/callback/{MASK}/"
-    assert scope["headers"][1:] == [(b"x-original-uri", f"/plugchat/callback/{MASK}/".encode()), (b"x-note", b"\xe9")]
+    assert scope["headers"][1:] == [(b"x-original-uri", f"/hooks/wa/{MASK}/".encode()), (b"x-note", b"\xe9")]
     assert_silent(scope, request.META, request.headers, repr(request))
 
 
@@ -263,16 +261,6 @@ def test_headers_whose_path_a_proxy_has_rewritten(header, shown):
     hide_secret(request)
     assert request.headers["X-Original-Uri"] == request.META["HTTP_X_ORIGINAL_URI"] == shown
     assert_silent(request.META, request.headers, repr(request))
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "path": f"/plugchat/callback/{WRONG}/",
-        "query_string": f"again={WRONG}".encode(),
-        "headers": [(b"x-original-uri", header.encode())],
-    }
-    hide_secret(ASGIRequest(scope, None))
-    assert scope["headers"] == [(b"x-original-uri", shown.encode())]
-    assert_silent(scope)
 
 
 @pytest.mark.parametrize("path_of_nothing", ["/plugchat/callback", "/plugchat/callback/"])
