@@ -67,11 +67,6 @@ def reads():
 # Who calls
 
 
-def test_a_secret_of_the_settings_costs_no_statement(django_assert_num_queries):
-    with django_assert_num_queries(0):
-        assert caller(SECRET) == "default"
-
-
 def test_a_secret_of_the_database_is_read_once_in_half_a_minute(clock, reads):
     secret = added()
     clock(1)

@@ -310,11 +310,6 @@ def tls(authority: Authority) -> ssl.SSLContext:
     return authority.tls("localhost")
 
 
-@pytest.fixture
-def trusted(authority: Authority, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
-    authority.trust(tmp_path, monkeypatch)
-
-
 def test_an_untrusted_certificate(serve, tls, waits):
     provider = serve(tls=tls)
     client = client_of(provider)
@@ -325,8 +320,8 @@ def test_an_untrusted_certificate(serve, tls, waits):
     assert waits == []
 
 
-@pytest.mark.usefixtures("trusted")
-def test_a_netrc_does_not_replace_the_token(serve, tls, tmp_path, monkeypatch):
+def test_a_netrc_does_not_replace_the_token(serve, authority, tls, tmp_path, monkeypatch):
+    authority.trust(tmp_path, monkeypatch)
     netrc = tmp_path / "netrc"
     netrc.write_text("machine localhost login somebody password else\n")
     monkeypatch.setenv("NETRC", str(netrc))

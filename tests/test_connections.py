@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import DataError, IntegrityError, connection
+from django.db import DataError, IntegrityError, connection, transaction
 from django.utils import timezone
 
 from django_plugchat import recording
@@ -42,16 +42,12 @@ def changes() -> Any:
 
     def listen(sender: Any, connection: Connection, **kwargs: Any) -> None:
         assert sender is Connection
-        assert not connection_is_in_transaction()
+        assert not transaction.get_connection().in_atomic_block
         heard.append((connection.account, connection.instance_id, connection.is_connected))
 
     connection_changed.connect(listen)
     yield heard
     connection_changed.disconnect(listen)
-
-
-def connection_is_in_transaction() -> bool:
-    return connection.in_atomic_block
 
 
 def test_the_story_of_an_instance(post, changes):

@@ -1,4 +1,3 @@
-import datetime
 import json
 import socket
 import ssl
@@ -187,13 +186,6 @@ def test_a_certificate_of_another_name(serve, authority):
     text = found(url_at(serve(IGNORED, tls=authority.tls("www.example.org")).port))
     assert TLS in text
     assert "ostname mismatch" in text
-
-
-def test_a_certificate_that_has_expired(serve, authority):
-    yesterday = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
-    text = found(url_at(serve(IGNORED, tls=authority.tls(HOST, not_after=yesterday)).port))
-    assert TLS in text
-    assert "expired" in text
 
 
 def test_no_tls(serve):
