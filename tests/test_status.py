@@ -515,11 +515,6 @@ def test_a_receiver_that_raises_is_seen_and_one_that_asks_to_be_told_again_is_no
     assert commands == ["python manage.py plugchat_redispatch --now" for _name in found]
 
 
-def test_an_event_without_a_receiver_where_there_is_none():
-    event()
-    assert problems() == []
-
-
 @pytest.mark.usefixtures("receiver", "one_account")
 @pytest.mark.parametrize(("hours", "found"), [(23, ["no_receiver"]), (25, [])])
 def test_an_event_without_a_receiver_where_there_is_one(hours, found):

@@ -79,12 +79,6 @@ def test_posting_stores_what_was_posted():
 
 
 @pytest.mark.django_db
-def test_an_error_makes_it_a_failed_one():
-    assert post_callback(error="Phone number does not exist").json() == {"status": "recorded"}
-    assert DeliveryEvent.objects.get().outcome == "failed"
-
-
-@pytest.mark.django_db
 def test_receivers_hear_of_each_message_of_a_status():
     with listening() as receiver:
         post_callback(message_status_callback(ids=["1", "2"], status="RECEIVED"))
