@@ -181,7 +181,7 @@ def test_json_that_no_parser_takes_is_no_refusal(serve):
     ],
 )
 def test_answers_that_another_try_would_not_change(serve, waits, status, kind, hint):
-    provider = serve((status, {"Retry-After": "86400"}, b""))
+    provider = serve((status, {"Retry-After": "1"}, b""))
     assert hint in refusal(client_of(provider), kind)
     assert len(provider.requests) == 1
     assert waits == []
