@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 from django import urls
 from django.core.exceptions import ImproperlyConfigured
-from django.db import transaction
+from django.db import connection, transaction
 from django.test import Client
 from rest_framework.test import APIClient
 
@@ -17,6 +17,14 @@ from django_plugchat.testing import callback_path, delivery_callback, message_st
 from . import payloads
 from .payloads import SECRET
 from .receivers import Receiver, connected
+
+committed_or_not = pytest.mark.parametrize(
+    "is_committed",
+    [
+        pytest.param(False, marks=pytest.mark.django_db),
+        pytest.param(True, marks=pytest.mark.django_db(transaction=True)),
+    ],
+)
 
 
 @contextmanager
@@ -123,9 +131,9 @@ def test_another_account():
     assert DeliveryEvent.objects.get().account == "norte"
 
 
-@pytest.mark.parametrize("database", ["db", "transactional_db"])
-def test_receivers_run_once_whether_or_not_anything_is_committed(request, database):
-    request.getfixturevalue(database)
+@committed_or_not
+def test_receivers_run_once_whether_or_not_anything_is_committed(is_committed):
+    assert connection.in_atomic_block is not is_committed
     with listening() as receiver:
         post_callback(customId="123")
         assert [event.custom_id for event in receiver.heard] == ["123"]
@@ -142,9 +150,9 @@ def test_receivers_run_once_inside_a_transaction_of_the_test():
 
 
 @pytest.mark.parametrize("error", [LookupError("no such order"), TellAgain()])
-@pytest.mark.parametrize("database", ["db", "transactional_db"])
-def test_a_receivers_exception_is_raised_when_asked_for(request, database, error):
-    request.getfixturevalue(database)
+@committed_or_not
+def test_a_receivers_exception_is_raised_when_asked_for(is_committed, error):
+    assert connection.in_atomic_block is not is_committed
     with listening(error) as receiver:
         assert post_callback().json() == {"status": "recorded"}
         with pytest.raises(type(error)) as raised:
