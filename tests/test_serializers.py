@@ -12,7 +12,7 @@ from rest_framework.exceptions import APIException
 
 from django_plugchat import serializers
 from django_plugchat.models import DeliveryEvent, RejectedCallback
-from django_plugchat.serializers import Callback, ConnectionReport, Ignored
+from django_plugchat.serializers import Callback, Ignored
 
 from .payloads import (
     ATTENDANCE_FINISHED,
@@ -366,30 +366,6 @@ def test_what_is_ignored(body, ignored):
 )
 def test_what_is_refused_and_not_ignored(body, codes):
     assert refusal(body) == codes
-
-
-# Connections
-
-
-@pytest.mark.parametrize(
-    ("body", "report"),
-    [
-        (
-            {"type": "ConnectedCallback", "connected": True, "phone": "5544999999999", "instanceId": "A"},
-            ConnectionReport("A", is_connected=True, occurred_at=None),
-        ),
-        (
-            {"type": "DisconnectedCallback", "disconnected": True, "momment": 1580163342},
-            ConnectionReport("", is_connected=False, occurred_at=datetime(2020, 1, 27, 22, 15, 42, tzinfo=UTC)),
-        ),
-    ],
-)
-def test_connections(body, report):
-    assert said(body) == report
-
-
-def test_an_unusable_instance_of_a_connection():
-    assert refusal({"type": "ConnectedCallback", "instanceId": ["A"]}) == {"instanceId": ["invalid"]}
 
 
 # Payloads, which each database stores in its own way
