@@ -127,10 +127,10 @@ class Authority:
     def __init__(self) -> None:
         self._ca = trustme.CA()
 
-    def tls(self, *names: str, **options: Any) -> ssl.SSLContext:
+    def tls(self, *names: str) -> ssl.SSLContext:
         """For a server of these names."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        self._ca.issue_cert(*names, **options).configure_cert(context)
+        self._ca.issue_cert(*names).configure_cert(context)
         return context
 
     def trust(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
