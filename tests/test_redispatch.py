@@ -305,6 +305,16 @@ def test_now_takes_what_waits_for_its_pause(into_queue):
     assert queue == [first.pk, second.pk]
 
 
+def test_now_gives_up_what_has_no_attempt_left(use):
+    """Its pause has begun before the setting allowed fewer: no worker would take it."""
+    use(dispatchers.into_queue, DISPATCH_MAX_ATTEMPTS=3)
+    due(dispatch_status=Status.RETRYING, dispatch_attempts=3, dispatch_due_at=ahead(hours=1))
+    assert sweeps.sweep() == Sweep(waiting=1, next_due_at=retrying().dispatch_due_at)
+    assert sweeps.sweep(now=True) == Sweep(exhausted=1)
+    assert queue == []
+    assert states() == ["exhausted"]
+
+
 @pytest.mark.parametrize("inline", [False, True])
 @pytest.mark.parametrize("raises", [None, ValueError(), TellAgain(0), TellAgain(-100)])
 def test_now_tries_each_once(inline, raises):
