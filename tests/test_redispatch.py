@@ -1,7 +1,7 @@
 """The sweep: what is due goes to the dispatcher, accounts in turns. The command around it has tests of its own."""
 
 from datetime import timedelta
-from itertools import groupby
+from itertools import count, groupby
 from threading import Barrier
 
 import pytest
@@ -325,6 +325,16 @@ def test_now_tries_each_once(inline, raises):
         assert sweeps.sweep(now=True, inline=inline).taken == 60
     assert len(receiver.heard) == 60
     assert set(DeliveryEvent.objects.values_list("dispatch_attempts", flat=True)) == {2}
+
+
+def test_now_leaves_what_fails_meanwhile():
+    """With as many as a turn has, each batch would be followed by one of newer failures."""
+    waiting = {"dispatch_status": Status.RETRYING, "dispatch_attempts": 1, "dispatch_due_at": ahead(seconds=10)}
+    many_due(60, **waiting)
+    meanwhile = count()
+    receiver = Receiver(ValueError(), does=lambda _event: next(meanwhile) < 200 and event(**waiting))
+    with connected(receiver):
+        assert sweeps.sweep(now=True).taken == 60
 
 
 def test_now_with_a_limit_leaves_the_others_to_the_next_sweep(into_queue):

@@ -48,9 +48,11 @@ def sweep(
     while no receiver was connected. At most ``limit`` events. Sweeps may overlap: none hands over what another has,
     nor, for as long again as it has been waiting, what an earlier one has put into a queue.
     """
-    is_waiting = Q(dispatch_due_at__lte=timezone.now())
+    moment = timezone.now()
+    is_waiting = Q(dispatch_due_at__lte=moment)
     if now:
-        is_waiting |= Q(dispatch_status=_Status.RETRYING)
+        # Nothing that comes meanwhile: while receivers fail, there may be no end of that.
+        is_waiting |= Q(dispatch_status=_Status.RETRYING, received_at__lte=moment)
     is_unheard = Q(dispatch_status=_Status.NONE, received_at__gte=none_since) if none_since else Q(pk__in=[])
     waiting, unheard = events().unfinished().filter(is_waiting), events().filter(is_unheard)
     swept = Sweep(exhausted=_exhaust(waiting))
