@@ -88,7 +88,7 @@ class _Client:
         answer = ask()
         for pause in self.pauses:
             asked = answer.headers.get("Retry-After", "")
-            wait = int(asked) if re.fullmatch("[0-9]{1,9}", asked) else pause
+            wait = int(asked) if re.fullmatch("[1-9][0-9]{0,8}", asked) else pause
             may_pass = answer.trouble == "CONNECTION" or answer.status in _PASSING
             if not may_pass or wait > _LONGEST_WAIT:
                 break

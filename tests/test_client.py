@@ -216,7 +216,7 @@ def test_retry_after_in_seconds(serve, waits, status):
     assert waits == [7]
 
 
-@pytest.mark.parametrize("value", ["soon", "-5", "1.5", "\xb2", "Wed, 21 Oct 2015 07:28:00 GMT"])
+@pytest.mark.parametrize("value", ["soon", "0", "-5", "1.5", "\xb2", "Wed, 21 Oct 2015 07:28:00 GMT"])
 def test_retry_after_that_says_nothing(serve, waits, value):
     trouble = (503, {"Retry-After": value}, b"")
     provider = serve(trouble, trouble, TAKEN)

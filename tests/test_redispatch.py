@@ -1,7 +1,7 @@
 """The sweep: what is due goes to the dispatcher, accounts in turns. The command around it has tests of its own."""
 
 from datetime import timedelta
-from itertools import groupby
+from itertools import count, groupby
 from threading import Barrier
 
 import pytest
@@ -305,6 +305,16 @@ def test_now_takes_what_waits_for_its_pause(into_queue):
     assert queue == [first.pk, second.pk]
 
 
+def test_now_gives_up_what_has_no_attempt_left(use):
+    """Its pause has begun before the setting allowed fewer: no worker would take it."""
+    use(dispatchers.into_queue, DISPATCH_MAX_ATTEMPTS=3)
+    due(dispatch_status=Status.RETRYING, dispatch_attempts=3, dispatch_due_at=ahead(hours=1))
+    assert sweeps.sweep() == Sweep(waiting=1, next_due_at=retrying().dispatch_due_at)
+    assert sweeps.sweep(now=True) == Sweep(exhausted=1)
+    assert queue == []
+    assert states() == ["exhausted"]
+
+
 @pytest.mark.parametrize("inline", [False, True])
 @pytest.mark.parametrize("raises", [None, ValueError(), TellAgain(0), TellAgain(-100)])
 def test_now_tries_each_once(inline, raises):
@@ -315,6 +325,16 @@ def test_now_tries_each_once(inline, raises):
         assert sweeps.sweep(now=True, inline=inline).taken == 60
     assert len(receiver.heard) == 60
     assert set(DeliveryEvent.objects.values_list("dispatch_attempts", flat=True)) == {2}
+
+
+def test_now_leaves_what_fails_meanwhile():
+    """With as many as a turn has, each batch would be followed by one of newer failures."""
+    waiting = {"dispatch_status": Status.RETRYING, "dispatch_attempts": 1, "dispatch_due_at": ahead(seconds=10)}
+    many_due(60, **waiting)
+    meanwhile = count()
+    receiver = Receiver(ValueError(), does=lambda _event: next(meanwhile) < 200 and event(**waiting))
+    with connected(receiver):
+        assert sweeps.sweep(now=True).taken == 60
 
 
 def test_now_with_a_limit_leaves_the_others_to_the_next_sweep(into_queue):

@@ -48,12 +48,14 @@ def sweep(
     while no receiver was connected. At most ``limit`` events. Sweeps may overlap: none hands over what another has,
     nor, for as long again as it has been waiting, what an earlier one has put into a queue.
     """
-    swept, moment = Sweep(exhausted=_exhaust()), timezone.now()
+    moment = timezone.now()
     is_waiting = Q(dispatch_due_at__lte=moment)
     if now:
-        is_waiting |= Q(dispatch_status=_Status.RETRYING)
+        # Nothing that comes meanwhile: while receivers fail, there may be no end of that.
+        is_waiting |= Q(dispatch_status=_Status.RETRYING, received_at__lte=moment)
     is_unheard = Q(dispatch_status=_Status.NONE, received_at__gte=none_since) if none_since else Q(pk__in=[])
     waiting, unheard = events().unfinished().filter(is_waiting), events().filter(is_unheard)
+    swept = Sweep(exhausted=_exhaust(waiting))
     refused_in_a_row, tried = 0, set()
     for event in _in_turns({"dispatch_due_at": waiting, "received_at": unheard}, limit):
         # A dispatcher that is down may take its whole timeout to say so, for each of a million events.
@@ -81,10 +83,10 @@ def sweep(
     return replace(swept, **retrying.aggregate(waiting=Count("pk"), next_due_at=Min("dispatch_due_at")))
 
 
-def _exhaust() -> int:
-    """Give up what is due and has no attempt left: whoever made the last one died."""
+def _exhaust(waiting: DeliveryEventQuerySet) -> int:
+    """Give up what has no attempt left: whoever made the last one died."""
     return statements.change(
-        events().due().filter(dispatch_attempts__gte=app_settings.dispatch_max_attempts),
+        waiting.filter(dispatch_attempts__gte=app_settings.dispatch_max_attempts),
         dispatch_status=_Status.EXHAUSTED,
         dispatch_due_at=None,
         dispatch_failed=True,
