@@ -3,7 +3,6 @@
 import logging
 
 import pytest
-from django.contrib.auth.models import User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
@@ -13,33 +12,6 @@ from .people import EVENTS, person
 from .rows import event, events, status
 
 ZAAP_ID = "A20DA9C0183A2D35A260F53F5D2B9244"
-
-
-@pytest.mark.parametrize(
-    ("typed", "meant"),
-    [
-        ("#123", ["123"]),
-        ("  order-7\t", ["order-7"]),
-        ('"order-7"', ["order-7"]),
-        # A number is not taken apart: nobody means an order 44.
-        ("(44) 99999-9999", ["(44) 99999-9999"]),
-        ("44 99999 9999", ["44 99999 9999"]),
-        # Several ids.
-        ("A1 B2", ["A1 B2", "A1", "B2"]),
-        ("123, 124;125", ["123, 124;125", "123", "124", "125"]),
-        ("#123 #124", ["123 #124", "123", "124"]),
-        ("order 123", ["order 123", "order", "123"]),
-        # Several numbers.
-        (
-            "+55 44 99999-9999 +1 415 555 0123",
-            ["+55 44 99999-9999 +1 415 555 0123", "+55 44 99999-9999", "+1 415 555 0123"],
-        ),
-        ("", []),
-        ("#", []),
-    ],
-)
-def test_what_may_be_meant(typed, meant):
-    assert terms(typed) == meant
 
 
 def test_what_is_pasted_is_bounded():
@@ -72,7 +44,9 @@ def found(client, typed, **query):
         f" {ZAAP_ID} ",
         "order-7",
         "#order-7",
+        '"order-7"',
         "nothing order-7",
+        "#123 #order-7",
         "3EB0EE5C811ACA0277C307",
         "554499999999",
         "5544999999999",
@@ -82,7 +56,7 @@ def found(client, typed, **query):
         "44 99999999",
         "(44) 99999-9999",
         "044 99999-9999",
-        "+1 415 555 0123, +55 44 99999-9999",
+        "+1 415 555 0123 +55 44 99999-9999",
         "https://wa.me/5544999999999",
     ],
 )
@@ -115,7 +89,7 @@ def test_search_finds_groups_and_numbers_however_they_came(viewer, phone, typed)
 def test_several_ids_are_found_at_once(viewer):
     for number in range(121, 127):
         event(zaap_id=f"Z{number}", custom_id=str(number))
-    assert found(viewer, "122, 124\n126") == {"Z122", "Z124", "Z126"}
+    assert found(viewer, "122, 124;125\n126") == {"Z122", "Z124", "Z125", "Z126"}
 
 
 @pytest.mark.django_db
@@ -143,13 +117,13 @@ def test_a_part_of_a_number_finds_nothing(viewer, trusted, typed):
 
 
 @pytest.mark.django_db
-def test_who_may_not_see_numbers_is_logged_when_searching_for_one(viewer, caplog):
+def test_who_may_not_see_numbers_is_logged_when_searching_for_one(viewer, trusted, caplog):
     event()
     with caplog.at_level(logging.INFO, logger="django_plugchat.admin"):
         found(viewer, "(44) 99999-9999")
         found(viewer, "order-7")
-        found(viewer, ZAAP_ID)
-    assert caplog.messages == [f"{User.objects.get()} searched for phone numbers: 1."]
+        found(trusted, "(44) 99999-9999")
+    assert caplog.messages == ["person-0 searched for phone numbers: 1."]
 
 
 @pytest.mark.django_db
@@ -182,13 +156,6 @@ def test_ids_that_hold_no_number_do_not_count(viewer, caplog):
         event(zaap_id=id_)
     with caplog.at_level(logging.INFO, logger="django_plugchat.admin"):
         assert len(found(viewer, "\n".join(ids))) == len(ids)
-    assert caplog.messages == []
-
-
-@pytest.mark.django_db
-def test_who_may_see_numbers_is_not(trusted, caplog):
-    with caplog.at_level(logging.INFO, logger="django_plugchat.admin"):
-        found(trusted, "(44) 99999-9999")
     assert caplog.messages == []
 
 
