@@ -201,12 +201,6 @@ def test_selected_all_or_filtered_rows_are_exported(exporter, caplog):
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("query", [{"phone__regex": "5"}, {"received": "never"}])
-def test_an_export_takes_only_declared_filters(exporter, query):
-    assert exporter.get(EXPORT, query).status_code == 400
-
-
-@pytest.mark.django_db
 @pytest.mark.parametrize("same_moment", [True, False])
 def test_every_row_is_exported_once_in_batches(exporter, monkeypatch, same_moment):
     monkeypatch.setattr(export, "BATCH_SIZE", 3)
