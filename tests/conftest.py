@@ -10,6 +10,7 @@ from django.utils import translation
 
 from django_plugchat import accounts
 
+from . import dispatchers
 from .payloads import URL
 
 
@@ -46,6 +47,24 @@ def plugchat(settings: Any) -> Callable[..., None]:
         settings.PLUGCHAT = settings.PLUGCHAT | changes
 
     return change
+
+
+@pytest.fixture
+def use(plugchat: Callable[..., None]) -> Callable[..., None]:
+    """Make one of ``tests.dispatchers`` the dispatcher, or another one by itself; their queue is empty."""
+    dispatchers.queue.clear()
+
+    def use(dispatcher: Callable[[Any], None], **changes: Any) -> None:
+        plugchat(DISPATCHER=f"{dispatcher.__module__}.{dispatcher.__name__}", **changes)
+
+    return use
+
+
+@pytest.fixture
+def into_queue(use: Callable[..., None]) -> list[Any]:
+    """The keys of the events that the dispatcher has put into a queue."""
+    use(dispatchers.into_queue)
+    return dispatchers.queue
 
 
 @pytest.fixture

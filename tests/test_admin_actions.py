@@ -10,7 +10,6 @@ from django.utils import timezone
 from django_plugchat import story
 from django_plugchat.admin import actions
 from django_plugchat.models import DeliveryEvent, RejectedCallback
-from tests import dispatchers
 from tests.payloads import EXAMPLE
 from tests.people import EVENTS, REJECTED, person, select, submit, text_of
 from tests.rows import Status, event, events, rejected, status
@@ -19,14 +18,6 @@ pytestmark = pytest.mark.django_db
 
 DELETE = ("view_deliveryevent", "delete_deliveryevent", "view_rejectedcallback", "delete_rejectedcallback")
 DISPATCH = ("view_deliveryevent", "redispatch_deliveryevent")
-
-
-@pytest.fixture
-def queue(plugchat):
-    plugchat(DISPATCHER="tests.dispatchers.into_queue")
-    dispatchers.queue.clear()
-    yield dispatchers.queue
-    dispatchers.queue.clear()
 
 
 # Deleting
@@ -129,20 +120,20 @@ def test_who_deleted_how_many_is_recorded_without_a_number(caplog):
 # Dispatching again
 
 
-def test_dispatching_again_needs_its_permission(queue):
+def test_dispatching_again_needs_its_permission(into_queue):
     row = event(dispatch_status=Status.DONE)
     select(person("view_deliveryevent"), EVENTS, "redispatch", row, post="yes")
-    assert queue == []
+    assert into_queue == []
 
 
-def test_dispatching_again_asks_first(queue, django_capture_on_commit_callbacks):
+def test_dispatching_again_asks_first(into_queue, django_capture_on_commit_callbacks):
     row, other = event(dispatch_status=Status.EXHAUSTED, dispatch_attempts=5), event(dispatch_status=Status.DONE)
     client = person(*DISPATCH)
     page = select(client, EVENTS, "redispatch", row)
     assert "1 event" in text_of(page)
     with django_capture_on_commit_callbacks(execute=True):
         page = submit(client, page, EVENTS)
-    assert queue == []  # the next sweep hands it over
+    assert into_queue == []  # the next sweep hands it over
     row.refresh_from_db()
     assert (row.dispatch_status, row.dispatch_attempts) == (Status.PENDING, 0)
     assert "1 event is due again" in text_of(page)
@@ -150,12 +141,12 @@ def test_dispatching_again_asks_first(queue, django_capture_on_commit_callbacks)
     assert other.dispatch_status == Status.DONE
 
 
-def test_what_is_being_tried_is_left_alone(queue):
+def test_what_is_being_tried_is_left_alone(into_queue):
     soon = timezone.now() + timedelta(minutes=5)
     running = event(dispatch_status=Status.RUNNING, dispatch_attempts=1, dispatch_due_at=soon)
     page = select(person(*DISPATCH), EVENTS, "redispatch", running, post="yes")
     assert "left alone" in text_of(page)
-    assert queue == []
+    assert into_queue == []
 
 
 def test_dispatching_again_without_a_receiver():
@@ -166,7 +157,7 @@ def test_dispatching_again_without_a_receiver():
     assert row.dispatch_status == Status.NONE
 
 
-def test_more_than_a_request_should_dispatch_are_refused(queue, monkeypatch):
+def test_more_than_a_request_should_dispatch_are_refused(into_queue, monkeypatch):
     monkeypatch.setattr(actions, "MOST_ROWS", 1)
     rows = events(2, dispatch_status=Status.DONE)
     page = select(person(*DISPATCH), EVENTS, "redispatch", *rows, post="yes")
@@ -174,7 +165,7 @@ def test_more_than_a_request_should_dispatch_are_refused(queue, monkeypatch):
     assert DeliveryEvent.objects.filter(dispatch_status=Status.DONE).count() == 2
 
 
-def test_who_dispatched_how_many_again_is_recorded(queue, caplog):
+def test_who_dispatched_how_many_again_is_recorded(into_queue, caplog):
     caplog.set_level(logging.INFO)
     rows = events(2, dispatch_status=Status.DONE)
     client = person(*DISPATCH)

@@ -20,7 +20,6 @@ from django_plugchat.signals import delivery_recorded
 from django_plugchat.upkeep import sweeps
 
 from .databases import Interrupt, in_threads, kill_connection, raising
-from .dispatchers import queue
 from .payloads import EXAMPLE, URL
 from .receivers import Receiver, connected, failing, heard
 from .rows import Status, event
@@ -29,13 +28,7 @@ from .waiting import ahead, due, make_due, states
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-INTO_QUEUE = "tests.dispatchers.into_queue"
 TWO_IDS = {"type": "MessageStatusCallback", "status": "READ", "ids": ["A", "B"], "phone": "554499999999"}
-
-
-@pytest.fixture(autouse=True)
-def _empty_queue():
-    queue.clear()
 
 
 def stored() -> DeliveryEvent:
@@ -136,23 +129,21 @@ def test_in_a_test_case_receivers_run_when_the_callbacks_of_the_commit_do(
     assert set(states()) == {"done"}
 
 
-def test_another_dispatcher_gets_the_key_of_a_pending_event(post, plugchat):
-    plugchat(DISPATCHER=INTO_QUEUE)
+def test_another_dispatcher_gets_the_key_of_a_pending_event(post, into_queue):
     before = timezone.now()
     post(EXAMPLE)
     after = timezone.now()
     row = stored()
-    assert queue == [row.pk]
+    assert into_queue == [row.pk]
     assert (row.dispatch_status, row.dispatch_attempts) == ("pending", 0)
     assert before + timedelta(seconds=300) <= row.dispatch_due_at <= after + timedelta(seconds=300)
 
 
-def test_another_dispatcher_is_called_after_the_commit(post, plugchat):
-    plugchat(DISPATCHER=INTO_QUEUE)
+def test_another_dispatcher_is_called_after_the_commit(post, into_queue):
     with transaction.atomic():
         post(TWO_IDS)
-        assert not queue
-    assert sorted(queue) == sorted(DeliveryEvent.objects.values_list("pk", flat=True))
+        assert not into_queue
+    assert sorted(into_queue) == sorted(DeliveryEvent.objects.values_list("pk", flat=True))
 
 
 @pytest.mark.parametrize(
@@ -512,9 +503,8 @@ def test_a_slow_attempt_that_another_worker_took_over():
     assert (stored().dispatch_status, stored().dispatch_attempts) == ("running", 2)
 
 
-def test_a_slow_attempt_that_a_sweep_took_for_dead(plugchat):
+def test_a_slow_attempt_that_a_sweep_took_for_dead(into_queue):
     """It is told again: whether the first worker still lives, nobody knows."""
-    plugchat(DISPATCHER=INTO_QUEUE)
     row = due()
 
     def sweep(event):
@@ -525,7 +515,7 @@ def test_a_slow_attempt_that_a_sweep_took_for_dead(plugchat):
         assert dispatch.deliver(row.pk) is Attempt.DONE
     assert (stored().dispatch_status, stored().dispatch_attempts) == ("pending", 1)
     with connected(Receiver()):
-        assert dispatch.deliver(queue.pop()) is Attempt.DONE
+        assert dispatch.deliver(into_queue.pop()) is Attempt.DONE
     assert (stored().dispatch_status, stored().dispatch_attempts) == ("done", 2)
 
 
@@ -543,9 +533,8 @@ def test_a_slow_last_attempt_that_was_given_up(post, plugchat):
 
 
 @pytest.mark.parametrize(("slow", "other"), [(failing(), Receiver()), (Receiver(), failing())])
-def test_a_slow_attempt_of_an_event_that_was_started_over(plugchat, slow, other):
+def test_a_slow_attempt_of_an_event_that_was_started_over(into_queue, slow, other):
     """Both are its first attempt: what the second one finds out counts."""
-    plugchat(DISPATCHER=INTO_QUEUE)
     row = due()
     outcomes = []
 
@@ -565,8 +554,7 @@ def test_a_slow_attempt_of_an_event_that_was_started_over(plugchat, slow, other)
     assert DeliveryEvent.objects.values().get() == outcomes[1]
 
 
-def test_a_slow_attempt_of_an_event_that_waits_to_be_told_from_the_start(plugchat):
-    plugchat(DISPATCHER=INTO_QUEUE)
+def test_a_slow_attempt_of_an_event_that_waits_to_be_told_from_the_start(into_queue):
     row = due()
 
     def start_over(event):

@@ -28,24 +28,6 @@ pytestmark = pytest.mark.django_db
 MANY = 620
 
 
-@pytest.fixture(autouse=True)
-def _empty_queue():
-    queue.clear()
-
-
-@pytest.fixture
-def use(plugchat):
-    def use(dispatcher, **changes):
-        plugchat(DISPATCHER=f"{dispatcher.__module__}.{dispatcher.__name__}", **changes)
-
-    return use
-
-
-@pytest.fixture
-def into_queue(use):
-    use(dispatchers.into_queue)
-
-
 def many_due(number, **fields):
     return events(number, **{"dispatch_status": Status.PENDING, "dispatch_due_at": ago(minutes=1)} | fields)
 

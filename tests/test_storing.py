@@ -27,7 +27,6 @@ from django_plugchat import recording
 from django_plugchat.models import DeliveryEvent, RejectedCallback
 from django_plugchat.serializers import read
 
-from . import dispatchers
 from .databases import Interrupt, in_threads, kill_connection, raising, switching
 from .payloads import DISCONNECTED, EXAMPLE, LIVE_ERROR, STATUS, STATUS_OF_TWO, URL, url_of
 from .receivers import Receiver, connected
@@ -313,11 +312,9 @@ def test_of_many_events_a_few_are_told_inside_the_request(post):
     assert DeliveryEvent.objects.due().count() == 200 - recording.MOST_TOLD_AT_ONCE
 
 
-def test_a_queue_is_given_all_of_them(post, plugchat):
-    plugchat(DISPATCHER="tests.dispatchers.into_queue")
-    dispatchers.queue.clear()
+def test_a_queue_is_given_all_of_them(post, into_queue):
     assert post(STATUS | {"ids": TWO_HUNDRED_IDS}).json() == {"status": "recorded"}
-    assert sorted(dispatchers.queue) == sorted(DeliveryEvent.objects.values_list("pk", flat=True))
+    assert sorted(into_queue) == sorted(DeliveryEvent.objects.values_list("pk", flat=True))
     assert not DeliveryEvent.objects.due().exists()
 
 
