@@ -52,12 +52,6 @@ def test_after_a_minute_where_it_says_nothing(post):
     assert before + timedelta(seconds=60) <= stored().dispatch_due_at <= timezone.now() + timedelta(seconds=60)
 
 
-def test_a_worker_is_told_that_it_was_no_failure():
-    row = due()
-    with connected(Receiver(TellAgain())):
-        assert dispatch.deliver(row.pk) is Attempt.AGAIN
-
-
 def test_of_several_that_ask_the_first_counts(post):
     before = timezone.now()
     with connected(Receiver(TellAgain(500)), Receiver(TellAgain(5)), Receiver()):
