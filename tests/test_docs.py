@@ -102,8 +102,8 @@ def rows(page: str, pattern: str) -> list[tuple[str, ...]]:
     return [match.groups() for match in re.finditer(rf"^\| {pattern}", PAGES[page], re.MULTILINE)]
 
 
-def run(*arguments: str, modules: Path = ROOT, **environ: str) -> str:
-    """What Python prints that can import the modules of a folder, with the environment that the pages tell of."""
+def run(*arguments: str, modules: Path = ROOT, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Python with the modules of a folder and the environment that the pages tell of."""
     common = {
         "DJANGO_SETTINGS_MODULE": "tests.settings",
         "DATABASE_URL": "sqlite://",  # Django's own checks may connect
@@ -117,7 +117,7 @@ def run(*arguments: str, modules: Path = ROOT, **environ: str) -> str:
         timeout=60,
     )
     assert process.returncode == 0, process.stderr
-    return process.stdout
+    return process
 
 
 # Code
@@ -156,7 +156,7 @@ def test_settings_pass_the_checks(tmp_path, block):
         code = f"INSTALLED_APPS.remove('django_plugchat')\n{code}"
     (tmp_path / "documented.py").write_text(f"import os\nfrom tests.settings import *\n{code}")
     check = ("-m", "django", "check", "--fail-level", "WARNING")
-    run(*check, modules=tmp_path, DJANGO_SETTINGS_MODULE="documented")
+    assert run(*check, modules=tmp_path, DJANGO_SETTINGS_MODULE="documented").stderr == ""
 
 
 def test_the_readmes_receiver_is_the_shops():
@@ -217,9 +217,8 @@ def queue_settings(queue: str) -> dict[str, Any]:
         "import json; from tests import settings_queue as s;"
         "print(json.dumps([s.INSTALLED_APPS[-2:], getattr(s, 'TASKS', 0), getattr(s, 'RQ_QUEUES', 0), s.PLUGCHAT]))"
     )
-    return dict(
-        zip(("apps", "TASKS", "RQ_QUEUES", "PLUGCHAT"), json.loads(run("-c", program, QUEUE=queue)), strict=True)
-    )
+    values = json.loads(run("-c", program, QUEUE=queue).stdout)
+    return dict(zip(("apps", "TASKS", "RQ_QUEUES", "PLUGCHAT"), values, strict=True))
 
 
 @pytest.mark.parametrize(("queue", "index"), [("db", 0), ("rq", 1)])
@@ -372,7 +371,8 @@ def test_sentry_is_shown():
 @pytest.mark.parametrize("block", SENTRY, ids=ids)
 def test_what_sentry_gets_as_documented(tmp_path, block):
     (tmp_path / "shown.py").write_text(block.code)
-    sent = run("-m", "tests.sentry_recipe", str(tmp_path / "shown.py"), SENTRY_DSN="http://key@localhost/1")
+    sent = run("-m", "tests.sentry_recipe", str(tmp_path / "shown.py"), SENTRY_DSN="http://key@localhost/1").stdout
+
     assert {envelope.get("type", "error") for envelope in json.loads(sent)} == {"error", "transaction"}
     assert SECRET not in sent
     assert EXAMPLE["phone"] not in sent
