@@ -13,6 +13,7 @@ from django_plugchat.models import DeliveryEvent, RejectedCallback
 from tests.payloads import EXAMPLE
 from tests.people import EVENTS, REJECTED, person, select, submit, text_of
 from tests.rows import Status, event, events, rejected, status
+from tests.waiting import ahead, states
 
 pytestmark = pytest.mark.django_db
 
@@ -123,55 +124,31 @@ def test_who_deleted_how_many_is_recorded_without_a_number(caplog):
 def test_dispatching_again_needs_its_permission(into_queue):
     row = event(dispatch_status=Status.DONE)
     select(person("view_deliveryevent"), EVENTS, "redispatch", row, post="yes")
-    assert into_queue == []
+    assert states() == ["done"]
 
 
-def test_dispatching_again_asks_first(into_queue, django_capture_on_commit_callbacks):
-    row, other = event(dispatch_status=Status.EXHAUSTED, dispatch_attempts=5), event(dispatch_status=Status.DONE)
+def test_dispatching_again_asks_first(into_queue):
+    row, _other = event(dispatch_status=Status.EXHAUSTED), event(dispatch_status=Status.DONE)
     client = person(*DISPATCH)
     page = select(client, EVENTS, "redispatch", row)
     assert "1 event" in text_of(page)
-    with django_capture_on_commit_callbacks(execute=True):
-        page = submit(client, page, EVENTS)
-    assert into_queue == []  # the next sweep hands it over
-    row.refresh_from_db()
-    assert (row.dispatch_status, row.dispatch_attempts) == (Status.PENDING, 0)
-    assert "1 event is due again" in text_of(page)
-    other.refresh_from_db()
-    assert other.dispatch_status == Status.DONE
+    assert states() == ["exhausted", "done"]
+    assert "1 event is due again" in text_of(submit(client, page, EVENTS))
+    assert states() == ["pending", "done"]
 
 
 def test_what_is_being_tried_is_left_alone(into_queue):
-    soon = timezone.now() + timedelta(minutes=5)
-    running = event(dispatch_status=Status.RUNNING, dispatch_attempts=1, dispatch_due_at=soon)
+    running = event(dispatch_status=Status.RUNNING, dispatch_attempts=1, dispatch_due_at=ahead(minutes=5))
+
     page = select(person(*DISPATCH), EVENTS, "redispatch", running, post="yes")
     assert "left alone" in text_of(page)
-    assert into_queue == []
+    assert states() == ["running"]
 
 
 def test_dispatching_again_without_a_receiver():
-    row = event()
-    page = select(person(*DISPATCH), EVENTS, "redispatch", row, post="yes")
+    page = select(person(*DISPATCH), EVENTS, "redispatch", event(), post="yes")
     assert "No receiver" in text_of(page)
-    row.refresh_from_db()
-    assert row.dispatch_status == Status.NONE
-
-
-def test_more_than_a_request_should_dispatch_are_refused(into_queue, monkeypatch):
-    monkeypatch.setattr(actions, "MOST_ROWS", 1)
-    rows = events(2, dispatch_status=Status.DONE)
-    page = select(person(*DISPATCH), EVENTS, "redispatch", *rows, post="yes")
-    assert "more than 1" in text_of(page)
-    assert DeliveryEvent.objects.filter(dispatch_status=Status.DONE).count() == 2
-
-
-def test_who_dispatched_how_many_again_is_recorded(into_queue, caplog):
-    caplog.set_level(logging.INFO)
-    rows = events(2, dispatch_status=Status.DONE)
-    client = person(*DISPATCH)
-    submit(client, select(client, EVENTS, "redispatch", *rows), EVENTS)
-    assert "person-0: redispatch of 2 deliveryevent." in caplog.messages
-    assert "2" in LogEntry.objects.get().object_repr
+    assert states() == ["none"]
 
 
 # Why an event waits
