@@ -12,6 +12,7 @@ from django_plugchat import accounts
 
 from . import dispatchers
 from .payloads import URL
+from .people import person
 
 
 def pytest_configure() -> None:
@@ -47,6 +48,18 @@ def plugchat(settings: Any) -> Callable[..., None]:
         settings.PLUGCHAT = settings.PLUGCHAT | changes
 
     return change
+
+
+@pytest.fixture
+def viewer(db: None) -> Client:
+    """Somebody who may see messages and refused callbacks, and no whole phone number."""
+    return person("view_deliveryevent", "view_rejectedcallback")
+
+
+@pytest.fixture
+def trusted(db: None) -> Client:
+    """Somebody who may see the numbers, too."""
+    return person("view_deliveryevent", "view_rejectedcallback", "view_phone")
 
 
 @pytest.fixture

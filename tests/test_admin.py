@@ -26,16 +26,6 @@ SAO_PAULO = ZoneInfo("America/Sao_Paulo")
 UNCOMPILED = 3 if connection.vendor == "postgresql" else 0
 
 
-@pytest.fixture
-def viewer():
-    return person(*VIEW)
-
-
-@pytest.fixture
-def trusted():
-    return person(*VIEW, "view_phone")
-
-
 def rows_of(response):
     return list(response.context["cl"].result_list)
 

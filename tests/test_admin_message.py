@@ -30,16 +30,6 @@ def at(minutes):
     return NOW + timedelta(minutes=minutes)
 
 
-@pytest.fixture
-def viewer():
-    return person("view_deliveryevent")
-
-
-@pytest.fixture
-def trusted():
-    return person("view_deliveryevent", "view_phone")
-
-
 def open_page(client, row):
     response = client.get(f"{EVENTS}{row.pk}/change/")
     assert response.status_code == 200

@@ -8,8 +8,10 @@ from django.test.utils import CaptureQueriesContext
 
 from django_plugchat.admin.search import MAX_NUMBERS_UNSEEN, MAX_TERMS, terms
 
-from .people import EVENTS, person
+from .people import EVENTS
 from .rows import event, events, status
+
+pytestmark = pytest.mark.django_db
 
 ZAAP_ID = "A20DA9C0183A2D35A260F53F5D2B9244"
 
@@ -18,23 +20,12 @@ def test_what_is_pasted_is_bounded():
     assert len(terms(" ".join(f"id-{number}" for number in range(5000)))) == MAX_TERMS
 
 
-@pytest.fixture
-def viewer():
-    return person("view_deliveryevent")
-
-
-@pytest.fixture
-def trusted():
-    return person("view_deliveryevent", "view_phone")
-
-
 def found(client, typed, **query):
     response = client.get(EVENTS, {"q": typed, **query})
     assert response.status_code == 200
     return {row.zaap_id or row.message_id for row in response.context["cl"].result_list}
 
 
-@pytest.mark.django_db
 @pytest.mark.parametrize("who", ["viewer", "trusted"])
 @pytest.mark.parametrize(
     "typed",
@@ -66,7 +57,6 @@ def test_search_takes_what_a_person_has(request, who, typed):
     assert found(request.getfixturevalue(who), typed) == {ZAAP_ID}
 
 
-@pytest.mark.django_db
 @pytest.mark.parametrize(
     ("phone", "typed"),
     [
@@ -85,14 +75,12 @@ def test_search_finds_groups_and_numbers_however_they_came(viewer, phone, typed)
     assert found(viewer, typed) == {"IT"}
 
 
-@pytest.mark.django_db
 def test_several_ids_are_found_at_once(viewer):
     for number in range(121, 127):
         event(zaap_id=f"Z{number}", custom_id=str(number))
     assert found(viewer, "122, 124;125\n126") == {"Z122", "Z124", "Z125", "Z126"}
 
 
-@pytest.mark.django_db
 def test_a_search_looks_at_everything(viewer):
     """The delivery callback of a message may have been lost."""
     event(zaap_id="OTHER", phone="554488888888")
@@ -102,21 +90,18 @@ def test_a_search_looks_at_everything(viewer):
     assert found(viewer, "(44) 99999-9999", situation="received") == set()
 
 
-@pytest.mark.django_db
 @pytest.mark.parametrize("typed", ["", "  "])
 def test_a_blank_search_shows_all(viewer, typed):
     event(zaap_id="IT", custom_id="")
     assert found(viewer, typed) == {"IT"}
 
 
-@pytest.mark.django_db
 @pytest.mark.parametrize("typed", ["99999999", "9999", "4499", "+55 ****99", "99999-9999", "#"])
 def test_a_part_of_a_number_finds_nothing(viewer, trusted, typed):
     event(zaap_id="IT", phone="5544999999999", custom_id="")
     assert found(viewer, typed) == found(trusted, typed) == set()
 
 
-@pytest.mark.django_db
 def test_who_may_not_see_numbers_is_logged_when_searching_for_one(viewer, trusted, caplog):
     event()
     with caplog.at_level(logging.INFO, logger="django_plugchat.admin"):
@@ -126,7 +111,6 @@ def test_who_may_not_see_numbers_is_logged_when_searching_for_one(viewer, truste
     assert caplog.messages == ["person-0 searched for phone numbers: 1."]
 
 
-@pytest.mark.django_db
 def test_who_may_not_see_numbers_searches_for_a_few_at_once(viewer, trusted, caplog):
     phones = [f"55449999900{number:02}" for number in range(20)]
     for phone in phones:
@@ -138,7 +122,6 @@ def test_who_may_not_see_numbers_searches_for_a_few_at_once(viewer, trusted, cap
     assert caplog.messages[-1].endswith(f"numbers: {MAX_NUMBERS_UNSEEN}.")
 
 
-@pytest.mark.django_db
 @pytest.mark.parametrize("name", ["zaap_id", "custom_id", "message_id"])
 @pytest.mark.parametrize("form", ["{}", "order-{}", "true_{}@c.us"])
 def test_numbers_in_ids_count_as_well(viewer, trusted, name, form):
@@ -149,7 +132,6 @@ def test_numbers_in_ids_count_as_well(viewer, trusted, name, form):
     assert len(found(viewer, ", ".join(ids))) == MAX_NUMBERS_UNSEEN
 
 
-@pytest.mark.django_db
 def test_ids_that_hold_no_number_do_not_count(viewer, caplog):
     ids = [f"A20DA9C0183A2D35A260F53F5D2B92{number}" for number in range(20, 40)]
     for id_ in ids:
@@ -159,7 +141,6 @@ def test_ids_that_hold_no_number_do_not_count(viewer, caplog):
     assert caplog.messages == []
 
 
-@pytest.mark.django_db
 def test_search_walks_along_indexes(viewer):
     events(3000)
     with connection.cursor() as cursor:

@@ -20,16 +20,12 @@ from django_plugchat.models import DeliveryEvent, RejectedCallback
 
 from . import hostile
 from .payloads import EXAMPLE, LIVE_SUCCESS, LIVE_SUCCESS_GZIPPED, URL, url_of
+from .rows import assert_nothing_stored
 
 pytestmark = pytest.mark.django_db
 
 BODY = json.dumps(EXAMPLE).encode()
 LIMIT = 65536
-
-
-def assert_nothing_stored() -> None:
-    assert not DeliveryEvent.objects.exists()
-    assert not RejectedCallback.objects.exists()
 
 
 # Too large

@@ -29,6 +29,7 @@ from .payloads import (
     URL,
     url_of,
 )
+from .rows import assert_nothing_stored
 
 pytestmark = pytest.mark.django_db
 
@@ -49,11 +50,6 @@ def test_the_documented_example(post):
     assert event.payload == EXAMPLE
     assert event.secret_id == "8a8fe4db"
     assert (event.dispatch_status, event.dispatch_due_at, event.dispatch_attempts) == ("none", None, 0)
-
-
-def assert_nothing_stored() -> None:
-    assert not DeliveryEvent.objects.exists()
-    assert not RejectedCallback.objects.exists()
 
 
 # 404

@@ -24,15 +24,11 @@ from .payloads import EXAMPLE, URL
 from .receivers import Receiver, connected, failing, heard
 from .rows import Status, event
 from .servers import gunicorn, test_database_url
-from .waiting import ahead, due, make_due, states
+from .waiting import ahead, due, make_due, states, stored
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 TWO_IDS = {"type": "MessageStatusCallback", "status": "READ", "ids": ["A", "B"], "phone": "554499999999"}
-
-
-def stored() -> DeliveryEvent:
-    return DeliveryEvent.objects.get()
 
 
 # What is stored

@@ -9,18 +9,13 @@ from django.utils import timezone
 
 from django_plugchat import dispatch
 from django_plugchat.dispatch import Attempt
-from django_plugchat.models import DeliveryEvent
 from django_plugchat.signals import TellAgain, delivery_recorded, receiver_name
 
 from .payloads import EXAMPLE
 from .receivers import Receiver, connected, failing
-from .waiting import due, make_due
+from .waiting import due, make_due, stored
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def stored() -> DeliveryEvent:
-    return DeliveryEvent.objects.get()
 
 
 def test_it_is_told_again_after_the_seconds_asked_for(post, caplog):
