@@ -81,6 +81,11 @@ def test_several_ids_are_found_at_once(viewer):
     assert found(viewer, "122, 124;125\n126") == {"Z122", "Z124", "Z125", "Z126"}
 
 
+def test_an_id_that_has_a_separator_is_found_as_a_whole(viewer):
+    event(zaap_id="IT", custom_id="order 7; second try")
+    assert found(viewer, "order 7; second try") == {"IT"}
+
+
 def test_a_search_looks_at_everything(viewer):
     """The delivery callback of a message may have been lost."""
     event(zaap_id="OTHER", phone="554488888888")

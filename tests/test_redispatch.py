@@ -168,7 +168,7 @@ def test_a_limit_is_shared_by_the_accounts(into_queue):
 def test_what_nobody_heard_is_taken_in_turns_as_well(into_queue):
     events(60, dispatch_status=Status.NONE, received_at=ago(hours=9))
     events(60, account="norte", dispatch_status=Status.NONE, received_at=ago(hours=1))
-    sweeps.sweep(none_since=ago(days=1), limit=20)
+    assert sweeps.sweep(none_since=ago(days=1), limit=20) == Sweep(taken=20, left=100)
     taken = DeliveryEvent.objects.filter(pk__in=queue).order_by().values_list("account").annotate(Count("pk"))
     assert dict(taken) == {"default": 10, "norte": 10}
     assert DeliveryEvent.objects.filter(dispatch_status=Status.NONE).count() == 100
