@@ -64,7 +64,8 @@ def trusted(db: None) -> Client:
 
 @pytest.fixture
 def use(plugchat: Callable[..., None]) -> Callable[..., None]:
-    """Make one of ``tests.dispatchers`` the dispatcher, or another one by itself; their queue is empty."""
+    """Make a function the dispatcher. The queue of ``tests.dispatchers`` is empty at first."""
+
     dispatchers.queue.clear()
 
     def use(dispatcher: Callable[[Any], None], **changes: Any) -> None:

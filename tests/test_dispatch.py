@@ -449,15 +449,12 @@ def test_a_worker_without_receivers_logs_an_error_and_counts_no_attempt(caplog):
         assert dispatch.deliver(row.pk) is Attempt.DONE
 
 
-def test_a_last_attempt_that_died_is_given_up():
+def test_a_last_attempt_that_died_is_not_made_again():
     row = due(dispatch_status=Status.RUNNING, dispatch_attempts=5)
     receiver = Receiver()
     with connected(receiver):
         assert dispatch.deliver(row.pk) is Attempt.NOTHING
-        assert sweeps.sweep().exhausted == 1
     assert not receiver.heard
-    assert (stored().dispatch_status, stored().dispatch_due_at) == ("exhausted", None)
-    assert stored().dispatch_error
 
 
 # Attempts that take longer than their lease
