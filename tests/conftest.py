@@ -10,7 +10,9 @@ from django.utils import translation
 
 from django_plugchat import accounts
 
+from . import dispatchers
 from .payloads import URL
+from .people import person
 
 
 def pytest_configure() -> None:
@@ -46,6 +48,37 @@ def plugchat(settings: Any) -> Callable[..., None]:
         settings.PLUGCHAT = settings.PLUGCHAT | changes
 
     return change
+
+
+@pytest.fixture
+def viewer(db: None) -> Client:
+    """Somebody who may see messages and refused callbacks, and no whole phone number."""
+    return person("view_deliveryevent", "view_rejectedcallback")
+
+
+@pytest.fixture
+def trusted(db: None) -> Client:
+    """Somebody who may see the numbers, too."""
+    return person("view_deliveryevent", "view_rejectedcallback", "view_phone")
+
+
+@pytest.fixture
+def use(plugchat: Callable[..., None]) -> Callable[..., None]:
+    """Make a function the dispatcher. The queue of ``tests.dispatchers`` is empty at first."""
+
+    dispatchers.queue.clear()
+
+    def use(dispatcher: Callable[[Any], None], **changes: Any) -> None:
+        plugchat(DISPATCHER=f"{dispatcher.__module__}.{dispatcher.__name__}", **changes)
+
+    return use
+
+
+@pytest.fixture
+def into_queue(use: Callable[..., None]) -> list[Any]:
+    """The keys of the events that the dispatcher has put into a queue."""
+    use(dispatchers.into_queue)
+    return dispatchers.queue
 
 
 @pytest.fixture

@@ -75,3 +75,8 @@ def rejected(body: bytes = b"{}", *, received_at: datetime | None = None, **fiel
         }
         | fields
     )
+
+
+def assert_nothing_stored() -> None:
+    assert not DeliveryEvent.objects.exists()
+    assert not RejectedCallback.objects.exists()

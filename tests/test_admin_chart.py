@@ -13,7 +13,7 @@ from django_plugchat.admin import chart as charts
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.provider.errors import ERRORS_BY_KIND
 
-from .people import EVENTS, person, text_of
+from .people import EVENTS, text_of
 from .rows import event, events, status
 from .test_admin import UNCOMPILED
 
@@ -21,11 +21,6 @@ pytestmark = pytest.mark.django_db
 
 CHART = f"{EVENTS}chart/"
 SAO_PAULO = ZoneInfo("America/Sao_Paulo")
-
-
-@pytest.fixture
-def viewer():
-    return person("view_deliveryevent")
 
 
 def drawn_for(client, **query):

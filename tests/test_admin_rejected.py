@@ -48,18 +48,6 @@ def found(client, typed):
 # Reading
 
 
-def test_nobody_adds_or_changes_one(admin_client):
-    row = rejected()
-    assert admin_client.get(f"{REJECTED}add/").status_code == 403
-    assert admin_client.post(f"{REJECTED}{row.pk}/change/", {"account": "other"}).status_code == 403
-
-
-def test_without_a_permission_nothing_is_shown():
-    row = rejected()
-    for url in (REJECTED, f"{REJECTED}{row.pk}/change/"):
-        assert person("view_deliveryevent").get(url).status_code == 403
-
-
 def test_the_list_says_what_is_wrong_with_each(refuse):
     refuse({"zaapId": [], "type": "DeliveryCallback"})
     refuse("no JSON")

@@ -6,8 +6,6 @@ import pytest
 from django.apps import apps
 from django.contrib.auth.models import User
 from django.db import connection
-from django.template import Context, Template
-from django.test import RequestFactory
 from django.utils import timezone
 
 from django_plugchat import accounts
@@ -131,16 +129,6 @@ def test_forged_actions_touch_nothing_of_others(url, action, place, client, rows
 def test_accounts_are_added_by_those_who_see_all(client, rows):
     assert client.get(f"{ACCOUNTS}add/").status_code == 403
     assert Account.objects.count() == 2
-
-
-@pytest.mark.parametrize(("function", "is_told"), [(one_account, False), (no_account, False), (every_account, True)])
-def test_the_story_on_a_page_of_the_project(function, is_told, rows, plugchat, admin_user):
-    plugchat(ADMIN_ACCOUNTS=f"tests.test_admin_seen.{function.__name__}")
-    request = RequestFactory().get("/")
-    request.user = admin_user
-    template = Template("{% load plugchat %}{% plugchat_story 'SAME' account='foreign' %}")
-    told = template.render(Context({"request": request}))
-    assert (f"{FOREIGN} error" in told) == is_told
 
 
 def test_whoever_sees_none_finds_nothing(rows, plugchat):

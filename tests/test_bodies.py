@@ -19,17 +19,13 @@ from django_plugchat.bodies import inflated
 from django_plugchat.models import DeliveryEvent, RejectedCallback
 
 from . import hostile
-from .payloads import EXAMPLE, LIVE_SUCCESS, LIVE_SUCCESS_GZIPPED, STATUS_OF_TWO, URL, url_of
+from .payloads import EXAMPLE, LIVE_SUCCESS, LIVE_SUCCESS_GZIPPED, URL, url_of
+from .rows import assert_nothing_stored
 
 pytestmark = pytest.mark.django_db
 
 BODY = json.dumps(EXAMPLE).encode()
 LIMIT = 65536
-
-
-def assert_nothing_stored() -> None:
-    assert not DeliveryEvent.objects.exists()
-    assert not RejectedCallback.objects.exists()
 
 
 # Too large
@@ -82,14 +78,11 @@ def named_gzip(body: bytes) -> bytes:
 COMPRESSED = [
     ("gzip", gzip.compress(BODY)),
     ("gzip", named_gzip(BODY)),
-    ("gzip", gzip.compress(BODY, compresslevel=0)),
     ("gzip", gzip.compress(BODY[:20]) + gzip.compress(b"") + gzip.compress(BODY[20:])),
     ("gzip", gzip.compress(BODY) + bytes(100)),
     ("GZip ", gzip.compress(b"\xef\xbb\xbf" + BODY)),
     ("deflate", zlib.compress(BODY)),
-    ("deflate", zlib.compress(BODY, level=0)),
     ("deflate", deflated(BODY, zlib.MAX_WBITS - 5)),
-    ("deflate", deflated(BODY)),
     ("deflate", deflated(b"\xef\xbb\xbf" + BODY)),
     ("identity", BODY),
     ("", BODY),
@@ -106,13 +99,6 @@ def test_compressed(post, coding, body):
 def test_a_captured_body(post):
     assert post(LIVE_SUCCESS_GZIPPED, HTTP_CONTENT_ENCODING="gzip").json() == {"status": "recorded"}
     assert DeliveryEvent.objects.get().payload == LIVE_SUCCESS
-
-
-def test_a_compressed_callback_of_another_kind(post):
-    status = gzip.compress(json.dumps(STATUS_OF_TWO).encode())
-    assert post(status, HTTP_CONTENT_ENCODING="gzip").json() == {"status": "recorded"}
-    assert post(gzip.compress(b'{"chat": {}}'), HTTP_CONTENT_ENCODING="gzip").json() == {"status": "ignored"}
-    assert DeliveryEvent.objects.count() == 2
 
 
 @pytest.mark.parametrize("coding", ["br", "zstd", "compress", "gzip, gzip", "identity, gzip", "gzip;q=1", "utf-8", ","])
@@ -163,22 +149,18 @@ def corrupted(body: bytes, position: int) -> bytes:
 
 BROKEN = [
     # Kept whole: what is wrong comes after it.
-    ("gzip", gzip.compress(BODY)[:-1], BODY),
     ("gzip", gzip.compress(BODY)[:-8], BODY),
     ("gzip", corrupted(gzip.compress(BODY), -1), BODY),
-    ("gzip", corrupted(gzip.compress(BODY), -8), BODY),
     ("gzip", gzip.compress(BODY) + b"x", BODY),
     ("gzip", gzip.compress(BODY) + gzip.compress(BODY)[:5], BODY),
     ("deflate", zlib.compress(BODY)[:-4], BODY),
     ("deflate", corrupted(zlib.compress(BODY), -1), BODY),
-    ("deflate", zlib.compress(BODY) + b"x", BODY),
     ("deflate", zlib.compress(BODY) + zlib.compress(BODY), BODY),
     ("deflate", deflated(BODY) + b"\0", BODY),
     # Kept as it came: none of it is what it says.
     ("gzip", BODY, BODY),
     ("deflate", BODY, BODY),
     ("gzip", b"", b""),
-    ("deflate", b"", b""),
     ("deflate", b"x", b"x"),
     ("gzip", zlib.compress(BODY), zlib.compress(BODY)),
     ("gzip", gzip.compress(BODY)[:10], gzip.compress(BODY)[:10]),
@@ -225,12 +207,6 @@ def test_a_broken_bomb(post):
     assert_nothing_stored()
 
 
-def test_many_members_do_not_grow(post):
-    """3,000 members of nothing: each is read once."""
-    members = gzip.compress(b"") * 3000
-    assert post(members[:LIMIT], HTTP_CONTENT_ENCODING="gzip").status_code == 400
-
-
 def test_many_members_cost_as_much_as_they_are_long():
     """Four times as many took sixteen times as long."""
 
@@ -240,11 +216,6 @@ def test_many_members_cost_as_much_as_they_are_long():
         return time.process_time() - started
 
     assert seconds(20_000) < 10 * seconds(5_000)
-
-
-def test_inflated_stops_one_byte_after_the_limit():
-    assert inflated(gzip.compress(b"a" * 1000), "gzip", 10) == (b"a" * 11, False)
-    assert inflated(gzip.compress(b"a" * 5) * 2, "gzip", 10) == (b"a" * 10, True)
 
 
 # Other transports
@@ -380,15 +351,12 @@ def bodies_read(settings):
 
 ANY_ANSWER: list[tuple[int, bytes, dict[str, Any]]] = [
     (200, BODY, {}),
-    (200, b'{"type": "ReceivedCallback"}', {}),
     (200, gzip.compress(BODY), {"HTTP_CONTENT_ENCODING": "gzip"}),
-    (400, b"{", {}),
     (400, b"x", {"HTTP_CONTENT_ENCODING": "gzip"}),
     (404, BODY, {"url": url_of("wrong")}),
     (404, BODY, {"url": "/plugchat/callback/a/b/c"}),
     (413, gzip.compress(b" " * 70_000), {"HTTP_CONTENT_ENCODING": "gzip"}),
     (415, BODY, {"content_type": "text/plain"}),
-    (415, BODY, {"HTTP_CONTENT_ENCODING": "br"}),
 ]
 
 

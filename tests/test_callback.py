@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from django.test import Client
 from django.urls import reverse
 
 from django_plugchat.conf import secret_id
@@ -30,6 +29,7 @@ from .payloads import (
     URL,
     url_of,
 )
+from .rows import assert_nothing_stored
 
 pytestmark = pytest.mark.django_db
 
@@ -52,31 +52,21 @@ def test_the_documented_example(post):
     assert (event.dispatch_status, event.dispatch_due_at, event.dispatch_attempts) == ("none", None, 0)
 
 
-def assert_nothing_stored() -> None:
-    assert not DeliveryEvent.objects.exists()
-    assert not RejectedCallback.objects.exists()
-
-
 # 404
 
 
 @pytest.mark.parametrize(
     "path",
     [
-        "callback",
         "callback/",
-        "callback//",
         "callback/wrong",
         f"callback/{SECRET}x/",
         f"callback/{SECRET[:-1]}/",
-        f"callback/{SECRET}/more",
         f"callback/{SECRET}/more/",
         f"callback/{SECRET}//",
         f"callback/{SECRET.upper()}/",
         f"callback/{SECRET}%0A/",
-        "callback/%0A/",
         "callback/%ff%fe/",
-        "callback/ç/",
         "callback/token-of-the-default-account/",
     ],
 )
@@ -168,18 +158,22 @@ def test_json_content_types(post, content_type):
 # 200, ignored
 
 
-@pytest.mark.parametrize("body", [READ_BY_ME, READ_BY_ME | {"status": "READ-SELF"}], ids=str)
+@pytest.mark.parametrize(
+    "body",
+    [
+        READ_BY_ME,
+        READ_BY_ME | {"status": "READ-SELF"},
+        {"type": "ReceivedCallback"},
+        {"type": "PresenceChatCallback"},
+        {"type": "ProxyCallback", "error": "http://user:password@proxy"},
+    ],
+    ids=str,
+)
 def test_what_is_known_and_not_for_this_app(post, caplog, body):
     caplog.set_level(logging.DEBUG, "django_plugchat")
     response = post(body)
     assert (response.status_code, response.json()) == (200, {"status": "ignored"})
     assert_nothing_stored()
-    assert not caplog.records
-
-
-@pytest.mark.parametrize("kind", ["ReceivedCallback", "PresenceChatCallback", "ProxyCallback"])
-def test_known_types_are_not_logged(post, caplog, kind):
-    assert post({"type": kind, "error": "http://user:password@proxy"}).json() == {"status": "ignored"}
     assert not caplog.records
 
 
@@ -212,11 +206,8 @@ def test_a_conversation_with_a_type_of_ours_is_none(post):
     ("kind", "is_named"),
     [
         ("PaymentCallbackV2", True),
-        ("deliverycallback", True),
         ("DELIVERED-TO-TABLET", True),
-        ("5544999999999", False),
         ("x5544999999999", False),
-        ("with space", False),
         ("x" * 65, False),
         ("line\nbreak", False),
         ("tokenOfCentro", False),
@@ -265,19 +256,13 @@ HOSTILE_BODIES = [
     (b"[" * 60_000, "not_json"),
     (b'{"a":' * 10_000, "not_json"),
     (json.dumps(EXAMPLE).encode("utf-16"), "not_json"),
-    (json.dumps(EXAMPLE).encode("utf-32"), "not_json"),
-    (b"\xef\xbb\xbf", "not_json"),
     (b"\xef\xbb\xbf\xef\xbb\xbf{}", "not_json"),
-    (b" \xef\xbb\xbf{}", "not_json"),
     ('{"phone": "é"}'.encode("latin-1"), "not_json"),
     (b'{"phone": "\xed\xa0\x80"}', "not_json"),
     (b'{"a": "\n"}', "not_json"),
-    (b"\x00", "not_json"),
     (b"a=b", "not_json"),
     (b"[]", "not_object"),
-    (b'"text"', "not_object"),
     (b"null", "not_object"),
-    (b"1", "not_object"),
     (b"NaN", "not_object"),
     (b'["attendance"]', "not_object"),
     (with_more(b'"x": NaN'), "not_storable"),
@@ -504,7 +489,3 @@ def test_nothing_is_logged_of_what_is_stored(post, caplog):
     for body in (EXAMPLE, EXAMPLE, STATUS_OF_TWO, STATUS_OF_TWO):
         assert post(body).status_code == 200
     assert not [record for record in caplog.records if record.name.startswith("django_plugchat")]
-
-
-def test_clients_that_enforce_csrf():
-    assert Client(enforce_csrf_checks=True).post(URL, EXAMPLE, content_type="application/json").status_code == 200

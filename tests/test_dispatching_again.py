@@ -12,20 +12,13 @@ from django_plugchat.dispatch import Attempt
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.upkeep import sweeps
 
-from .dispatchers import queue
 from .receivers import Receiver, connected
 from .rows import Status, event, events
 from .waiting import states
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("into_queue")]
 
 SOON = timedelta(minutes=5)
-
-
-@pytest.fixture(autouse=True)
-def _into_queue(plugchat):
-    queue.clear()
-    plugchat(DISPATCHER="tests.dispatchers.into_queue")
 
 
 @pytest.mark.parametrize(
@@ -70,14 +63,14 @@ def test_what_is_being_tried_is_left_alone():
     assert DeliveryEvent.objects.due().get() == other
 
 
-def test_the_next_sweep_hands_them_over():
+def test_the_next_sweep_hands_them_over(into_queue):
     rows = events(3, dispatch_status=Status.EXHAUSTED, dispatch_attempts=5)
     with CaptureQueriesContext(connection) as statements:
         assert sweeps.start_over(DeliveryEvent.objects.all()) == 3
     assert len(statements) == 1
-    assert queue == []
+    assert into_queue == []
     assert sweeps.sweep().taken == 3
-    assert queue == [row.pk for row in rows]
+    assert into_queue == [row.pk for row in rows]
 
 
 def test_they_are_not_told_where_that_is_undone():

@@ -102,6 +102,24 @@ def rows(page: str, pattern: str) -> list[tuple[str, ...]]:
     return [match.groups() for match in re.finditer(rf"^\| {pattern}", PAGES[page], re.MULTILINE)]
 
 
+def run(*arguments: str, modules: Path = ROOT, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Python with the modules of a folder and the environment that the pages tell of."""
+    common = {
+        "DJANGO_SETTINGS_MODULE": "tests.settings",
+        "DATABASE_URL": "sqlite://",  # Django's own checks may connect
+        "PYTHONPATH": os.pathsep.join([str(modules), str(ROOT)]),
+    }
+    process = subprocess.run(
+        [sys.executable, *arguments],
+        env=os.environ | ENVIRON | common | environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert process.returncode == 0, process.stderr
+    return process
+
+
 # Code
 
 
@@ -137,20 +155,8 @@ def test_settings_pass_the_checks(tmp_path, block):
     if '"django_plugchat",' in code:
         code = f"INSTALLED_APPS.remove('django_plugchat')\n{code}"
     (tmp_path / "documented.py").write_text(f"import os\nfrom tests.settings import *\n{code}")
-    run = subprocess.run(
-        [sys.executable, "-m", "django", "check", "--fail-level", "WARNING"],
-        env=os.environ
-        | ENVIRON
-        | {
-            "DJANGO_SETTINGS_MODULE": "documented",
-            "DATABASE_URL": "sqlite://",  # Django's own checks may connect
-            "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)]),
-        },
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert (run.returncode, run.stderr) == (0, "")
+    check = ("-m", "django", "check", "--fail-level", "WARNING")
+    assert run(*check, modules=tmp_path, DJANGO_SETTINGS_MODULE="documented").stderr == ""
 
 
 def test_the_readmes_receiver_is_the_shops():
@@ -203,20 +209,7 @@ def test_the_shop_is_the_example_projects(block):
 
 def test_the_tests_shown_run(tmp_path):
     (tmp_path / "test_shown.py").write_text(python_block("reference/testing.md", ""))
-    run = subprocess.run(
-        [sys.executable, "-m", "django", "test", "test_shown", "-v0"],
-        env=os.environ
-        | {
-            "DJANGO_SETTINGS_MODULE": "tests.settings",
-            "DATABASE_URL": "sqlite://",
-            "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)]),
-        },
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert run.returncode == 0, run.stderr
+    run("-m", "django", "test", "test_shown", "-v0", modules=tmp_path)
 
 
 def queue_settings(queue: str) -> dict[str, Any]:
@@ -224,10 +217,8 @@ def queue_settings(queue: str) -> dict[str, Any]:
         "import json; from tests import settings_queue as s;"
         "print(json.dumps([s.INSTALLED_APPS[-2:], getattr(s, 'TASKS', 0), getattr(s, 'RQ_QUEUES', 0), s.PLUGCHAT]))"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", program], env=os.environ | ENVIRON | {"QUEUE": queue}, stdout=subprocess.PIPE, check=True
-    )
-    return dict(zip(("apps", "TASKS", "RQ_QUEUES", "PLUGCHAT"), json.loads(run.stdout), strict=True))
+    values = json.loads(run("-c", program, QUEUE=queue).stdout)
+    return dict(zip(("apps", "TASKS", "RQ_QUEUES", "PLUGCHAT"), values, strict=True))
 
 
 @pytest.mark.parametrize(("queue", "index"), [("db", 0), ("rq", 1)])
@@ -380,24 +371,11 @@ def test_sentry_is_shown():
 @pytest.mark.parametrize("block", SENTRY, ids=ids)
 def test_what_sentry_gets_as_documented(tmp_path, block):
     (tmp_path / "shown.py").write_text(block.code)
-    run = subprocess.run(
-        [sys.executable, "-m", "tests.sentry_recipe", str(tmp_path / "shown.py")],
-        env=os.environ
-        | {
-            "DJANGO_SETTINGS_MODULE": "tests.settings",
-            "DATABASE_URL": "sqlite://",
-            "SENTRY_DSN": "http://key@localhost/1",
-        },
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    kinds = {sent.get("type", "error") for sent in json.loads(run.stdout)}
-    assert kinds == {"error", "transaction"}
-    assert SECRET not in run.stdout
-    assert EXAMPLE["phone"] not in run.stdout
+    sent = run("-m", "tests.sentry_recipe", str(tmp_path / "shown.py"), SENTRY_DSN="http://key@localhost/1").stdout
+
+    assert {envelope.get("type", "error") for envelope in json.loads(sent)} == {"error", "transaction"}
+    assert SECRET not in sent
+    assert EXAMPLE["phone"] not in sent
 
 
 @pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "json"], ids=ids)

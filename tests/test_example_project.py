@@ -242,18 +242,6 @@ def test_the_demo_serves_until_it_is_interrupted(environment):
     assert (process.returncode, errors) == (0, "")
 
 
-def test_what_tests_start_can_be_interrupted():
-    started = [sys.executable, "-c", "import signal; print(signal.getsignal(signal.SIGINT).__name__)"]
-    assert subprocess.run(started, capture_output=True, encoding="utf-8").stdout == "default_int_handler\n"
-
-
-def test_also_in_the_background_of_a_shell():
-    name = f"{__file__}::{test_what_tests_start_can_be_interrupted.__name__}"
-    background = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-m", "pytest", "-q", "--no-cov", name]
-    run = subprocess.run(background, cwd=ROOT, capture_output=True, encoding="utf-8", timeout=120)
-    assert run.returncode == 0, run.stdout
-
-
 @pytest.mark.nightly
 def test_the_demo_does_not_take_a_changed_password_back(manage):
     assert manage("migrate", "--verbosity=0").returncode == 0

@@ -9,7 +9,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.contrib.auth.models import Permission
 from django.core.management import call_command
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
@@ -28,21 +27,6 @@ ZAAP_ID, MESSAGE_ID = LIVE_SUCCESS["zaapId"], LIVE_SUCCESS["messageId"]
 
 def test_migrations_are_complete():
     call_command("makemigrations", "--check", "--dry-run", verbosity=0)
-
-
-def test_permissions():
-    codenames = set(
-        Permission.objects.filter(content_type__app_label="django_plugchat").values_list("codename", flat=True)
-    )
-    assert codenames >= {
-        "view_phone",
-        "export_deliveryevent",
-        "redispatch_deliveryevent",
-        "replay_rejectedcallback",
-        "view_deliveryevent",
-        "delete_rejectedcallback",
-        "view_registration",
-    }
 
 
 def test_by_hand_in_tests():
@@ -64,9 +48,9 @@ def test_nothing_private_is_shown_of_a_row(settings):
         DeliveryEvent(phone=number, message_id=f"3EB0_{number}", outcome="read", type="MessageStatusCallback"),
         RejectedCallback(body=number.encode(), reason="not_json", pk=5),
         Registration(account="default", webhook="update-webhook-delivery", secret_id="8a8fe4db"),
-        Connection(account="default", instance_id=number),
-        WebhookSecret(secret_id="8a8fe4db"),
-        Notice(account="default", finding="silent"),
+        Connection(account="default", instance_id=number, is_connected=True),
+        WebhookSecret(secret_id="8a8fe4db", digest=number),
+        Notice(account="default", finding="silent", target=number),
     ]
     for row in rows:
         assert number not in f"{row} {row!r}"
@@ -86,16 +70,11 @@ def test_text_of_a_rejected_body():
     ("fields", "failure", "is_temporary"),
     [
         ({"outcome": "failed", "error": "timeout on send message."}, "temporary", True),
-        ({"outcome": "failed", "error": "Phone number does not exist"}, "number", False),
         ({"outcome": "failed", "error": "Timeout on send message", "error_code": "SHADOW_BAN"}, "restricted", False),
         ({"outcome": "failed", "error": "something new"}, "other", False),
-        ({"outcome": "failed", "error": "Polls not available to channels."}, "request", False),
         ({"outcome": "failed", "error": "Reactions NOT available to channels"}, "request", False),
         ({"outcome": "failed", "error": "Unsupported sticker format: image/heic"}, "media", False),
-        ({"outcome": "failed", "error": '{"a": 1}'}, "other", False),
-        ({"outcome": "sent", "error": ""}, "", False),
         ({"outcome": "sent", "error": "false"}, "", False),
-        ({"outcome": "read"}, "", False),
     ],
 )
 def test_why_it_failed(fields, failure, is_temporary):
@@ -160,14 +139,6 @@ def test_blank_finds_nothing(post, blank):
     assert events.progress(blank) == events.progress() == {}
     assert events.progress(blank, ZAAP_ID, MESSAGE_ID) == {MESSAGE_ID: "read"}
     assert not events.for_message(blank, "None").exclude(zaap_id="None").exists()
-
-
-def test_a_queryset_has_no_writer(post):
-    """The count of a repetition would run on filtered rows."""
-    assert not hasattr(DeliveryEvent.objects, "record")
-    assert not hasattr(DeliveryEvent.objects.failed(), "record")
-    assert not hasattr(RejectedCallback.objects.all(), "record")
-    assert not hasattr(RejectedCallback, "replay")
 
 
 # A message's story
@@ -294,6 +265,7 @@ def test_ids_are_compared_as_they_are():
     stored_event(zaap_id="Zaap1", message_id="MaB3")
     status("read", "mab3")
     status("played", "MaB3 ")
+    status("played", "MáB3")
     events = DeliveryEvent.objects
     assert events.progress("Zaap1", "MaB3", "mab3", "zaap1") == {"Zaap1": "sent", "MaB3": "sent", "mab3": "read"}
     assert [message.progress for message in events.messages()] == ["sent"]
@@ -349,16 +321,6 @@ def test_messages_of_two_accounts_that_have_the_same_ids():
     assert dict(events.messages().values_list("account", "progress")) == {"default": "sent", "norte": "read"}
     assert events.for_account("default").progress("Z", "M") == {"Z": "sent", "M": "sent"}
     assert events.came_to("read").get().account == "norte"
-
-
-def test_every_message_came_to_one_outcome():
-    outcomes = ("sent", "failed", "received", "read", "played")
-    for number, furthest in enumerate(outcomes):
-        stored_event(zaap_id=furthest, message_id=f"M{number}", outcome="failed" if furthest == "failed" else "sent")
-        for told in outcomes[2 : number + 1]:
-            status(told, f"M{number}")
-    for furthest in outcomes:
-        assert DeliveryEvent.objects.for_account("default").came_to(furthest).get().zaap_id == furthest
 
 
 HOURS_AGO = timezone.now() - timedelta(hours=5)
@@ -501,10 +463,3 @@ def test_messages_are_found_by_indexes(twenty_thousand_rows, django_assert_num_q
         statements.append(captured.captured_queries[0]["sql"])
     for statement in statements:
         assert not too_much_read(statement)
-
-
-def test_rows_are_named_without_what_is_private():
-    number = "5544999999999"
-    assert number not in str(Connection(account="default", instance_id=number, is_connected=True))
-    assert str(WebhookSecret(secret_id="8a8fe4db", digest="f" * 64)) == "8a8fe4db"
-    assert str(Notice(account="default", finding="silent", target="f" * 64)) == "default: silent"

@@ -28,24 +28,6 @@ pytestmark = pytest.mark.django_db
 MANY = 620
 
 
-@pytest.fixture(autouse=True)
-def _empty_queue():
-    queue.clear()
-
-
-@pytest.fixture
-def use(plugchat):
-    def use(dispatcher, **changes):
-        plugchat(DISPATCHER=f"{dispatcher.__module__}.{dispatcher.__name__}", **changes)
-
-    return use
-
-
-@pytest.fixture
-def into_queue(use):
-    use(dispatchers.into_queue)
-
-
 def many_due(number, **fields):
     return events(number, **{"dispatch_status": Status.PENDING, "dispatch_due_at": ago(minutes=1)} | fields)
 
@@ -82,36 +64,6 @@ def test_what_is_handed_over_waits_for_a_worker_with_its_attempts_counted(into_q
         dispatch.deliver(queue.pop())
     row.refresh_from_db()
     assert (row.dispatch_status, row.dispatch_attempts, row.dispatch_error) == ("done", 2, "")
-
-
-def test_nothing_due(into_queue):
-    event()
-    assert sweeps.sweep() == Sweep()
-    assert queue == []
-
-
-def test_the_default_dispatcher_runs_receivers_at_once():
-    receiver = Receiver()
-    row = due()
-    with connected(receiver):
-        assert sweeps.sweep() == Sweep(taken=1, done=1)
-    assert receiver.heard == [row]
-    assert states() == ["done"]
-
-
-def test_a_receiver_that_raises(caplog):
-    row = due()
-    receiver = failing()
-    with connected(receiver):
-        swept = sweeps.sweep()
-        row.refresh_from_db()
-        assert swept == Sweep(taken=1, failed=1, waiting=1, next_due_at=row.dispatch_due_at)
-        assert row.dispatch_status == "retrying"
-        assert row.dispatch_due_at > timezone.now()
-        # It is not taken again before its pause is over.
-        assert sweeps.sweep().taken == 0
-    assert len(receiver.heard) == 1
-    assert "554499999999" not in caplog.text
 
 
 def test_an_earlier_failure_is_not_this_sweeps(into_queue):
@@ -182,14 +134,6 @@ def test_what_has_no_attempt_left_is_given_up(use):
 # Limits
 
 
-def test_a_limit_takes_the_oldest(into_queue):
-    rows = [due(dispatch_due_at=ago(minutes=minutes)) for minutes in (5, 4, 3)]
-    assert sweeps.sweep(limit=2) == Sweep(taken=2, left=1)
-    assert queue == pks(rows[:2])
-    assert sweeps.sweep(limit=2) == Sweep(taken=1)
-    assert queue == pks(rows)
-
-
 def test_a_limit_counts_what_was_tried_inline():
     many_due(3)
     with connected(Receiver()):
@@ -212,19 +156,6 @@ def test_accounts_take_turns(into_queue):
     assert [account for account, _length in turns[:4]] == ["default", "norte", "default", "norte"]
 
 
-def test_an_account_whose_receiver_always_raises_keeps_no_other_waiting():
-    many_due(300, dispatch_due_at=ago(days=2))
-    many_due(20, account="norte", dispatch_due_at=ago(minutes=1))
-
-    def receiver(sender, event, **kwargs):
-        if event.account == "default":
-            raise ValueError
-
-    with connected(receiver):
-        swept = sweeps.sweep(limit=100)
-    assert (swept.done, swept.failed) == (20, 80)
-
-
 def test_a_limit_is_shared_by_the_accounts(into_queue):
     many_due(200)
     many_due(200, account="norte")
@@ -237,7 +168,7 @@ def test_a_limit_is_shared_by_the_accounts(into_queue):
 def test_what_nobody_heard_is_taken_in_turns_as_well(into_queue):
     events(60, dispatch_status=Status.NONE, received_at=ago(hours=9))
     events(60, account="norte", dispatch_status=Status.NONE, received_at=ago(hours=1))
-    sweeps.sweep(none_since=ago(days=1), limit=20)
+    assert sweeps.sweep(none_since=ago(days=1), limit=20) == Sweep(taken=20, left=100)
     taken = DeliveryEvent.objects.filter(pk__in=queue).order_by().values_list("account").annotate(Count("pk"))
     assert dict(taken) == {"default": 10, "norte": 10}
     assert DeliveryEvent.objects.filter(dispatch_status=Status.NONE).count() == 100
@@ -260,12 +191,6 @@ def test_every_event_once_over_many_turns(into_queue):
     unheard = events(130)
     assert sweeps.sweep(none_since=ago(days=1)).taken == len(rows) + len(unheard)
     assert queue == pks(rows + unheard)
-
-
-def test_by_due_time_and_then_by_key(into_queue):
-    third, second, fourth, first = (due(dispatch_due_at=ago(minutes=minutes)) for minutes in (3, 4, 2, 5))
-    sweeps.sweep()
-    assert queue == pks([first, second, third, fourth])
 
 
 @pytest.mark.django_db(transaction=True)
@@ -347,13 +272,6 @@ def test_now_with_a_limit_leaves_the_others_to_the_next_sweep(into_queue):
     assert (swept.taken, swept.left, swept.waiting) == (1, 0, 3)
 
 
-def test_what_waits_and_until_when():
-    moment = ahead(minutes=7)
-    event(dispatch_status=Status.RETRYING, dispatch_due_at=moment + timedelta(minutes=1))
-    event(dispatch_status=Status.RETRYING, dispatch_due_at=moment)
-    assert sweeps.sweep() == Sweep(waiting=2, next_due_at=moment)
-
-
 # What no receiver was connected for
 
 
@@ -371,36 +289,7 @@ def test_none_events_are_taken_when_asked_for(into_queue):
     assert sweeps.sweep(none_since=since) == Sweep()
 
 
-def test_none_events_inline():
-    unheard = event()
-    receiver = Receiver()
-    with connected(receiver):
-        assert sweeps.sweep(none_since=ago(hours=1), inline=True) == Sweep(taken=1, done=1)
-    assert receiver.heard == [unheard]
-
-
-def test_a_limit_leaves_none_events_as_they_are(into_queue):
-    events(3)
-    assert sweeps.sweep(none_since=ago(hours=1), limit=1) == Sweep(taken=1, left=2)
-    assert sorted(states()) == ["none", "none", "pending"]
-
-
 # Inline
-
-
-def test_inline_calls_receivers_whatever_the_dispatcher_is(into_queue):
-    row = due()
-    receiver = Receiver()
-    with connected(receiver):
-        assert sweeps.sweep(inline=True) == Sweep(taken=1, done=1)
-    assert (receiver.heard, queue) == ([row], [])
-
-
-def test_inline_counts_failures():
-    due()
-    with connected(failing()):
-        swept = sweeps.sweep(inline=True)
-    assert (swept.taken, swept.failed) == (1, 1)
 
 
 def test_inline_leaves_what_a_worker_took_meanwhile():
@@ -513,23 +402,11 @@ def takes_the_second_too(pk):
     DeliveryEvent.objects.filter(pk=second.pk).update(dispatch_due_at=ahead(minutes=1))
 
 
-def overlapped_by_another_sweep(pk):
-    dispatchers.into_queue(pk)
-    sweeps.sweep()
-
-
 def test_an_event_that_another_sweep_took_holds_up_no_other(use):
     use(takes_the_second_too)
     rows = [due(dispatch_due_at=ago(minutes=minutes)) for minutes in (5, 4, 3)]
     assert sweeps.sweep().taken == 2
     assert queue == pks([rows[0], rows[2]])
-
-
-def test_overlapping_sweeps_hand_nothing_over_twice(use):
-    use(overlapped_by_another_sweep)
-    rows = [due(dispatch_due_at=ago(minutes=minutes)) for minutes in (5, 4, 3)]
-    sweeps.sweep()
-    assert sorted(queue) == pks(rows)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -547,19 +424,3 @@ def test_sweeps_at_the_same_time_hand_nothing_over_twice(into_queue, options):
     swept_by_each = in_threads([sweep] * 3, 3)
     assert sorted(queue) == pks(rows)
     assert sum(swept.taken for swept in swept_by_each) == len(rows)
-
-
-@pytest.mark.django_db(transaction=True)
-def test_inline_sweeps_at_the_same_time_try_nothing_twice():
-    rows = many_due(20)
-    together = Barrier(3)
-
-    def sweep():
-        together.wait()
-        return sweeps.sweep(inline=True)
-
-    receiver = Receiver()
-    with connected(receiver):
-        swept_by_each = in_threads([sweep] * 3, 3)
-    assert sorted(pks(receiver.heard)) == pks(rows)
-    assert sum(swept.done for swept in swept_by_each) == len(rows)

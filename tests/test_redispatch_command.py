@@ -20,20 +20,6 @@ from .waiting import ago, ahead, due, states
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture(autouse=True)
-def queue():
-    dispatchers.queue.clear()
-    return dispatchers.queue
-
-
-@pytest.fixture
-def use(plugchat):
-    def use(dispatcher, **changes):
-        plugchat(DISPATCHER=f"{dispatcher.__module__}.{dispatcher.__name__}", **changes)
-
-    return use
-
-
 def redispatch(*args, failure=None):
     """The lines that the command prints; it fails with ``failure``, or else not at all."""
     output = StringIO()
@@ -52,11 +38,10 @@ def counts(lines):
     return [(next(word for word in words if word in line), *map(int, re.findall(r"\d+", line)[:1])) for line in lines]
 
 
-def test_hands_over_what_is_due(use, queue):
-    use(dispatchers.into_queue)
+def test_hands_over_what_is_due(into_queue):
     first, second = due(dispatch_due_at=ago(seconds=2)), due()
     assert counts(redispatch()) == [("handed", 2)]
-    assert queue == [first.pk, second.pk]
+    assert into_queue == [first.pk, second.pk]
     assert counts(redispatch()) == [("handed", 0)]
 
 
@@ -67,11 +52,10 @@ def test_says_what_receivers_took():
     assert states() == ["done", "done"]
 
 
-def test_limit_leaves_the_rest(use, queue):
-    use(dispatchers.into_queue)
+def test_limit_leaves_the_rest(into_queue):
     rows = [due(dispatch_due_at=ago(minutes=minutes)) for minutes in (3, 2, 1)]
     assert counts(redispatch("--limit=2")) == [("handed", 2), ("later run", 1)]
-    assert queue == [row.pk for row in rows[:2]]
+    assert into_queue == [row.pk for row in rows[:2]]
 
 
 @pytest.mark.parametrize("limit", ["0", "-1"])
@@ -131,13 +115,12 @@ def test_asking_again_in_the_last_attempt_makes_the_run_fail(use, inline):
     assert states() == ["exhausted"]
 
 
-def test_inline_calls_receivers_whatever_the_dispatcher_is(use, queue):
-    use(dispatchers.into_queue)
+def test_inline_calls_receivers_whatever_the_dispatcher_is(into_queue):
     waiting = due()
     with connected(receiver := Receiver()):
         assert counts(redispatch("--inline")) == [("tried", 1), ("all receivers", 1)]
     assert [heard.pk for heard in receiver.heard] == [waiting.pk]
-    assert queue == []
+    assert into_queue == []
 
 
 def test_inline_fails_with_its_attempts():
@@ -165,14 +148,13 @@ def test_what_has_no_attempt_left_is_given_up(use):
     assert states() == ["exhausted", "exhausted"]
 
 
-def test_none_events_are_taken_since_a_day_of_the_projects(use, queue, settings):
+def test_none_events_are_taken_since_a_day_of_the_projects(into_queue, settings):
     settings.TIME_ZONE = "America/Sao_Paulo"
-    use(dispatchers.into_queue)
     event(received_at=datetime(2026, 3, 1, 2, 59, tzinfo=UTC))
     since = event(received_at=datetime(2026, 3, 1, 3, 0, tzinfo=UTC))
     assert counts(redispatch()) == [("handed", 0)]
     assert counts(redispatch("--include-none", "--since", "2026-03-01")) == [("handed", 1)]
-    assert queue == [since.pk]
+    assert into_queue == [since.pk]
     assert states() == ["none", "pending"]
 
 
@@ -187,14 +169,13 @@ def test_none_events_are_taken_since_a_moment():
 
 
 @pytest.mark.parametrize("since", ["2026-03-01", "2026-03-01T03:00:00Z"])
-def test_since_without_time_zone_support(settings, use, queue, since):
+def test_since_without_time_zone_support(settings, into_queue, since):
     settings.USE_TZ = False
     settings.TIME_ZONE = "America/Sao_Paulo"
-    use(dispatchers.into_queue)
     event(received_at=datetime(2026, 2, 28, 23, 59))
     taken = event(received_at=datetime(2026, 3, 1))
     redispatch("--include-none", "--since", since)
-    assert queue == [taken.pk]
+    assert into_queue == [taken.pk]
 
 
 @pytest.mark.parametrize("args", [["--include-none"], ["--since=2026-01-01"]])

@@ -9,18 +9,13 @@ from django.utils import timezone
 
 from django_plugchat import dispatch
 from django_plugchat.dispatch import Attempt
-from django_plugchat.models import DeliveryEvent
 from django_plugchat.signals import TellAgain, delivery_recorded, receiver_name
 
 from .payloads import EXAMPLE
 from .receivers import Receiver, connected, failing
-from .waiting import due, make_due
+from .waiting import due, make_due, stored
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def stored() -> DeliveryEvent:
-    return DeliveryEvent.objects.get()
 
 
 def test_it_is_told_again_after_the_seconds_asked_for(post, caplog):
@@ -50,12 +45,6 @@ def test_after_a_minute_where_it_says_nothing(post):
     with connected(Receiver(TellAgain())):
         post(EXAMPLE)
     assert before + timedelta(seconds=60) <= stored().dispatch_due_at <= timezone.now() + timedelta(seconds=60)
-
-
-def test_a_worker_is_told_that_it_was_no_failure():
-    row = due()
-    with connected(Receiver(TellAgain())):
-        assert dispatch.deliver(row.pk) is Attempt.AGAIN
 
 
 def test_of_several_that_ask_the_first_counts(post):

@@ -199,11 +199,6 @@ def test_what_was_killed_while_it_was_written_goes(folder):
     assert [path.name for path in folder.iterdir()] == [".new"]
 
 
-def test_without_a_spool(plugchat):
-    plugchat(SPOOL_DIR=None)
-    assert spooled.drain() == 0
-
-
 def test_looking_through_it(folder):
     keep(zaapId="a", received_at=ago(days=200))
     keep(zaapId="b")

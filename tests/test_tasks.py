@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
-from django_plugchat import dispatch, tasks
+from django_plugchat import tasks
 from django_plugchat.signals import TellAgain
 
-from .payloads import EXAMPLE
-from .receivers import Receiver, connected, failing
-from .waiting import due, states
+from .receivers import Receiver, connected
+from .waiting import due
 
 FRAMEWORK = tasks.framework.__name__
 IMMEDIATE = f"{FRAMEWORK}.backends.immediate.ImmediateBackend"
@@ -95,15 +94,6 @@ def test_the_framework_sees_a_failure(fails):
 
 
 @pytest.mark.django_db
-def test_the_task_of_an_attempt_that_failed_fails():
-    row = due()
-    with connected(failing()), pytest.raises(tasks.ReceiverFailed) as error:
-        tasks.tell_receivers.call(row.pk)
-    assert "554499999999" not in str(error.value)
-    assert states() == ["retrying"]
-
-
-@pytest.mark.django_db
 @pytest.mark.parametrize("receiver", [Receiver(), Receiver(TellAgain())])
 def test_the_task_of_an_attempt_that_did_not_fail_ends(receiver):
     row = due()
@@ -111,19 +101,3 @@ def test_the_task_of_an_attempt_that_did_not_fail_ends(receiver):
         assert tasks.tell_receivers.call(row.pk) is None
         # There is nothing to do.
         assert tasks.tell_receivers.call(row.pk) is None
-
-
-@pytest.mark.django_db(transaction=True)
-def test_the_framework_hears_nothing_of_what_runs_inside_the_request(post, caplog):
-    with connected(Receiver()):
-        post(EXAMPLE)
-    assert not caplog.records
-
-
-@pytest.mark.parametrize(
-    ("dispatcher", "expected"), [("django_plugchat.tasks.enqueue", True), ("tests.dispatchers.into_queue", False)]
-)
-def test_only_the_default_dispatcher_runs_inside_the_request(plugchat, dispatcher, expected):
-    plugchat(DISPATCHER=dispatcher)
-    assert dispatch.uses_default_dispatcher() is expected
-    assert tasks.would_run_at_once() is expected

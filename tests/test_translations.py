@@ -113,38 +113,6 @@ def test_nothing_is_said_to_be_delivered(catalogue):
     assert "entregue" not in catalogue.read_text().lower()
 
 
-@pytest.mark.parametrize(
-    ("choice", "label"),
-    [
-        (DeliveryEvent.Outcome.SENT, "Enviada"),
-        (DeliveryEvent.Outcome.FAILED, "Não enviada"),
-        (DeliveryEvent.Outcome.RECEIVED, "Recebida"),
-        (DeliveryEvent.Outcome.READ, "Lida"),
-        (DeliveryEvent.Outcome.PLAYED, "Reproduzida"),
-        (DeliveryEvent.DispatchStatus.NONE, "Sem receptor"),
-        (DeliveryEvent.DispatchStatus.DONE, "Processado"),
-        (DeliveryEvent.DispatchStatus.RETRYING, "Nova tentativa"),
-    ],
-)
-def test_words_that_people_know(choice, label):
-    with translation.override("pt-br"):
-        assert choice.label == label
-
-
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [
-        (1, "1 ponto precisa de atenção."),
-        (2, "2 pontos precisam de atenção."),
-        (0, "0 ponto precisa de atenção."),
-    ],
-)
-def test_plurals(count, text):
-    with translation.override("pt-br"):
-        needs = translation.ngettext("%(count)d thing needs a person.", "%(count)d things need a person.", count)
-    assert needs % {"count": count} == text
-
-
 # What people see
 
 #: What the English of each message looks like on a screen, where Portuguese is not the same.

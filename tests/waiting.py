@@ -28,6 +28,10 @@ def make_due(**changes: Any) -> None:
     DeliveryEvent.objects.update(dispatch_due_at=ago(seconds=1), **changes)
 
 
+def stored() -> DeliveryEvent:
+    return DeliveryEvent.objects.get()
+
+
 def states() -> list[str]:
     """The dispatch statuses of all events, in the order in which they were stored."""
     return list(DeliveryEvent.objects.order_by("pk").values_list("dispatch_status", flat=True))
