@@ -2,8 +2,9 @@
 
 import html
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -24,6 +25,7 @@ from .rows import event, events, status
 pytestmark = pytest.mark.django_db
 
 NOW = timezone.now() - timedelta(days=30)
+SAO_PAULO = ZoneInfo("America/Sao_Paulo")
 
 
 def at(minutes):
@@ -395,6 +397,11 @@ def test_the_dispatch_of_an_event_is_told(viewer):
     text = text_of(open_page(viewer, failed))
     assert "Given up after 5 attempts" in text
     assert "shop.receivers.heard: ValueError" in text
+
+
+def test_moments_are_written_as_on_other_pages(viewer):
+    page = open_page(viewer, event(received_at=datetime(2026, 3, 1, 23, 30, tzinfo=SAO_PAULO)))
+    assert "Received at 03/01/2026 11:30 p.m. " in text_of(page)
 
 
 def test_dispatch_again_is_offered_to_who_may(viewer):
