@@ -148,6 +148,7 @@ def test_a_group_is_summed_up(trusted):
     text = text_of(response)
     assert "3 participants of the group" in text
     assert "1 participant of the group" in text
+    assert f"The last: {timezone.localtime(at(3)):%m/%d/%Y %H:%M:%S} " in text
     phones = [phone for phone, _outcome, _moment in response.context["participants"]]
     assert phones == ["+55 11 99999-0000", "+55 11 99999-0001", "+55 11 99999-0002"]
     # Of her own status, she comes first.
