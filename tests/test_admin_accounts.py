@@ -116,6 +116,11 @@ def test_the_list_says_how_each_is(row, django_assert_max_num_queries):
     assert "Filial Sul" in text_of(client.get(f"{LIST}?q=sul"))
 
 
+def test_a_long_text_finds_nothing(admin_client):
+    response = admin_client.get(LIST, {"q": "a " * 1_100})
+    assert (response.status_code, response.context["cl"].result_count) == (200, 0)
+
+
 def test_the_page_says_whether_the_account_lives(row):
     secret = accounts.new_secret("filial")
     now = timezone.now()

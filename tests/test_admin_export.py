@@ -160,10 +160,12 @@ def test_nothing_free_form_is_exported_for_who_may_not_see_numbers():
     event(custom_id="pedido-554499999999", outcome="failed", error="44 99999-9999 has no WhatsApp")
     event(outcome="failed", error="TIMEOUT on send message.", error_code="5544999999999")
     client = person(*VIEW, "export_deliveryevent")
-    known, unknown = read(client.get(EXPORT))
+    event()
+    sent, known, unknown = read(client.get(EXPORT))
     assert (unknown["phone"], unknown["customId"], unknown["error"]) == ("'+55 ****99", "pedido-****", "")
     assert unknown["why it was not sent"] == "Unknown error"
     assert (known["error"], known["error code"]) == ("Timeout on send message", "")
+    assert (sent["error"], sent["error code"]) == ("", "")
 
 
 def test_an_outcome_of_a_later_version_does_not_break_the_file_off(exporter):

@@ -2,8 +2,9 @@
 
 import html
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -24,6 +25,7 @@ from .rows import event, events, status
 pytestmark = pytest.mark.django_db
 
 NOW = timezone.now() - timedelta(days=30)
+SAO_PAULO = ZoneInfo("America/Sao_Paulo")
 
 
 def at(minutes):
@@ -136,6 +138,7 @@ def test_a_group_is_summed_up(trusted):
     text = text_of(response)
     assert "3 participants of the group" in text
     assert "1 participant of the group" in text
+    assert f"The last: {timezone.localtime(at(3)):%m/%d/%Y %H:%M:%S} " in text
     phones = [phone for phone, _outcome, _moment in response.context["participants"]]
     assert phones == ["+55 11 99999-0000", "+55 11 99999-0001", "+55 11 99999-0002"]
     # Of her own status, she comes first.
@@ -372,6 +375,11 @@ def test_the_payload_is_readable_and_harmless(trusted):
     assert "ção" in page
     assert "1.5" in page
     assert "\n  &quot;list&quot;: [" in page
+
+
+def test_moments_are_written_as_on_other_pages(viewer):
+    page = open_page(viewer, event(received_at=datetime(2026, 3, 1, 23, 30, tzinfo=SAO_PAULO)))
+    assert "Received at 03/01/2026 11:30 p.m. " in text_of(page)
 
 
 def test_dispatch_again_is_offered_to_who_may(viewer):

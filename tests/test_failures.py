@@ -40,6 +40,8 @@ def test_rows_of_an_earlier_version_are_classified_again(django_assert_num_queri
         ("5544988771234 not available to channels.", "", ("request", "… not available to channels", "")),
         ("ask 5544988771234", "5544988771234", ("other", "", "")),
         ("…", "SHADOW_BAN", ("restricted", "", "SHADOW_BAN")),
+        ("", "", ("other", "", "")),
+        ("", "5544988771234", ("other", "", "")),
     ],
 )
 def test_what_is_known_of_an_error_holds_nothing_else(error, error_code, what_is_known):

@@ -107,6 +107,10 @@ class AccountAdmin(ReadOnlyAdmin):
             newest_event_at=Subquery(events.values("received_at")[:1]),
         )
 
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        # For each word another condition, of which SQLite takes no thousand.
+        return super().get_search_results(request, queryset, search_term[:1000])
+
     @admin.display(description=_("state"))
     def state(self, row: Any) -> str:
         if not row.is_active:
@@ -126,7 +130,8 @@ class AccountAdmin(ReadOnlyAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return () if obj is None else ("alias",)
 
-    def response_post_save_add(self, request: HttpRequest, obj: Account) -> HttpResponseRedirect:
+    def response_add(self, request: HttpRequest, obj: Account, *args: Any) -> HttpResponse:
+        self.message_user(request, gettext("The account was added. Connect it next."), messages.SUCCESS)
         return self._back(obj)
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -145,8 +150,6 @@ class AccountAdmin(ReadOnlyAdmin):
                 "may_connect": self.has_change_permission(request, row) and self._may_connect(row),
             }
         return super().render_change_form(request, context, *args, **kwargs)
-
-    # What is done to connect it, each step by permission, by POST, and in the history
 
     def get_urls(self) -> list[URLPattern]:
         view: Any = self.admin_site.admin_view(self.step)

@@ -13,7 +13,7 @@ from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.translation import gettext, gettext_lazy as _, ngettext_lazy
 
-from django_plugchat import accounts, dispatch
+from django_plugchat import dispatch
 from django_plugchat.admin import chart, export
 from django_plugchat.admin.actions import BoundedActions, Done
 from django_plugchat.admin.base import NewestFirst, cell, is_page, shown_id, shown_phone
@@ -46,7 +46,7 @@ class MessageList(NewestFirst):
     def nothing_found(self) -> dict[str, Any]:
         """Why that may be, and when PlugChat last said anything new: in one statement."""
         (account,) = (spec for spec in self.filter_specs if isinstance(spec, AccountFilter))
-        labels = {alias: accounts.label(alias)} if (alias := account.value()) else account.labels
+        labels = {alias: account.labels.get(alias, alias)} if (alias := account.value()) else account.labels
         newest = self.root_queryset.values("received_at")
         of_each = [(label, newest.filter(account=alias)) for alias, label in labels.items()]
         if not 0 < len(of_each) <= MAX_ACCOUNTS_LISTED:

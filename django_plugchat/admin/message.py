@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.text import capfirst
 from django.utils.translation import gettext
 
-from django_plugchat import accounts, story
+from django_plugchat import accounts, story, times
 from django_plugchat.admin.base import ReadOnlyAdmin, shown_phone
 from django_plugchat.models import DeliveryEvent
 from django_plugchat.phones.numbers import mask_id, mask_numbers, mask_phone
@@ -124,6 +124,7 @@ def _label(name: str) -> Any:
 
 def _technical(event: Any) -> list[tuple[str, Any]]:
     shown = {name: getattr(event, name) for name in _TECHNICAL}
+    shown |= {name: times.shown(value) for name, value in shown.items() if isinstance(value, datetime)}
     shown["dispatch_status"] = f"{event.get_dispatch_status_display()}. {story.why_waiting(event)}"
     shown["dispatch_error"] = mask_numbers(event.dispatch_error)
     return [(capfirst(_label(name)), value) for name, value in shown.items() if value]

@@ -76,7 +76,7 @@ def known(error: str, error_code: str = "") -> tuple[str, str, str]:
     if code not in ERROR_CODES:
         code = ""
     for kind, text, (beginning, is_open, ending) in _KNOWN:
-        if given == beginning or (is_open and given.startswith(beginning) and given.endswith(ending)):
+        if (given.startswith(beginning) and given.endswith(ending)) if is_open else given == beginning:
             return ERROR_CODES.get(code, kind), text, code
     return ERROR_CODES.get(code, Failure.OTHER.value), "", code
 
