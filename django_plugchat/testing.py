@@ -28,14 +28,8 @@ def delivery_callback(**overrides: Any) -> dict[str, Any]:
 
 def message_status_callback(**overrides: Any) -> dict[str, Any]:
     """That a message was read; ``overrides`` are the provider's keys: ``status="RECEIVED"``, ``ids=["3EB0…"]``."""
-    own = {
-        "type": MESSAGE_STATUS_CALLBACK,
-        "status": "READ",
-        "ids": [_message_id()],
-        "phoneDevice": 0,
-        "isGroup": False,
-    }
-    return _callback(own, overrides)
+    said = {"status": "READ", "ids": [_message_id()], "phoneDevice": 0, "isGroup": False}
+    return _callback({"type": MESSAGE_STATUS_CALLBACK, **said}, overrides)
 
 
 # From the system's randomness: a test run that seeds its own would repeat the ids.

@@ -77,6 +77,7 @@ def test_an_account_is_added_and_connected_next():
     row = Account.objects.get()
     assert page.redirect_chain[-1][0] == address_of(row)
     assert (row.alias, row.label, row.is_active) == ("filial", "Filial Sul", True)
+    assert "The account was added. Connect it next." in text_of(page)
     assert "no address yet" in text_of(page)
 
 
