@@ -62,9 +62,9 @@ def take(body: bytes, receipt: Receipt, *, is_as_encoded: bool = True) -> str:
 
 
 def record(said: ConnectionReport | Sequence[Callback], receipt: Receipt) -> bool:
-    """Store what a callback says, all or none of it, and tell the project's code of it when it is committed.
+    """Store all that a callback says or none, and tell of it when it is committed; whether any of it was new.
 
-    Returns whether any of it was new. Raises ``django.db.Error``, and ContentRefused where trying again is no use.
+    Raises ``django.db.Error``, and ContentRefused where trying again is no use.
     """
     return _record_connection(said, receipt) if isinstance(said, ConnectionReport) else _record_events(said, receipt)
 

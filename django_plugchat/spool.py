@@ -73,10 +73,8 @@ def _usable() -> Path | None:
 
 
 def asked(alias: str, operation: Callable[[], T]) -> T:
-    """What the database says about a callback. Raises ``django.db.Error``, at once where it is known to be away.
-
-    After a failure to reach it, one request of this process tries every 5 seconds, and the others don't.
-    """
+    """What the database says about a callback. Raises ``django.db.Error``, at once where it is known to be away."""
+    # After a failure to reach it, one request of this process tries every 5 seconds, and the others don't.
     began = time.monotonic()
     if process.pause_ends_at and _usable():
         if began < process.pause_ends_at:

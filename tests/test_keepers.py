@@ -165,6 +165,15 @@ def test_prune_counts_what_is_needed(keep, option):
     assert len(left()) == (4 if option else 3)
 
 
+def test_a_batch_that_is_needed_as_a_whole_costs_few_statements(keep, django_assert_max_num_queries):
+    """A project may protect every event that it has ever heard of."""
+    for row in events(100, **OLD):
+        keep("Receipt", row)
+    with django_assert_max_num_queries(30):
+        lines, _failure = run("plugchat_prune")
+    assert lines[3].endswith("need them: 100")
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_the_admin_deletes_past_what_is_needed(keep, way):
     rows = events(5)

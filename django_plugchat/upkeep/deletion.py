@@ -1,5 +1,6 @@
 """What is deleted, in small batches, each a short transaction of its own: callbacks are stored meanwhile."""
 
+from collections import defaultdict
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
@@ -26,18 +27,23 @@ def delete(rows: PlugChatQuerySet, keys: list[Any], *, at_once: int = 100, dry_r
     These may say ``PROTECT`` or ``RESTRICT``, also of what would be deleted along with ours, or leave it to the
     database to refuse. The last is not known in a ``dry_run``.
     """
-    deleted, needed = 0, {}
-    for start in range(0, len(keys), at_once):
-        batch = keys[start : start + at_once]
+    deleted, needed = 0, defaultdict[Any, set[str]](set)
+    parts = [keys[start : start + at_once] for start in range(0, len(keys), at_once)]
+    for part in parts:
         try:
-            deleted += statements.trying_again(rows.db, partial(_delete, rows.filter(pk__in=batch), dry_run))
-        except IntegrityError:  # those of Django are kinds of it
-            for key in batch:
-                try:
-                    deleted += statements.trying_again(rows.db, partial(_delete, rows.filter(pk=key), dry_run))
-                except IntegrityError as error:
-                    by: Any = getattr(error, "protected_objects", None) or getattr(error, "restricted_objects", ())
-                    needed[key] = {row._meta.label for row in by} or {_("another table")}
+            deleted += statements.trying_again(rows.db, partial(_delete, rows.filter(pk__in=part), dry_run))
+        except IntegrityError as error:  # those of Django are kinds of it
+            by: Any = getattr(error, "protected_objects", None) or getattr(error, "restricted_objects", ())
+            if len(part) == 1:
+                needed[part[0]] |= {row._meta.label for row in by} or {_("another table")}
+                continue
+            for row in by:
+                for field in row._meta.concrete_fields:
+                    if field.related_model is rows.model and getattr(row, field.attname) in part:
+                        needed[getattr(row, field.attname)].add(row._meta.label)
+            # Then without those; or one by one, where it is not known which are needed.
+            others = [key for key in part if key not in needed]
+            parts += [others] if len(others) < len(part) else [[key] for key in part]
     return Deletion(deleted, needed)
 
 
