@@ -22,7 +22,7 @@ SECRET = re.compile(r"[A-Za-z0-9_-]{1,200}")
 PRINTABLE = re.compile(r"[!-~]+")
 
 #: This machine's names, for which plain HTTP will do.
-LOOPBACK = re.compile(r"(?:[a-z0-9-]+\.)*localhost|127\.[0-9.]+|::1")
+LOOPBACK = re.compile(r"localhost|127(?:\.[0-9]{1,3}){3}|::1")
 _PRIVATE_DOMAINS = (".localhost", ".local", ".internal")
 #: Names for documentation and tests (RFC 2606 and 6761). Whoever has them gets the secret.
 _NOBODYS_DOMAINS = (".example.com", ".example.net", ".example.org", ".example", ".test", ".invalid")
