@@ -73,6 +73,13 @@ def columns(pk: Any) -> dict[str, Any]:
         return {column[0]: value for column, value in zip(cursor.description, row, strict=True)}
 
 
+def test_what_is_blank_in_some_rows_and_in_all():
+    rows = [new_row(custom_id="", error=""), new_row(custom_id="C", error="")]
+    statements.store(rows, "default")
+    stored = {event.fingerprint: (event.custom_id, event.error) for event in DeliveryEvent.objects.all()}
+    assert stored == {row["fingerprint"]: (row["custom_id"], "") for row in rows}
+
+
 @pytest.mark.parametrize(
     "changes",
     [
