@@ -165,10 +165,8 @@ class ZApiClient(_Client):
         super().__init__(base_url=base_url, timeout=timeout, headers=headers)
 
     def registered(self) -> dict[str, Any]:
-        """Which URL the instance has for each webhook, as ``deliveryCallbackUrl`` and the like, and which types of
-        callbacks it keeps back all the same, as ``callbackTypeFilters``. Raises PlugChatError.
-
-        The URLs hold secrets. All else that the instance says is left out, first of all its token.
+        """Which URL the instance has for each webhook, as ``deliveryCallbackUrl`` and the like, and what types it keeps
+        back, as ``callbackTypeFilters``. The URLs hold secrets; its token is left out. Raises PlugChatError.
         """
         content = self._request("GET", calls.ME).json()
         kinds: dict[str, Any] = {key: str | None for key, _kept_back in calls.URL_KEY_AND_FILTER.values()}

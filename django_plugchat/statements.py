@@ -38,16 +38,17 @@ def store(rows: Sequence[dict[str, Any]], alias: str) -> dict[UUID, Any]:
     is_heard = pre_save.has_listeners(DeliveryEvent) or post_save.has_listeners(DeliveryEvent)
     if is_heard or not connection.features.can_return_columns_from_insert:
         return _store_one_by_one(rows, alias)
-    insert, update, fields = _upsert(alias)
-    # What is blank in all rows is no parameter: psycopg takes a statement with thousands apart for milliseconds.
-    blank = set.intersection(*({name for name, value in values.items() if value == ""} for values in rows))
-    row = ", ".join(["''" if name in blank else "%s" for name, _prepare in fields])
-    fields = [field for field in fields if field[0] not in blank]
+    insert, row, update, fields = _upsert(alias)
+    if len(rows) > 1:
+        # What is blank in all is no parameter: psycopg takes a statement with thousands apart for milliseconds.
+        blank = set.intersection(*({name for name, value in values.items() if value == ""} for values in rows))
+        row = "(" + ", ".join(["''" if name in blank else "%s" for name, _prepare in fields]) + ")"
+        fields = [field for field in fields if field[0] not in blank]
     parameters: list[Any] = [
         prepare(values[name], connection) if prepare else values[name] for values in rows for name, prepare in fields
     ]
     with connection.cursor() as cursor:
-        cursor.execute(f"{insert}{', '.join([f'({row})'] * len(rows))}{update}", parameters)
+        cursor.execute(f"{insert}{', '.join([row] * len(rows))}{update}", parameters)
         stored = {
             fingerprint if isinstance(fingerprint, UUID) else UUID(fingerprint): (pk, times)
             for pk, fingerprint, times in cursor.fetchall()
@@ -65,8 +66,8 @@ _PREPARING = (models.DateTimeField, models.JSONField, models.UUIDField)
 
 
 @cache
-def _upsert(alias: str) -> tuple[str, str, list[tuple[str, Callable[..., Any] | None]]]:
-    """What is before the rows and after them; each field's name, and what prepares its values."""
+def _upsert(alias: str) -> tuple[str, str, str, list[tuple[str, Callable[..., Any] | None]]]:
+    """What is before the rows, a row, what is after them; each field's name, and what prepares its values."""
     connection, model = connections[alias], cast(Any, DeliveryEvent._meta)
     quote = connection.ops.quote_name
     fields = [field for field in model.concrete_fields if not field.primary_key]
@@ -86,6 +87,7 @@ def _upsert(alias: str) -> tuple[str, str, list[tuple[str, Callable[..., Any] | 
     ]
     return (
         f"INSERT INTO {table} ({', '.join(columns.values())}) VALUES ",  # noqa: S608  # names, no values
+        f"({', '.join(['%s'] * len(fields))})",
         f" {conflict} {', '.join(counted)} RETURNING {pk}, {fingerprint}, {times}",
         [(field.attname, field.get_db_prep_save if isinstance(field, _PREPARING) else None) for field in fields],
     )
