@@ -1,4 +1,4 @@
-"""Whose secret is this? An account's of the setting, which wins, or of the database, which has digests and no token."""
+"""Whose secret is this? Accounts are in the setting, which wins, or in the database, which has digests and no token."""
 
 import math
 import secrets

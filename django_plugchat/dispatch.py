@@ -83,7 +83,7 @@ def deliver(pk: Any) -> Attempt:
 
 
 def _attempt(event: DeliveryEvent) -> Attempt:
-    # As it is now: receivers may change the object. Whoever takes it for dead, and over, changes one of these.
+    # As it is now: receivers may change the object. A sweep that thinks this attempt dead changes one of these.
     ours = {"id": event.pk, "dispatch_status": _Status.RUNNING.value, "dispatch_due_at": event.dispatch_due_at}
     number = event.dispatch_attempts
     attempt, changes = _judge(number, _tell(event))
@@ -138,7 +138,7 @@ def _judge(number: int, raised: list[tuple[str, BaseException]]) -> tuple[Attemp
     if not raised:
         done = {"dispatch_status": _Status.DONE.value, "dispatch_due_at": None, "dispatched_at": now}
         return Attempt.DONE, done | {"dispatch_failed": False, "dispatch_error": ""}
-    # Whoever asks to be told again has not failed. After a failure a lease, then twice as long each time.
+    # Whoever asks to be told again has not failed. The pause after a failure is a lease, and doubles each time.
     asked = [error.seconds for _who, error in raised if isinstance(error, TellAgain)]
     all_asked = len(asked) == len(raised)
     doubled = min(lease(), _LONGEST_PAUSE) * (1 << min(number - 1, 20))

@@ -62,7 +62,7 @@ def take(body: bytes, receipt: Receipt, *, is_as_encoded: bool = True) -> str:
 
 
 def record(said: ConnectionReport | Sequence[Callback], receipt: Receipt) -> bool:
-    """Store all that a callback says or none, and tell of it when it is committed; whether any of it was new.
+    """Store all that a callback says or none, and tell of it when committed. Returns whether any of it was new.
 
     Raises ``django.db.Error``, and ContentRefused where trying again is no use.
     """

@@ -40,7 +40,7 @@ def store(rows: Sequence[dict[str, Any]], alias: str) -> dict[UUID, Any]:
         return _store_one_by_one(rows, alias)
     insert, row, update, fields = _upsert(alias)
     if len(rows) > 1:
-        # What is blank in all is no parameter: psycopg takes a statement with thousands apart for milliseconds.
+        # What is blank in all rows is no parameter: psycopg needs milliseconds to take thousands of them apart.
         blank = set.intersection(*({name for name, value in values.items() if value == ""} for values in rows))
         row = "(" + ", ".join(["''" if name in blank else "%s" for name, _prepare in fields]) + ")"
         fields = [field for field in fields if field[0] not in blank]

@@ -107,7 +107,7 @@ def _found_in(row: Any, person: Person) -> Found:
 
 
 def _tied_to(about: list[Any], person: Person) -> list[Any]:
-    """The other events of messages that went to the person, by whatever number or privacy id; of no group's."""
+    """The other events of messages that went to the person, by any number or privacy id; none of participants."""
     ids_of: dict[str, set[str]] = defaultdict(set)
     for row in about:
         if person.is_called(row.phone):

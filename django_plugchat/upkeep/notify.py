@@ -82,7 +82,7 @@ def _reserve(target: str, found: Collection[tuple[str, str]], host: str, only: s
         over = []
         for (account, name), notice in known.items():
             is_looked_at = only in ("", account) and (account == host or not account.startswith(_HOST))
-            # Nor is it over for two hosts.
+            # Of two hosts that see its end, the one that deletes the row tells it.
             if is_looked_at and (account, name) not in found and notice.delete()[0]:
                 over.append(notice)
     return begun, over

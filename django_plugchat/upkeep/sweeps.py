@@ -65,7 +65,7 @@ def sweep(
         if due_at is None:
             continue
         if now:
-            tried.add(event.pk)  # what fails again is met again
+            tried.add(event.pk)  # after its new pause it would come up again
         if inline or tasks.would_run_at_once():
             outcome = dispatch.deliver(event.pk)
             swept.taken += 1
